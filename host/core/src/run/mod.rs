@@ -1,0 +1,257 @@
+//! The run as a pure state machine: the history goes in, what to do next comes out.
+//!
+//! [`Run::apply`] takes one journal entry in and returns the events that it means; [`Run::decide`] says what is to be
+//! carried out now. Resuming is applying the whole history and then [`Run::reopen`]: effects whose intent was written
+//! and whose outcome was not are handed out again, under the number that they had.
+
+mod analyses;
+pub mod invariant;
+mod record;
+mod rollback;
+mod service;
+
+pub use record::*;
+pub use service::ServiceRun;
+
+use crate::event::{Body, EVENT_VERSION, Event};
+use crate::{RunId, ServiceName, Timestamp};
+use std::collections::BTreeMap;
+
+/// A run, as far as its history goes.
+#[derive(Debug)]
+pub struct Run {
+    start: RunStart,
+    began: Timestamp,
+    services: BTreeMap<ServiceName, ServiceRun>,
+    finished: Option<RunOutcome>,
+}
+
+/// What is to be done now.
+#[derive(Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Effects to write down and carry out.
+    pub orders: Vec<(ServiceName, Order)>,
+    /// Set when nothing is left to do: write this down.
+    pub finish: Option<RunOutcome>,
+}
+
+/// Why a history cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// The first entry is not the run's start.
+    #[error("the history does not begin with the run's start")]
+    NoStart,
+    /// It was written by a newer version.
+    #[error("the history is of version {found}, and this program reads up to version {known}: use a newer basb-host")]
+    Newer {
+        /// The version found.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+}
+
+impl Run {
+    /// Begins with the first entry of a history.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the entry is no start, or one from a newer version.
+    pub fn begin(at: Timestamp, seq: u64, record: &Record) -> Result<(Self, Vec<Event>), HistoryError> {
+        let Record::Started(start) = record else { return Err(HistoryError::NoStart) };
+        if start.version > RECORD_VERSION {
+            return Err(HistoryError::Newer { found: start.version, known: RECORD_VERSION });
+        }
+        let start = (**start).clone();
+        let services = start
+            .services
+            .iter()
+            .filter_map(|(name, from)| {
+                let spec = start.deployment.services.get(name)?;
+                Some((name.clone(), ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at)))
+            })
+            .collect();
+        let run = Self { start, began: at, services, finished: None };
+        let body = Body::RunStarted {
+            deployment: run.start.deployment.name.clone(),
+            environment: run.start.deployment.environment.clone(),
+            services: run.start.services.iter().map(|(name, s)| (name.clone(), s.candidate.clone())).collect(),
+            plugins: run.start.plugins.clone(),
+        };
+        let events = run.stamp(at, seq, vec![(None, body)]);
+        Ok((run, events))
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        &self.start.run
+    }
+
+    /// What the run started from.
+    #[must_use]
+    pub fn start(&self) -> &RunStart {
+        &self.start
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn finished(&self) -> Option<RunOutcome> {
+        self.finished
+    }
+
+    /// Its services.
+    #[must_use]
+    pub fn services(&self) -> &BTreeMap<ServiceName, ServiceRun> {
+        &self.services
+    }
+
+    /// Takes one entry of the history in.
+    pub fn apply(&mut self, at: Timestamp, seq: u64, record: &Record) -> Vec<Event> {
+        let mut bodies = Vec::new();
+        match record {
+            Record::Started(_) => {}
+            Record::Resumed => {
+                self.reopen();
+                bodies.push((None, Body::RunResumed {}));
+            }
+            Record::Intent { service, order } => {
+                if let Some(run) = self.services.get_mut(service) {
+                    run.intended(order);
+                }
+            }
+            Record::Outcome { service, id, outcome } => {
+                if let Some(run) = self.services.get_mut(service) {
+                    bodies.extend(run.came_to(*id, outcome, at).into_iter().map(|b| (Some(service.clone()), b)));
+                }
+            }
+            Record::Request { service, verb, by } => {
+                for (name, run) in &mut self.services {
+                    if service.as_ref().is_none_or(|s| s == name) {
+                        bodies.extend(run.asked(*verb, by, at).into_iter().map(|b| (Some(name.clone()), b)));
+                    }
+                }
+            }
+            Record::Finished(outcome) => {
+                self.finished = Some(*outcome);
+                bodies.push((
+                    None,
+                    Body::RunFinished {
+                        outcome: *outcome,
+                        services: self.services.iter().filter_map(|(n, s)| Some((n.clone(), s.outcome()?))).collect(),
+                        took: at.since(self.began),
+                    },
+                ));
+            }
+        }
+        bodies.extend(self.release(at));
+        self.stamp(at, seq, bodies)
+    }
+
+    /// Lets services start whose dependencies are done, and skips those whose dependencies did not succeed.
+    fn release(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
+        let mut bodies = Vec::new();
+        loop {
+            let mut changed = false;
+            let settled: BTreeMap<ServiceName, bool> =
+                self.services.iter().filter_map(|(name, run)| Some((name.clone(), run.settled()?))).collect();
+            for (name, run) in &mut self.services {
+                if run.phase() != Phase::Waiting {
+                    continue;
+                }
+                let failed = run.spec().depends_on.iter().find(|d| settled.get(*d) == Some(&false)).cloned();
+                let produced = match failed {
+                    Some(because) => run.skip(because),
+                    None if run.spec().depends_on.iter().all(|d| settled.contains_key(d)) => run.begin(at),
+                    None => continue,
+                };
+                bodies.extend(produced.into_iter().map(|b| (Some(name.clone()), b)));
+                changed = true;
+            }
+            if !changed {
+                return bodies;
+            }
+        }
+    }
+
+    /// Starts what can start at once; called after [`Run::begin`].
+    pub fn kick_off(&mut self, at: Timestamp, seq: u64) -> Vec<Event> {
+        let bodies = self.release(at);
+        self.stamp(at, seq, bodies)
+    }
+
+    /// What is to be done now. Effects that were handed out already are not handed out again.
+    #[must_use]
+    pub fn decide(&self) -> Decision {
+        if self.finished.is_some() {
+            return Decision::default();
+        }
+        let orders: Vec<(ServiceName, Order)> =
+            self.services.iter().flat_map(|(name, run)| run.orders().into_iter().map(|o| (name.clone(), o))).collect();
+        let finish = self.services.values().all(|s| s.outcome().is_some()).then(|| self.worst());
+        Decision { orders, finish }
+    }
+
+    /// Whether an effect that was handed out is still wanted; one that is not may be dropped.
+    #[must_use]
+    pub fn wants(&self, service: &ServiceName, id: u32) -> bool {
+        self.services.get(service).is_some_and(|s| s.wants(id))
+    }
+
+    /// Whether everything that is left waits for a human, without end.
+    #[must_use]
+    pub fn waits_for_humans(&self) -> bool {
+        let mut gates = 0_usize;
+        for run in self.services.values().filter(|s| s.outcome().is_none()) {
+            match run.gate() {
+                Some((_, None)) => gates += 1,
+                _ if run.phase() == Phase::Waiting => {}
+                _ => return false,
+            }
+        }
+        gates > 0
+    }
+
+    /// Takes effects whose outcome is not known for not handed out, as after a crash.
+    pub fn reopen(&mut self) {
+        for run in self.services.values_mut() {
+            run.reopen();
+        }
+    }
+
+    fn worst(&self) -> RunOutcome {
+        let mut worst = RunOutcome::Done;
+        for outcome in self.services.values().filter_map(ServiceRun::outcome) {
+            let this = match outcome {
+                ServiceOutcome::Promoted | ServiceOutcome::Unchanged => RunOutcome::Done,
+                ServiceOutcome::Skipped | ServiceOutcome::Failed => RunOutcome::Failed,
+                ServiceOutcome::RolledBack => RunOutcome::RolledBack,
+                ServiceOutcome::RollbackFailed => RunOutcome::RollbackFailed,
+            };
+            let rank = |o: RunOutcome| match o {
+                RunOutcome::Done => 0,
+                RunOutcome::Failed => 1,
+                RunOutcome::RolledBack => 2,
+                RunOutcome::RollbackFailed => 3,
+            };
+            if rank(this) > rank(worst) {
+                worst = this;
+            }
+        }
+        worst
+    }
+
+    fn stamp(&self, at: Timestamp, seq: u64, bodies: Vec<(Option<ServiceName>, Body)>) -> Vec<Event> {
+        let mut part = 0_u32;
+        bodies
+            .into_iter()
+            .map(|(service, body)| {
+                part = part.saturating_add(1);
+                Event { version: EVENT_VERSION, seq, part, at, run: self.start.run.clone(), service, body }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "simulation.rs"]
+mod simulation;

@@ -1,0 +1,558 @@
+//! What the journal holds: intents, outcomes and requests. Everything else is derived from them.
+
+use crate::analysis::Sample;
+use crate::model::{Deployment, Workload};
+use crate::{Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The version of the records' JSON form.
+pub const RECORD_VERSION: u32 = 1;
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "camelCase")]
+pub enum Record {
+    /// The run began, with everything that it needs.
+    Started(Box<RunStart>),
+    /// The run was taken up again.
+    Resumed,
+    /// An effect is about to be carried out.
+    Intent {
+        /// For which service.
+        service: ServiceName,
+        /// The effect and its number.
+        order: Order,
+    },
+    /// What became of it.
+    Outcome {
+        /// For which service.
+        service: ServiceName,
+        /// The effect's number.
+        id: u32,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// An operator asked for something.
+    Request {
+        /// For which service; none for all.
+        service: Option<ServiceName>,
+        /// What.
+        verb: Verb,
+        /// Who.
+        by: String,
+    },
+    /// The run ended.
+    Finished(RunOutcome),
+}
+
+/// What an operator can ask for while a run is not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verb {
+    /// Let a gate pass.
+    Promote,
+    /// Back to the stable revision.
+    Abort,
+}
+
+/// Everything that a run needs, fixed at its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStart {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// The deployment as it was read.
+    pub deployment: Deployment,
+    /// What each service starts from.
+    pub services: BTreeMap<ServiceName, ServiceStart>,
+    /// Every plugin that takes part, as `name version sha256:…`.
+    pub plugins: BTreeMap<PluginName, String>,
+    /// What the provider can do.
+    pub abilities: Vec<String>,
+    /// The smallest change of weight that it can make.
+    pub granularity: Weight,
+}
+
+/// What a service starts from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStart {
+    /// The revision that the service is to get.
+    pub candidate: RevisionId,
+    /// The last verified revision.
+    pub stable: Option<StableRevision>,
+}
+
+/// A verified revision, with what is needed to bring it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StableRevision {
+    /// Its id.
+    pub revision: RevisionId,
+    /// How many instances it has in full.
+    pub replicas: u32,
+    /// What runs.
+    pub workload: Workload,
+}
+
+/// An effect with its number. The number, the run and the service make the idempotency key: the same effect taken up
+/// again after a crash has the same key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// Counts from 1 within the service.
+    pub id: u32,
+    /// What is to be done.
+    pub effect: Effect,
+    /// Not before this time.
+    pub not_before: Timestamp,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// Where a provider's call goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// Something that the pure core wants done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Effect {
+    /// Read what is there.
+    Observe,
+    /// Measure once.
+    Probe {
+        /// Which probe.
+        probe: PluginName,
+        /// For which phase.
+        phase: Phase,
+    },
+    /// Make the revision be there, with this many instances.
+    Deploy {
+        /// Which.
+        revision: RevisionId,
+        /// How many.
+        replicas: u32,
+    },
+    /// Change how many instances a revision has.
+    Scale {
+        /// Which.
+        revision: RevisionId,
+        /// How many.
+        replicas: u32,
+    },
+    /// Wait until so many instances can take traffic.
+    AwaitAvailable {
+        /// Which.
+        revision: RevisionId,
+        /// How many.
+        replicas: u32,
+        /// No longer than until then.
+        until: Timestamp,
+    },
+    /// Set the shares of traffic.
+    SetTraffic {
+        /// The shares; revisions that are not named get none.
+        weights: BTreeMap<RevisionId, Weight>,
+    },
+    /// Read until the shares are as they were set.
+    VerifyTraffic {
+        /// The shares.
+        weights: BTreeMap<RevisionId, Weight>,
+        /// No longer than until then.
+        until: Timestamp,
+    },
+    /// Ask the strategy.
+    NextStep {
+        /// What there is.
+        view: Box<RolloutView>,
+        /// What the strategy said to remember.
+        state: Option<String>,
+    },
+    /// Take one measurement of a metric.
+    Measure {
+        /// The analysis.
+        analysis: PluginName,
+        /// The metric.
+        metric: PluginName,
+        /// The probe.
+        probe: PluginName,
+        /// The revision that is measured alone; none measures what users reach.
+        revision: Option<RevisionId>,
+    },
+    /// Let time pass.
+    Wait {
+        /// Until then.
+        until: Timestamp,
+        /// What for.
+        reason: String,
+    },
+    /// Wait for a human.
+    AwaitGate {
+        /// What is to be decided.
+        gate: Gate,
+        /// No longer than until then.
+        until: Option<Timestamp>,
+    },
+    /// Write down that the revision is stable.
+    MarkStable {
+        /// Which.
+        revision: RevisionId,
+    },
+    /// Remove a revision that has no traffic.
+    Retire {
+        /// Which.
+        revision: RevisionId,
+    },
+}
+
+impl Effect {
+    /// Whether it changes something outside, so that it must never be dropped half-way.
+    #[must_use]
+    pub fn mutates(&self) -> bool {
+        matches!(
+            self,
+            Self::Deploy { .. } | Self::Scale { .. } | Self::SetTraffic { .. } | Self::Retire { .. } | Self::MarkStable { .. }
+        )
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Observe => f.write_str("read what is there"),
+            Self::Probe { probe, phase } => write!(f, "{phase}: probe {probe}"),
+            Self::Deploy { revision, .. } => write!(f, "deploy {revision}"),
+            Self::Scale { revision, replicas } => write!(f, "scale {revision} to {replicas}"),
+            Self::AwaitAvailable { revision, replicas, .. } => write!(f, "wait for {replicas} instances of {revision}"),
+            Self::SetTraffic { weights } | Self::VerifyTraffic { weights, .. } => {
+                f.write_str(if matches!(self, Self::SetTraffic { .. }) { "set traffic" } else { "verify traffic" })?;
+                for (revision, weight) in weights {
+                    write!(f, " {revision}={weight}")?;
+                }
+                Ok(())
+            }
+            Self::NextStep { .. } => f.write_str("ask the strategy"),
+            Self::Measure { analysis, metric, .. } => write!(f, "analysis {analysis}: measure {metric}"),
+            Self::Wait { reason, .. } => write!(f, "wait: {reason}"),
+            Self::AwaitGate { gate, .. } => write!(f, "wait for a promotion: {}", gate.reason),
+            Self::MarkStable { revision } => write!(f, "mark {revision} stable"),
+            Self::Retire { revision } => write!(f, "retire {revision}"),
+        }
+    }
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Outcome {
+    /// It was done.
+    Done {
+        /// In one line.
+        summary: String,
+    },
+    /// It goes on at the counterpart; the state is what the next call needs.
+    Running {
+        /// The provider's own.
+        state: String,
+        /// What is being waited for.
+        note: String,
+        /// Call again after this time.
+        poll_after: Millis,
+    },
+    /// What is there.
+    Observed {
+        /// Nothing, or this.
+        observed: Option<Observed>,
+    },
+    /// So many instances can take traffic.
+    Available {
+        /// How many can.
+        available: u32,
+        /// How many there should be.
+        desired: u32,
+    },
+    /// Not so many instances can take traffic, and more waiting is in vain.
+    Unavailable {
+        /// How many can.
+        available: u32,
+        /// What is wrong.
+        message: String,
+    },
+    /// One measurement.
+    Measured {
+        /// The measurement.
+        sample: Sample,
+    },
+    /// The strategy's decision.
+    Decided {
+        /// What to do.
+        action: Action,
+        /// What to remember.
+        state: String,
+        /// Where the rollout is.
+        position: Position,
+    },
+    /// The time is up.
+    Elapsed,
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why an effect failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// A stable code, such as `provider/unavailable`.
+    pub code: String,
+    /// What happened and why.
+    pub message: String,
+    /// Try again after this time; none means that it will not help.
+    pub retry_after: Option<Millis>,
+}
+
+/// A service, as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// Where users reach it.
+    pub url: Option<String>,
+    /// Every revision that is there.
+    pub revisions: Vec<ObservedRevision>,
+}
+
+/// A revision, as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedRevision {
+    /// Its id.
+    pub revision: RevisionId,
+    /// How many instances there should be.
+    pub desired: u32,
+    /// How many can take traffic.
+    pub available: u32,
+    /// Its share of traffic.
+    pub weight: Weight,
+}
+
+/// What a strategy may know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutView {
+    /// The time.
+    pub now: Timestamp,
+    /// The revision that is to be rolled out.
+    pub candidate: Side,
+    /// The last verified revision.
+    pub stable: Option<Side>,
+    /// What became of the last action.
+    pub last: Last,
+}
+
+/// One revision of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Side {
+    /// Its id.
+    pub revision: RevisionId,
+    /// How many instances there should be.
+    pub desired: u32,
+    /// How many can take traffic.
+    pub available: u32,
+    /// Its verified share of traffic.
+    pub weight: Weight,
+}
+
+/// What became of a strategy's last action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Last {
+    /// There was none.
+    None,
+    /// It was carried out and verified.
+    Done,
+    /// The analysis came to this.
+    Judged(Verdict),
+    /// A human let it go on.
+    Promoted,
+    /// The gate's time was up, and that means to go on.
+    TimedOut,
+}
+
+/// What a strategy wants done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Action {
+    /// Change how many instances there are.
+    Scale {
+        /// Of the candidate.
+        candidate: Option<u32>,
+        /// Of the stable revision.
+        stable: Option<u32>,
+    },
+    /// Give the candidate this share of traffic.
+    SetWeight {
+        /// The share.
+        weight: Weight,
+    },
+    /// Run analyses to their end.
+    Analyse {
+        /// Which.
+        analyses: Vec<PluginName>,
+    },
+    /// Run analyses beside the following steps.
+    Watch {
+        /// Which.
+        analyses: Vec<PluginName>,
+    },
+    /// Wait.
+    Pause {
+        /// For so long.
+        duration: Millis,
+    },
+    /// Wait for a human.
+    AwaitPromotion {
+        /// What for.
+        gate: Gate,
+    },
+    /// The candidate becomes stable.
+    Promote,
+    /// Back to the stable revision.
+    Abort {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A stop for a human.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// What is to be decided.
+    pub reason: String,
+    /// How long to wait.
+    pub timeout: Option<Millis>,
+    /// What happens then.
+    pub on_timeout: OnTimeout,
+}
+
+/// What happens when nobody answers in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnTimeout {
+    /// Back to the stable revision.
+    Abort,
+    /// As if somebody had promoted.
+    Promote,
+}
+
+/// Where a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// From 1.
+    pub step: u32,
+    /// How many there are.
+    pub steps: u32,
+    /// In a few words.
+    pub label: String,
+}
+
+/// The phases of a service's release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Waiting for the services that it depends on.
+    Waiting,
+    /// Is everything there that the release needs?
+    Readiness,
+    /// The revision is made.
+    Deploy,
+    /// Traffic moves.
+    Rollout,
+    /// Does it do what it should?
+    Verify,
+    /// Does it go on doing so?
+    Bake,
+    /// It is written down, and the old revision goes.
+    Record,
+    /// Traffic goes back.
+    Rollback,
+    /// It is over.
+    Done,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Readiness => "readiness",
+            Self::Deploy => "deploy",
+            Self::Rollout => "rollout",
+            Self::Verify => "verify",
+            Self::Bake => "bake",
+            Self::Record => "record",
+            Self::Rollback => "rollback",
+            Self::Done => "done",
+        })
+    }
+}
+
+/// What became of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceOutcome {
+    /// The candidate is stable.
+    Promoted,
+    /// Nothing differed.
+    Unchanged,
+    /// It was not started.
+    Skipped,
+    /// It failed before anything was changed.
+    Failed,
+    /// It is back on the stable revision, verified.
+    RolledBack,
+    /// The way back failed.
+    RollbackFailed,
+}
+
+impl ServiceOutcome {
+    /// Whether services that depend on it may start.
+    #[must_use]
+    pub fn succeeded(self) -> bool {
+        matches!(self, Self::Promoted | Self::Unchanged)
+    }
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// Every service is as it should be.
+    Done,
+    /// Something failed before anything was changed.
+    Failed,
+    /// A service is back on its stable revision.
+    RolledBack,
+    /// The way back failed.
+    RollbackFailed,
+}
+
+impl RunOutcome {
+    /// What it is, for a person.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::RolledBack => "aborted and rolled back",
+            Self::RollbackFailed => "aborted, and the rollback failed",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The way back: capacity first, then traffic, then verification, and only then the candidate goes.
+//!
+//! It never runs the steps of a rollout again, and a way back that fails ends in a state of its own.
+
+use super::record::{Phase, ServiceOutcome, Side};
+use super::service::{ServiceRun, Todo};
+use crate::Weight;
+use crate::event::Body;
+use std::collections::BTreeMap;
+
+impl ServiceRun {
+    /// Gives the release up. An effect that is being carried out is waited for first: dropping it half-way would leave
+    /// in doubt what it did.
+    pub(super) fn give_up(&mut self, reason: String, out: &mut Vec<Body>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if self.current.as_ref().is_some_and(|c| c.handed_out && c.order.effect.mutates()) {
+            self.pending_rollback.get_or_insert(reason);
+            return;
+        }
+        self.current = None;
+        self.analysis = None;
+        self.watch = None;
+        self.queue.clear();
+        match self.phase {
+            Phase::Rollback => {
+                out.push(Body::RollbackFailed { reason });
+                self.finish(ServiceOutcome::RollbackFailed);
+            }
+            Phase::Waiting | Phase::Readiness => {
+                out.push(Body::Failed { reason });
+                self.finish(ServiceOutcome::Failed);
+            }
+            // A repair has nothing to go back to: the revision is the stable one.
+            _ if self.repair => {
+                let revision = self.candidate.revision.clone();
+                out.push(Body::IncidentOpened { title: format!("{} cannot be repaired: {reason}", self.name()), revision });
+                out.push(Body::RollbackFailed { reason });
+                self.finish(ServiceOutcome::RollbackFailed);
+            }
+            _ => self.start_rollback(reason, out),
+        }
+    }
+
+    fn start_rollback(&mut self, reason: String, out: &mut Vec<Body>) {
+        let revision = self.candidate.revision.clone();
+        let target = self.stable.as_ref().map(|s| s.revision.clone());
+        out.push(Body::Aborted { revision: revision.clone(), target, reason: reason.clone() });
+        out.push(Body::IncidentOpened { title: format!("{} {revision} was given up: {reason}", self.name()), revision: revision.clone() });
+        self.rollback_began = Some(self.time());
+        self.enter(Phase::Rollback, out);
+        match self.stable.clone() {
+            Some(stable) => {
+                let back = self.traffic_back(&stable);
+                self.queue.extend(back);
+                if let Some(delay) = self.spec.abort_scale_down_delay {
+                    self.queue.push_back(Todo::Wait(delay, "keep the candidate for a look".to_owned()));
+                    self.queue.push_back(Todo::Retire(revision));
+                }
+            }
+            None => {
+                // Verified even when no traffic was ever set: that there is none is the promise.
+                let none = BTreeMap::new();
+                if self.touched_traffic {
+                    self.queue.push_back(Todo::Traffic(none.clone()));
+                    self.queue.push_back(Todo::VerifyTraffic(none));
+                } else {
+                    self.rolled_back(out);
+                }
+                self.queue.push_back(Todo::Retire(revision));
+            }
+        }
+    }
+
+    /// Capacity, then traffic, then verification.
+    pub(super) fn traffic_back(&self, stable: &Side) -> Vec<Todo> {
+        let mut back = Vec::new();
+        let full = self.spec.replicas.max(stable.desired);
+        if stable.desired < self.spec.replicas || stable.available == 0 {
+            back.push(Todo::Scale(stable.revision.clone(), full));
+            back.push(Todo::Await(stable.revision.clone(), full));
+        }
+        let all: BTreeMap<_, _> = [(stable.revision.clone(), Weight::FULL)].into();
+        back.push(Todo::Traffic(all.clone()));
+        back.push(Todo::VerifyTraffic(all));
+        back
+    }
+
+    /// Called whenever shares of traffic have been verified.
+    pub(super) fn traffic_verified(&mut self, out: &mut Vec<Body>) {
+        if self.phase == Phase::Rollback && !self.rolled_back {
+            self.rolled_back(out);
+        }
+    }
+
+    fn rolled_back(&mut self, out: &mut Vec<Body>) {
+        self.rolled_back = true;
+        let began = self.rollback_began.unwrap_or(self.time());
+        let revision = self.stable.as_ref().map(|s| s.revision.clone());
+        out.push(Body::RolledBack { revision, took: self.time().since(began), not_undone: Vec::new() });
+    }
+}

@@ -1,0 +1,355 @@
+//! Random strategies and random faults against the rollout invariants, over a model of a provider.
+//!
+//! The model checks at the moment of each effect, from what is really there, what the run must never do. Every history
+//! is also replayed from the start: a run rebuilt from its journal must want exactly the same.
+
+use super::*;
+use crate::analysis::Sample;
+use crate::model::{Analysis, Bake, Deployment, DryRun, Metric, Readiness, Service, Use, Workload};
+use crate::{Millis, PluginName, RevisionId, Verdict, Weight};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn name(n: &str) -> PluginName {
+    PluginName::new(n).unwrap()
+}
+fn revision(n: &str) -> RevisionId {
+    RevisionId::new(n).unwrap()
+}
+fn workload() -> Workload {
+    Workload {
+        command: vec!["x".into()],
+        image: None,
+        working_folder: None,
+        env: BTreeMap::new(),
+        ready: Readiness::None,
+        min_ready: Millis::ZERO,
+        stop_grace: Millis::ZERO,
+        memory_limit: None,
+        settings: serde_json::Value::Null,
+    }
+}
+fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
+    Service {
+        workload: workload(),
+        replicas,
+        listen: None,
+        depends_on,
+        strategy: name("s"),
+        readiness: vec![name("p")],
+        verify: vec![name("p")],
+        bake: Some(Bake { duration: Millis(1), analyses: vec![] }),
+        progress_deadline: Millis::secs(60),
+        scale_down_delay: Millis::ZERO,
+        abort_scale_down_delay: Some(Millis::ZERO),
+    }
+}
+fn start(replicas: u32, initial: bool) -> RunStart {
+    let uses = Use { plugin: name("p"), config: serde_json::json!({}) };
+    let metric = Metric {
+        name: name("m"),
+        probe: name("p"),
+        interval: Some(Millis(10)),
+        initial_delay: Millis::ZERO,
+        count: Some(2),
+        success_condition: Some("result.verdict == 'pass'".into()),
+        failure_condition: Some("result.verdict == 'fail'".into()),
+        failure_limit: Some(0),
+        inconclusive_limit: 0,
+        consecutive_error_limit: 1,
+        consecutive_no_data_limit: 1,
+        consecutive_success_limit: 0,
+        min_samples: 1,
+        dry_run: DryRun::No,
+    };
+    let names = [ServiceName::new("a").unwrap(), ServiceName::new("b").unwrap()];
+    let stable = (!initial).then(|| StableRevision { revision: revision("old"), replicas, workload: workload() });
+    let from = ServiceStart { candidate: revision("new"), stable };
+    RunStart {
+        version: RECORD_VERSION,
+        run: RunId::new("run-1").unwrap(),
+        deployment: Deployment {
+            name: ServiceName::new("d").unwrap(),
+            environment: name("local"),
+            provider: uses.clone(),
+            services: [
+                (names[0].clone(), service(replicas, vec![])),
+                (names[1].clone(), service(replicas, vec![names[0].clone()])),
+            ]
+            .into(),
+            strategies: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            analyses: [(name("healthy"), Analysis { metrics: vec![metric] })].into(),
+            notifiers: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+        },
+        services: names.iter().map(|n| (n.clone(), from.clone())).collect(),
+        plugins: BTreeMap::new(),
+        abilities: vec!["split-traffic".into()],
+        granularity: Weight::new(1).unwrap(),
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Revision {
+    desired: u32,
+    available: u32,
+    weight: u16,
+}
+
+/// A provider and everything else that can answer, with a reel of random numbers deciding what goes wrong.
+struct World {
+    services: BTreeMap<ServiceName, BTreeMap<RevisionId, Revision>>,
+    verified: BTreeMap<ServiceName, BTreeMap<RevisionId, Weight>>,
+    reel: Vec<u8>,
+    at: usize,
+    faults: u8,
+    passes_needed: BTreeMap<ServiceName, bool>,
+}
+
+impl World {
+    fn roll(&mut self) -> u8 {
+        self.at += 1;
+        self.reel.get(self.at % self.reel.len()).copied().unwrap_or(0)
+    }
+
+    fn fails(&mut self) -> Option<Outcome> {
+        let roll = self.roll();
+        (roll < self.faults).then(|| Outcome::Failed {
+            failure: Failure {
+                code: "provider/unavailable".into(),
+                message: "boom".into(),
+                retry_after: (roll % 3 != 0).then_some(Millis(5)),
+            },
+        })
+    }
+
+    fn strategy(&mut self, view: &RolloutView, replicas: u32, wild: bool) -> Action {
+        let c = &view.candidate;
+        if wild {
+            return match self.roll() % 9 {
+                0 => Action::Promote,
+                1 | 2 => Action::Scale { candidate: Some(u32::from(self.roll()) % (replicas + 1)), stable: None },
+                3 => Action::Scale { candidate: None, stable: Some(u32::from(self.roll()) % (replicas + 1)) },
+                4 => Action::Analyse { analyses: vec![name("healthy")] },
+                5 => Action::Watch { analyses: vec![name("healthy")] },
+                6 => Action::Abort { reason: "why not".into() },
+                _ => Action::SetWeight { weight: Weight::new(u16::from(self.roll()) * 40 % 10_001).unwrap() },
+            };
+        }
+        if c.available < replicas {
+            Action::Scale { candidate: Some(replicas), stable: None }
+        } else if c.weight.hundredths() == 0 && view.stable.is_some() {
+            Action::SetWeight { weight: Weight::new(5000).unwrap() }
+        } else if c.weight != Weight::FULL && view.last == Last::Done && view.stable.is_some() {
+            Action::Analyse { analyses: vec![name("healthy")] }
+        } else if c.weight != Weight::FULL {
+            Action::SetWeight { weight: Weight::FULL }
+        } else {
+            Action::Promote
+        }
+    }
+
+    fn carry_out(&mut self, run: &Run, service: &ServiceName, order: &Order, wild: bool) -> Outcome {
+        let replicas = run.services()[service].spec().replicas;
+        let before = self.roll() % 2 == 0;
+        if order.effect.mutates() && before {
+            if let Some(failed) = self.fails() {
+                return failed;
+            }
+        }
+        let phase = run.services()[service].phase();
+        let done = || Outcome::Done { summary: String::new() };
+        let outcome = match &order.effect {
+            Effect::Observe => Outcome::Observed {
+                observed: Some(Observed {
+                    url: None,
+                    revisions: self.services[service]
+                        .iter()
+                        .map(|(r, s)| ObservedRevision {
+                            revision: r.clone(),
+                            desired: s.desired,
+                            available: s.available,
+                            weight: Weight::new(s.weight).unwrap(),
+                        })
+                        .collect(),
+                }),
+            },
+            Effect::Deploy { revision, replicas } | Effect::Scale { revision, replicas } => {
+                let all = self.services.get_mut(service).unwrap();
+                let weight = all.get(revision).map_or(0, |r| r.weight);
+                // Invariants 1 and 3: what carries traffic is not taken away.
+                assert!(weight == 0 || *replicas > 0, "scaled to nothing under {weight}");
+                let it = all.entry(revision.clone()).or_default();
+                it.desired = *replicas;
+                it.available = *replicas;
+                done()
+            }
+            Effect::AwaitAvailable { revision, replicas, .. } => {
+                let it = self.services[service].get(revision).cloned().unwrap_or_default();
+                if it.available >= *replicas && self.roll() >= self.faults / 2 {
+                    Outcome::Available { available: it.available, desired: it.desired }
+                } else {
+                    Outcome::Unavailable { available: it.available, message: "slow".into() }
+                }
+            }
+            Effect::SetTraffic { weights } => {
+                let all = self.services.get_mut(service).unwrap();
+                for (r, w) in weights {
+                    // Invariant 1.
+                    assert!(w.is_zero() || all.get(r).is_some_and(|r| r.available > 0), "{w} on {r} without an instance");
+                }
+                for (r, s) in all.iter_mut() {
+                    let wanted = weights.get(r).map_or(0, |w| w.hundredths());
+                    if r.as_str() == "new" && wanted > s.weight && phase == Phase::Rollout {
+                        // Promise 4: after an analysis, only a pass lets traffic move on.
+                        assert!(!self.passes_needed.get(service).copied().unwrap_or(false), "moved on without a pass");
+                    }
+                    s.weight = wanted;
+                }
+                done()
+            }
+            Effect::VerifyTraffic { weights, .. } => {
+                self.verified.insert(service.clone(), weights.clone());
+                done()
+            }
+            Effect::NextStep { view, .. } => {
+                let action = self.strategy(view, replicas, wild);
+                if matches!(action, Action::Analyse { .. }) {
+                    self.passes_needed.insert(service.clone(), true);
+                }
+                Outcome::Decided { action, state: "{}".into(), position: Position { step: 1, steps: 1, label: "x".into() } }
+            }
+            Effect::Measure { .. } | Effect::Probe { .. } => {
+                let roll = self.roll();
+                let verdict = if roll >= self.faults {
+                    Verdict::Pass
+                } else {
+                    [Verdict::Fail, Verdict::Error, Verdict::NoData, Verdict::Inconclusive][usize::from(roll % 4)]
+                };
+                if verdict == Verdict::Pass {
+                    self.passes_needed.insert(service.clone(), false);
+                }
+                let summary = verdict.to_string();
+                Outcome::Measured { sample: Sample { verdict, summary, values: BTreeMap::new(), facts: BTreeMap::new() } }
+            }
+            Effect::Wait { .. } | Effect::AwaitGate { .. } => Outcome::Elapsed,
+            Effect::MarkStable { revision } => {
+                let it = &self.services[service][revision];
+                assert_eq!(it.weight, 10_000, "promoted without all of the traffic");
+                done()
+            }
+            Effect::Retire { revision } => {
+                let all = self.services.get_mut(service).unwrap();
+                assert!(all.get(revision).is_none_or(|r| r.weight == 0), "retired with traffic");
+                all.remove(revision);
+                done()
+            }
+        };
+        // A failure after the effect: it happened, but nobody knows.
+        if order.effect.mutates() && !before { self.fails().unwrap_or(outcome) } else { outcome }
+    }
+}
+
+/// Runs to the end; the history is returned for replaying.
+fn simulate(replicas: u32, initial: bool, wild: bool, faults: u8, reel: Vec<u8>) -> (Run, World, Vec<(u64, Record)>) {
+    let start = start(replicas, initial);
+    let old = if initial {
+        BTreeMap::new()
+    } else {
+        [(revision("old"), Revision { desired: replicas, available: replicas, weight: 10_000 })].into()
+    };
+    let mut world = World {
+        services: start.services.keys().map(|s| (s.clone(), old.clone())).collect(),
+        verified: BTreeMap::new(),
+        reel,
+        at: 0,
+        faults,
+        passes_needed: BTreeMap::new(),
+    };
+    let first = Record::Started(Box::new(start));
+    let (mut run, _) = Run::begin(Timestamp(0), 0, &first).unwrap();
+    run.kick_off(Timestamp(0), 0);
+    let mut history = vec![(0, first)];
+    let mut clock = 0;
+    let push = |run: &mut Run, history: &mut Vec<(u64, Record)>, clock: u64, record: Record| {
+        run.apply(Timestamp(clock), history.len() as u64, &record);
+        history.push((clock, record));
+    };
+    let mut aborted = false;
+    for _ in 0..3000 {
+        let decision = run.decide();
+        if let Some(outcome) = decision.finish {
+            push(&mut run, &mut history, clock, Record::Finished(outcome));
+            return (run, world, history);
+        }
+        // A strategy may go on for ever; an operator would stop it.
+        if (clock > 20_000 || history.len() > 1000) && !aborted {
+            aborted = true;
+            let verb = Verb::Abort;
+            push(&mut run, &mut history, clock, Record::Request { service: None, verb, by: "test".into() });
+            continue;
+        }
+        let Some((service, order)) = decision.orders.into_iter().min_by_key(|(_, o)| o.not_before) else {
+            panic!("nothing to do and not finished: {run:?}")
+        };
+        clock = clock.max(order.not_before.0) + 1;
+        push(&mut run, &mut history, clock, Record::Intent { service: service.clone(), order: order.clone() });
+        let outcome = world.carry_out(&run, &service, &order, wild);
+        push(&mut run, &mut history, clock, Record::Outcome { service, id: order.id, outcome });
+    }
+    panic!("it does not come to an end: {run:?}")
+}
+
+#[test]
+fn a_release_without_faults_is_promoted() {
+    for initial in [true, false] {
+        let (run, world, history) = simulate(3, initial, false, 0, vec![200, 100, 250]);
+        assert_eq!(run.finished(), Some(RunOutcome::Done), "{history:#?}");
+        for revisions in world.services.values() {
+            assert_eq!(revisions.len(), 1);
+            assert_eq!(revisions[&revision("new")].weight, 10_000);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 3000 } else { 100_000 }, ..Default::default() })]
+
+    #[test]
+    fn invariants_hold_over_random_strategies_and_faults(
+        replicas in 1u32..9, initial: bool, wild: bool, faults in 0u8..120,
+        reel in prop::collection::vec(any::<u8>(), 7..60),
+    ) {
+        let (run, world, history) = simulate(replicas, initial, wild, faults, reel);
+        for (name, service) in run.services() {
+            let there = &world.services[name];
+            match service.outcome().unwrap() {
+                ServiceOutcome::Promoted => prop_assert_eq!(there[&revision("new")].weight, 10_000),
+                // Promise 5: a rollback that says it worked has worked.
+                ServiceOutcome::RolledBack if initial => prop_assert!(there.values().all(|r| r.weight == 0)),
+                ServiceOutcome::RolledBack => {
+                    prop_assert_eq!(there[&revision("old")].weight, 10_000);
+                    prop_assert!(there[&revision("old")].available >= replicas - replicas / 4);
+                }
+                ServiceOutcome::Failed | ServiceOutcome::Skipped => {
+                    prop_assert!(there.get(&revision("new")).is_none());
+                }
+                ServiceOutcome::Unchanged | ServiceOutcome::RollbackFailed => {}
+            }
+        }
+        // Promise 3, the pure half: at every point, a run rebuilt from the journal wants what the first one wanted.
+        let (mut again, _) = Run::begin(Timestamp(0), 0, &history[0].1).unwrap();
+        again.kick_off(Timestamp(0), 0);
+        for (i, (clock, record)) in history.iter().enumerate().skip(1) {
+            if let Record::Intent { service, order } = record {
+                let wanted = again.decide().orders;
+                prop_assert!(wanted.contains(&(service.clone(), order.clone())), "{wanted:?}\n{order:?}\n{history:?}");
+            }
+            again.apply(Timestamp(*clock), i as u64, record);
+            let text = serde_json::to_string(record).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Record>(&text).unwrap(), record);
+        }
+        prop_assert_eq!(again.finished(), run.finished());
+    }
+}
