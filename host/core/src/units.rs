@@ -64,7 +64,7 @@ impl fmt::Display for Weight {
         let (whole, part) = (self.0 / 100, self.0 % 100);
         match part {
             0 => write!(f, "{whole}%"),
-            part if part % 10 == 0 => write!(f, "{whole}.{}%", part / 10),
+            part if part.is_multiple_of(10) => write!(f, "{whole}.{}%", part / 10),
             part => write!(f, "{whole}.{part:02}%"),
         }
     }
@@ -126,7 +126,7 @@ impl fmt::Display for Millis {
             return f.write_str("0s");
         }
         for (factor, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-            if ms >= factor && ms % factor == 0 {
+            if ms >= factor && ms.is_multiple_of(factor) {
                 return write!(f, "{}{unit}", ms / factor);
             }
         }

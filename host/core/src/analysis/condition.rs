@@ -28,6 +28,9 @@ pub struct Condition {
     program: Program,
 }
 
+/// The longest condition, in bytes.
+const LONGEST: usize = 1024;
+
 /// Why a condition gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoAnswer {
@@ -43,6 +46,10 @@ impl Condition {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(source: &str) -> Result<Self, String> {
+        // The parser recurses: a hostile expression would use up the stack.
+        if source.len() > LONGEST {
+            return Err(format!("a condition has {LONGEST} bytes at the most, this one has {}", source.len()));
+        }
         let program = Program::compile(source).map_err(|e| format!("`{source}` is not a CEL expression: {e}"))?;
         if let Some(unknown) = program.references().variables().into_iter().find(|name| *name != "result") {
             return Err(format!("`{source}` refers to `{unknown}`, but a condition can only refer to `result`"));

@@ -70,14 +70,16 @@ impl Run {
                 Some((name.clone(), ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at)))
             })
             .collect();
-        let run = Self { start, began: at, services, finished: None };
+        let mut run = Self { start, began: at, services, finished: None };
         let body = Body::RunStarted {
             deployment: run.start.deployment.name.clone(),
             environment: run.start.deployment.environment.clone(),
             services: run.start.services.iter().map(|(name, s)| (name.clone(), s.candidate.clone())).collect(),
             plugins: run.start.plugins.clone(),
         };
-        let events = run.stamp(at, seq, vec![(None, body)]);
+        let mut bodies = vec![(None, body)];
+        bodies.extend(run.release(at));
+        let events = run.stamp(at, seq, bodies);
         Ok((run, events))
     }
 
@@ -173,12 +175,6 @@ impl Run {
         }
     }
 
-    /// Starts what can start at once; called after [`Run::begin`].
-    pub fn kick_off(&mut self, at: Timestamp, seq: u64) -> Vec<Event> {
-        let bodies = self.release(at);
-        self.stamp(at, seq, bodies)
-    }
-
     /// What is to be done now. Effects that were handed out already are not handed out again.
     #[must_use]
     pub fn decide(&self) -> Decision {
@@ -232,6 +228,7 @@ impl Run {
                 RunOutcome::Failed => 1,
                 RunOutcome::RolledBack => 2,
                 RunOutcome::RollbackFailed => 3,
+                RunOutcome::Superseded => 4,
             };
             if rank(this) > rank(worst) {
                 worst = this;

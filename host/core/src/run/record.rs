@@ -542,9 +542,23 @@ pub enum RunOutcome {
     RolledBack,
     /// The way back failed.
     RollbackFailed,
+    /// A newer run took its place before it came to an end.
+    Superseded,
 }
 
 impl RunOutcome {
+    /// The word for it, as in its JSON form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled-back",
+            Self::RollbackFailed => "rollback-failed",
+            Self::Superseded => "superseded",
+        }
+    }
+
     /// What it is, for a person.
     #[must_use]
     pub fn sentence(self) -> &'static str {
@@ -553,6 +567,7 @@ impl RunOutcome {
             Self::Failed => "failed",
             Self::RolledBack => "aborted and rolled back",
             Self::RollbackFailed => "aborted, and the rollback failed",
+            Self::Superseded => "superseded by a newer run",
         }
     }
 }

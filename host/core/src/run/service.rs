@@ -174,6 +174,12 @@ impl ServiceRun {
         }
     }
 
+    /// The effect with this number, while it is under way.
+    #[must_use]
+    pub fn effect(&self, id: u32) -> Option<&Effect> {
+        self.current.as_ref().filter(|c| c.order.id == id).map(|c| &c.order.effect)
+    }
+
     /// What is under way, in words.
     #[must_use]
     pub fn doing(&self) -> Option<String> {

@@ -269,7 +269,6 @@ fn simulate(replicas: u32, initial: bool, wild: bool, faults: u8, reel: Vec<u8>)
     };
     let first = Record::Started(Box::new(start));
     let (mut run, _) = Run::begin(Timestamp(0), 0, &first).unwrap();
-    run.kick_off(Timestamp(0), 0);
     let mut history = vec![(0, first)];
     let mut clock = 0;
     let push = |run: &mut Run, history: &mut Vec<(u64, Record)>, clock: u64, record: Record| {
@@ -340,7 +339,6 @@ proptest! {
         }
         // Promise 3, the pure half: at every point, a run rebuilt from the journal wants what the first one wanted.
         let (mut again, _) = Run::begin(Timestamp(0), 0, &history[0].1).unwrap();
-        again.kick_off(Timestamp(0), 0);
         for (i, (clock, record)) in history.iter().enumerate().skip(1) {
             if let Record::Intent { service, order } = record {
                 let wanted = again.decide().orders;

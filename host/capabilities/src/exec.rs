@@ -1,0 +1,273 @@
+//! Running a program that the operator granted by path and, where given, by digest. There is no shell.
+//!
+//! [`Exec::run`] is the one choke point. Stops a plugin from running anything else, from passing arguments that were not
+//! foreseen, from inheriting or setting variables (secrets, `LD_PRELOAD`) that were not granted, from filling memory with
+//! output, and from leaving processes behind: the whole process group is ended with the call.
+
+use crate::grants::{Effect, ProgramGrant, TextPattern};
+use crate::scope::Taken;
+use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
+use basb_core::Digest;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program's name in the grant.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables to set, of those that the grant lists.
+    pub env: Vec<(String, String)>,
+    /// What it reads on standard input.
+    pub stdin: Vec<u8>,
+    /// The longest it may take.
+    pub timeout: Duration,
+}
+
+/// What it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The exit status; none when it was ended by a signal.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Why it did not run to its end. The texts are whole sentences for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecError {
+    /// The grant does not cover it; the text holds the lines that would.
+    #[error("{0}")]
+    Denied(String),
+    /// It could not be started.
+    #[error("{0}")]
+    NotStarted(String),
+    /// It took too long and was ended: the effect is in doubt.
+    #[error("{0}")]
+    TimedOut(String),
+    /// It wrote more than the limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl ExecError {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::NotStarted(_) => "not started",
+            Self::TimedOut(_) => "timed out",
+            Self::TooLarge(_) => "too large",
+            Self::Other(_) => "failed",
+        }
+    }
+}
+
+/// Whether a list of arguments is of the granted form: one pattern for each, and a last `**` for any number more.
+#[must_use]
+pub fn args_match(patterns: &[TextPattern], args: &[String]) -> Fit {
+    let (patterns, open) = match patterns.split_last() {
+        Some((last, rest)) if last.as_str() == "**" => (rest, true),
+        _ => (patterns, false),
+    };
+    let count = if open { args.len() >= patterns.len() } else { args.len() == patterns.len() };
+    if count && patterns.iter().zip(args).all(|(pattern, arg)| pattern.covers(arg)) { Fit::Yes } else { Fit::No }
+}
+
+/// Whether something is of the granted form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// Which grant covers a command.
+///
+/// # Errors
+/// What to tell the plugin.
+fn decide<'a>(scope: &'a CallScope, command: &Command) -> Result<&'a ProgramGrant, String> {
+    let wanted = || format!("the program `{}` with {:?}", command.program, command.args);
+    let named: Vec<_> = scope.grants.exec.iter().filter(|grant| grant.program == command.program).collect();
+    let lines = |path: &str| {
+        let args: Vec<_> = command.args.iter().map(|arg| yaml_value(&globset::escape(arg))).collect();
+        let (name, path) = (yaml_value(&command.program), yaml_value(path));
+        format!("exec:\n  - program: {name}\n    path: {path}\n    args: [{}]", args.join(", "))
+    };
+    let Some(first) = named.first() else {
+        return Err(denial::not_granted(scope, &wanted(), &lines("/PATH/OF/PROGRAM")));
+    };
+    let mut fitting = named.iter().filter(|grant| args_match(&grant.args, &command.args) == Fit::Yes).peekable();
+    if fitting.peek().is_none() {
+        return Err(denial::not_granted(scope, &wanted(), &lines(&first.path.to_string_lossy())));
+    }
+    let mut why = String::new();
+    for grant in fitting {
+        if let Some((name, _)) = command.env.iter().find(|(name, _)| !grant.env.contains(name)) {
+            why = format!(
+                "the variable `{0}` is not granted; add to its entry in `grants`: `env: [{0}]`",
+                crate::printable(name, 60)
+            );
+        } else if scope.mode == Mode::ReadOnly && grant.effect == Effect::Change {
+            why = "this call may only read; if the program only reads, add to its entry in `grants`: `effect: read`"
+                .to_owned();
+        } else {
+            return Ok(grant);
+        }
+    }
+    Err(denial::refused(scope, &wanted(), &why))
+}
+
+/// The capability.
+#[derive(Debug)]
+pub struct Exec {
+    base_dir: PathBuf,
+    limits: Limits,
+}
+
+/// Ends the program and everything it started when the call is over, whatever ended it.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // Gone already is what is wanted.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Exec {
+    pub(crate) fn new(base_dir: PathBuf, limits: Limits) -> Self {
+        Self { base_dir, limits }
+    }
+
+    /// Runs a program to its end: the one choke point of this capability.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub async fn run(&self, scope: &CallScope, command: Command) -> Result<Output, ExecError> {
+        let first = command.args.first().map(String::as_str).unwrap_or_default();
+        let what = crate::printable(&format!("{} {first}", command.program), 100);
+        let number = scope.counters.begin(Capability::Exec, what, self.limits.kept_calls);
+        let result = self.run_unseen(scope, command).await;
+        let outcome = match &result {
+            Ok(Output { status: Some(status), .. }) => format!("status {status}"),
+            Ok(Output { status: None, .. }) => "ended by a signal".to_owned(),
+            Err(error) => error.word().to_owned(),
+        };
+        scope.counters.finish(number, outcome);
+        result
+    }
+
+    async fn run_unseen(&self, scope: &CallScope, command: Command) -> Result<Output, ExecError> {
+        if scope.counters.take_request(self.limits.requests) == Taken::Exhausted {
+            return Err(ExecError::Other(format!("{} has used up its requests", denial::who(scope))));
+        }
+        let grant = decide(scope, &command).map_err(ExecError::Denied)?;
+        if command.stdin.len() > self.limits.request_bytes {
+            return Err(ExecError::TooLarge(format!(
+                "{} bytes for standard input are over the limit",
+                command.stdin.len()
+            )));
+        }
+        let name = crate::printable(&command.program, 60);
+        let start = Instant::now();
+        let longest = command.timeout.min(scope.deadline.saturating_duration_since(start));
+        let work = async {
+            check_digest(grant).await?;
+            self.spawn(grant, &command).await
+        };
+        match tokio::time::timeout(longest, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                let ms = longest.as_millis();
+                Err(ExecError::TimedOut(format!(
+                    "`{name}` took longer than {ms} ms and was ended: its effect is in doubt"
+                )))
+            }
+        }
+    }
+
+    async fn spawn(&self, grant: &ProgramGrant, command: &Command) -> Result<Output, ExecError> {
+        let name = crate::printable(&command.program, 60);
+        let started = tokio::process::Command::new(&grant.path)
+            .args(&command.args)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
+            .envs(command.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.base_dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = started.map_err(|error| {
+            ExecError::NotStarted(format!("`{name}` ({}) could not be started: {error}", grant.path.display()))
+        })?;
+        let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read its input to the end is no error.
+                let _ = stdin.write_all(&command.stdin).await;
+            }
+            Ok(())
+        };
+        let limit = self.limits.output_bytes;
+        let (stdout, stderr, ()) =
+            tokio::try_join!(bounded(stdout, limit, &name), bounded(stderr, limit, &name), feed)?;
+        let status = child.wait().await.map_err(|error| ExecError::Other(format!("`{name}`: {error}")))?;
+        Ok(Output { status: status.code(), stdout, stderr })
+    }
+}
+
+async fn bounded(stream: Option<impl AsyncRead + Unpin>, limit: usize, name: &str) -> Result<Vec<u8>, ExecError> {
+    let mut out = Vec::new();
+    if let Some(stream) = stream {
+        let read = stream.take(limit as u64 + 1).read_to_end(&mut out).await;
+        read.map_err(|error| ExecError::Other(format!("the output of `{name}` cannot be read: {error}")))?;
+    }
+    if out.len() > limit {
+        return Err(ExecError::TooLarge(format!(
+            "`{name}` wrote more than {limit} bytes and was ended: its effect is in doubt"
+        )));
+    }
+    Ok(out)
+}
+
+/// Compares the file's digest with the granted one. The file could be exchanged between this look and the start: the
+/// digest guards against a changed installation, the folder's permissions against an attacker on the machine.
+async fn check_digest(grant: &ProgramGrant) -> Result<(), ExecError> {
+    let Some(wanted) = &grant.sha256 else { return Ok(()) };
+    let shown = grant.path.display();
+    let bytes = tokio::fs::read(&grant.path)
+        .await
+        .map_err(|error| ExecError::NotStarted(format!("{shown} cannot be read: {error}")))?;
+    let digest = tokio::task::spawn_blocking(move || Digest::of(&bytes))
+        .await
+        .map_err(|error| ExecError::Other(error.to_string()))?;
+    if digest.hex() == wanted {
+        Ok(())
+    } else {
+        let found = digest.hex();
+        Err(ExecError::Denied(format!(
+            "{shown} is not the program that was granted: its digest is {found}; if the change is known and wanted, write `sha256: {found}`"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,471 @@
+//! Reads grants from JSON, and says of everything that is wrong where it is and what to write instead.
+
+use super::{
+    Access, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, PathPattern, PatternError,
+    ProgramGrant, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant, TextPattern,
+};
+use crate::Capability;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What collects problems on the way.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<GrantProblem>,
+}
+
+pub(super) fn grants(value: &Value) -> Result<Grants, Vec<GrantProblem>> {
+    let mut reader = Reader::default();
+    let mut grants = Grants::default();
+    match value {
+        Value::Null => {}
+        Value::Object(map) => {
+            for (name, list) in map {
+                let at = pointer("", name);
+                match Capability::from_name(name) {
+                    Some(Capability::Http) => grants.http = reader.list(&at, list, Reader::http),
+                    Some(Capability::Tcp) => grants.tcp = reader.list(&at, list, Reader::tcp),
+                    Some(Capability::Files) => grants.files = reader.list(&at, list, Reader::folder),
+                    Some(Capability::Exec) => grants.exec = reader.list(&at, list, Reader::program),
+                    Some(Capability::Smtp) => grants.smtp = reader.list(&at, list, Reader::server),
+                    Some(Capability::Log) => reader.wrong(&at, "`log` needs no grant".to_owned(), "remove it"),
+                    None => {
+                        let known = ["http", "tcp", "files", "exec", "smtp"];
+                        let help = suggest(name, &known).map_or_else(
+                            || format!("known capabilities are {}", known.join(", ")),
+                            |near| format!("did you mean `{near}`?"),
+                        );
+                        reader.wrong(&at, format!("unknown capability `{name}`"), &help);
+                    }
+                }
+            }
+        }
+        other => reader.wrong(
+            "",
+            format!("grants are {}", kind(other)),
+            "write a capability and a list, such as `http: [{host: api.example.com}]`",
+        ),
+    }
+    reader.duplicates(&grants);
+    if reader.problems.is_empty() { Ok(grants) } else { Err(reader.problems) }
+}
+
+/// Appends a key to a JSON pointer (RFC 6901).
+fn pointer(at: &str, key: &str) -> String {
+    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .copied()
+        .map(|k| (strsim::damerau_levenshtein(name, k), k))
+        .filter(|(d, _)| *d <= 2)
+        .min()
+        .map(|(_, k)| k)
+}
+
+impl Reader {
+    fn wrong(&mut self, at: &str, message: String, help: &str) {
+        self.problems.push(GrantProblem { pointer: at.to_owned(), message, help: help.to_owned() });
+    }
+
+    fn list<T>(
+        &mut self,
+        at: &str,
+        value: &Value,
+        read: fn(&mut Self, &str, &Map<String, Value>) -> Option<T>,
+    ) -> Vec<T> {
+        let Value::Array(items) = value else {
+            self.wrong(at, format!("this is {}", kind(value)), "write a list: each entry begins with `- `");
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let at = format!("{at}/{index}");
+            match item {
+                Value::Object(map) => out.extend(read(self, &at, map)),
+                other => self.wrong(
+                    &at,
+                    format!("this is {}", kind(other)),
+                    "write a mapping, such as `- host: api.example.com`",
+                ),
+            }
+        }
+        out
+    }
+
+    /// Everything in `map` that is not in `known` is wrong.
+    fn only(&mut self, at: &str, map: &Map<String, Value>, known: &[&str]) {
+        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+            let help = suggest(key, known).map_or_else(
+                || format!("possible here: {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.wrong(&pointer(at, key), format!("unknown key `{key}`"), &help);
+        }
+    }
+
+    fn text<'a>(&mut self, at: &str, map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+        match map.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            Some(Value::String(_)) => {
+                self.wrong(&pointer(at, key), format!("`{key}` is empty"), "write a value or remove the key");
+                None
+            }
+            Some(other) => {
+                let help = format!("put it in quotes: `{key}: \"…\"`");
+                self.wrong(&pointer(at, key), format!("`{key}` is {}, but must be text", kind(other)), &help);
+                None
+            }
+            None => None,
+        }
+    }
+
+    fn required<'a>(&mut self, at: &str, map: &'a Map<String, Value>, key: &str, example: &str) -> Option<&'a str> {
+        if !map.contains_key(key) {
+            self.wrong(at, format!("`{key}` is missing"), &format!("add `{key}: {example}`"));
+        }
+        self.text(at, map, key)
+    }
+
+    fn texts<'a>(&mut self, at: &str, map: &'a Map<String, Value>, key: &str) -> Option<Vec<(String, &'a str)>> {
+        let at = pointer(at, key);
+        match map.get(key)? {
+            Value::Array(items) => {
+                let mut out = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    let at = format!("{at}/{index}");
+                    match item {
+                        Value::String(text) => out.push((at, text.as_str())),
+                        other => {
+                            self.wrong(&at, format!("this is {}, but must be text", kind(other)), "put it in quotes")
+                        }
+                    }
+                }
+                Some(out)
+            }
+            other => {
+                self.wrong(
+                    &at,
+                    format!("`{key}` is {}", kind(other)),
+                    &format!("write a list: `{key}: [first, second]`"),
+                );
+                None
+            }
+        }
+    }
+
+    fn word<T: Copy>(&mut self, at: &str, map: &Map<String, Value>, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(at, map, key)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.wrong(
+                &pointer(at, key),
+                format!("`{text}` is not a value of `{key}`"),
+                &format!("write {}", known.join(" or ")),
+            );
+        }
+        found
+    }
+
+    fn port(&mut self, at: &str, map: &Map<String, Value>) -> Option<u16> {
+        let value = map.get("port")?;
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+        if port.is_none() {
+            self.wrong(&pointer(at, "port"), format!("`{value}` is not a port"), "write a number from 1 to 65535");
+        }
+        port
+    }
+
+    fn pattern<T>(&mut self, at: &str, parsed: Result<T, PatternError>) -> Option<T> {
+        parsed.map_err(|error| self.wrong(at, error.message, &error.help)).ok()
+    }
+
+    fn host(&mut self, at: &str, map: &Map<String, Value>) -> Option<HostPattern> {
+        let text = self.required(at, map, "host", "api.example.com")?;
+        self.pattern(&pointer(at, "host"), HostPattern::parse(text))
+    }
+
+    fn resolves(&mut self, at: &str, map: &Map<String, Value>) -> Resolves {
+        self.word(at, map, "resolves", &[("public", Resolves::Public), ("private", Resolves::Private)])
+            .unwrap_or_default()
+    }
+
+    fn service(&mut self, at: &str, map: &Map<String, Value>) -> Option<()> {
+        self.word(at, map, "target", &[("service", ())])
+    }
+
+    fn method(&mut self, at: &str, text: &str) -> Option<String> {
+        let token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+        if token && !matches!(text, "CONNECT" | "TRACE") {
+            return Some(text.to_owned());
+        }
+        let help = match text.to_ascii_uppercase().as_str() {
+            "*" | "ANY" | "ALL" => "name each method, such as `[GET, POST]`".to_owned(),
+            upper if token || matches!(upper, "CONNECT" | "TRACE") => "CONNECT and TRACE cannot be granted".to_owned(),
+            upper => format!("write `{upper}`"),
+        };
+        self.wrong(at, format!("`{text}` is not a method that can be granted"), &help);
+        None
+    }
+
+    fn http(&mut self, at: &str, map: &Map<String, Value>) -> Option<HttpGrant> {
+        let kinds: Vec<_> = ["host", "socket", "target"].into_iter().filter(|key| map.contains_key(*key)).collect();
+        let to = match kinds.as_slice() {
+            ["socket"] => {
+                self.only(at, map, &["socket", "methods", "path", "reads"]);
+                let name = self.text(at, map, "socket")?;
+                if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+                    self.wrong(
+                        &pointer(at, "socket"),
+                        format!("`{name}` is not the name of a socket"),
+                        "write `socket: agent`",
+                    );
+                    return None;
+                }
+                HttpTarget::Socket(name.to_owned())
+            }
+            ["target"] => {
+                self.only(at, map, &["target", "methods", "path", "reads"]);
+                self.service(at, map)?;
+                HttpTarget::Service
+            }
+            ["host"] => {
+                self.only(at, map, &["host", "scheme", "port", "methods", "path", "reads", "resolves"]);
+                let host = self.host(at, map);
+                let scheme = self
+                    .word(at, map, "scheme", &[("https", Scheme::Https), ("http", Scheme::Http)])
+                    .unwrap_or(Scheme::Https);
+                let port = self.port(at, map).unwrap_or(scheme.default_port());
+                HttpTarget::Host { host: host?, scheme, port, resolves: self.resolves(at, map) }
+            }
+            _ => {
+                let help = "write exactly one of `host: api.example.com`, `socket: agent` and `target: service`";
+                self.wrong(at, "it is not clear where the requests may go".to_owned(), help);
+                return None;
+            }
+        };
+        let mut methods = BTreeSet::new();
+        match self.texts(at, map, "methods") {
+            Some(list) => {
+                if list.is_empty() {
+                    self.wrong(
+                        &pointer(at, "methods"),
+                        "`methods` is empty".to_owned(),
+                        "write `[GET]` or remove the entry",
+                    );
+                }
+                for (at, text) in list {
+                    methods.extend(self.method(&at, text));
+                }
+            }
+            None => methods.extend(["GET".to_owned(), "HEAD".to_owned()]),
+        }
+        let path = self.text(at, map, "path").unwrap_or("/**");
+        let path = self.pattern(&pointer(at, "path"), PathPattern::parse(path));
+        let mut reads = Vec::new();
+        for (at, text) in self.texts(at, map, "reads").unwrap_or_default() {
+            if text.starts_with('/') {
+                reads.extend(self.pattern(&at, PathPattern::parse(text)).map(ReadRule::Path));
+            } else {
+                reads.extend(self.method(&at, text).map(ReadRule::Method));
+            }
+        }
+        Some(HttpGrant { to, methods, path: path?, reads })
+    }
+
+    fn tcp(&mut self, at: &str, map: &Map<String, Value>) -> Option<TcpGrant> {
+        if map.contains_key("target") {
+            self.only(at, map, &["target"]);
+            self.service(at, map)?;
+            return Some(TcpGrant::Service);
+        }
+        self.only(at, map, &["host", "port", "resolves"]);
+        let host = self.host(at, map);
+        if !map.contains_key("port") {
+            self.wrong(at, "`port` is missing".to_owned(), "add `port: 5432`");
+        }
+        Some(TcpGrant::Host { port: self.port(at, map)?, resolves: self.resolves(at, map), host: host? })
+    }
+
+    fn folder(&mut self, at: &str, map: &Map<String, Value>) -> Option<FolderGrant> {
+        self.only(at, map, &["folder", "path", "access"]);
+        let folder = self.required(at, map, "folder", "vault");
+        let path = self.required(at, map, "path", "./vault");
+        if !map.contains_key("access") {
+            self.wrong(at, "`access` is missing".to_owned(), "add `access: read` or `access: read-write`");
+        }
+        let access = self.word(at, map, "access", &[("read", Access::Read), ("read-write", Access::ReadWrite)]);
+        Some(FolderGrant { folder: folder?.to_owned(), path: PathBuf::from(path?), access: access? })
+    }
+
+    fn program(&mut self, at: &str, map: &Map<String, Value>) -> Option<ProgramGrant> {
+        self.only(at, map, &["program", "path", "sha256", "args", "env", "effect"]);
+        let program = self.required(at, map, "program", "tofu");
+        let path = self.required(at, map, "path", "/usr/bin/tofu");
+        if path.is_some_and(|path| !path.starts_with('/')) {
+            self.wrong(
+                &pointer(at, "path"),
+                "the program's path is not absolute".to_owned(),
+                "begin it with `/`: no search path is used",
+            );
+        }
+        let sha256 = self.text(at, map, "sha256").map(|text| text.strip_prefix("sha256:").unwrap_or(text));
+        if sha256.is_some_and(|hex| {
+            hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        }) {
+            let help = "write the 64 lower-case hexadecimal digits that `sha256sum` prints";
+            self.wrong(&pointer(at, "sha256"), "this is not a SHA-256 digest".to_owned(), help);
+        }
+        let mut args = Vec::new();
+        for (at, text) in self.texts(at, map, "args").unwrap_or_default() {
+            args.extend(self.pattern(&at, TextPattern::parse(text)));
+        }
+        let mut env = BTreeSet::new();
+        for (at, text) in self.texts(at, map, "env").unwrap_or_default() {
+            if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                self.wrong(
+                    &at,
+                    format!("`{text}` is not the name of a variable"),
+                    "use letters, digits and `_`, without a value",
+                );
+            }
+            env.insert(text.to_owned());
+        }
+        let effect =
+            self.word(at, map, "effect", &[("read", Effect::Read), ("change", Effect::Change)]).unwrap_or_default();
+        let (program, path, sha256) = (program?.to_owned(), PathBuf::from(path?), sha256.map(str::to_owned));
+        Some(ProgramGrant { program, path, sha256, args, env, effect })
+    }
+
+    fn server(&mut self, at: &str, map: &Map<String, Value>) -> Option<ServerGrant> {
+        self.only(at, map, &["server", "host", "port", "resolves", "from", "to"]);
+        let server = self.required(at, map, "server", "office");
+        let host = self.host(at, map);
+        if !map.contains_key("port") {
+            self.wrong(at, "`port` is missing".to_owned(), "add `port: 25`");
+        }
+        let port = self.port(at, map);
+        let mut lists = [Vec::new(), Vec::new()];
+        for (key, list) in ["from", "to"].into_iter().zip(&mut lists) {
+            for (at, text) in self.texts(at, map, key).unwrap_or_default() {
+                list.extend(self.pattern(&at, TextPattern::parse(text)));
+            }
+        }
+        let [from, to] = lists;
+        Some(ServerGrant {
+            server: server?.to_owned(),
+            host: host?,
+            port: port?,
+            resolves: self.resolves(at, map),
+            from,
+            to,
+        })
+    }
+
+    /// Two folders or two servers of one name would leave open which one is meant.
+    fn duplicates(&mut self, grants: &Grants) {
+        let folders = grants.files.iter().map(|grant| &grant.folder);
+        let servers = grants.smtp.iter().map(|grant| &grant.server);
+        for (list, names) in [("files", folders.collect::<Vec<_>>()), ("smtp", servers.collect())] {
+            let mut seen = BTreeSet::new();
+            for (index, name) in names.into_iter().enumerate() {
+                if !seen.insert(name) {
+                    self.wrong(
+                        &format!("/{list}/{index}"),
+                        format!("`{name}` is there twice"),
+                        "give each one a name of its own",
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problems(value: Value) -> Vec<(String, String)> {
+        grants(&value).unwrap_err().into_iter().map(|p| (p.pointer, format!("{}: {}", p.message, p.help))).collect()
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let read = grants(&json!({
+            "http": [
+                {"host": "api.example.com"},
+                {"host": "127.0.0.1", "scheme": "http", "port": 8080, "methods": ["POST"], "path": "/v1/**", "reads": ["/v1/query", "POST"]},
+                {"host": "ci.corp.example", "resolves": "private"},
+                {"socket": "agent", "methods": ["GET", "PUT"], "path": "/v1/**"},
+                {"target": "service"}],
+            "tcp": [{"host": "db.example.com", "port": 5432}, {"target": "service"}],
+            "files": [{"folder": "vault", "path": "./vault", "access": "read-write"}],
+            "exec": [{"program": "tofu", "path": "/usr/bin/tofu", "args": ["plan", "-out=*"], "env": ["TF_LOG"], "effect": "read"}],
+            "smtp": [{"server": "office", "host": "mail.example.com", "port": 25, "from": ["*@example.com"]}]
+        }))
+        .unwrap();
+        assert_eq!(read.http.len(), 5);
+        assert!(matches!(&read.http[0].to, HttpTarget::Host { scheme: Scheme::Https, port: 443, .. }));
+        assert_eq!(read.http[0].methods, BTreeSet::from(["GET".to_owned(), "HEAD".to_owned()]));
+        assert_eq!(read.summary()[0].1, "GET, HEAD https://api.example.com/**");
+        assert_eq!(grants(&Value::Null).unwrap(), Grants::default());
+        assert_eq!(grants(&json!({})).unwrap(), Grants::default());
+    }
+
+    #[test]
+    fn nothing_unknown_is_ignored() {
+        let cases = [
+            (json!({"htp": []}), "/htp", "did you mean `http`"),
+            (json!({"sockets": []}), "/sockets", "unknown capability"),
+            (json!({"http": [{"host": "a.example", "method": ["GET"]}]}), "/http/0/method", "did you mean `methods`"),
+            (json!({"http": [{"host": "a.example", "methods": ["get"]}]}), "/http/0/methods/0", "write `GET`"),
+            (json!({"http": [{"host": "a.example", "methods": []}]}), "/http/0/methods", "is empty"),
+            (json!({"http": [{"host": "a.example", "methods": ["*"]}]}), "/http/0/methods/0", "name each method"),
+            (json!({"http": [{"host": "https://a.example"}]}), "/http/0/host", "is not a host"),
+            (json!({"http": [{"host": "a.example", "port": "443"}]}), "/http/0/port", "1 to 65535"),
+            (json!({"http": [{"host": "a.example", "scheme": "ftp"}]}), "/http/0/scheme", "`https` or `http`"),
+            (json!({"http": [{"host": "a.example", "socket": "agent"}]}), "/http/0", "exactly one"),
+            (json!({"http": [{"target": "anything"}]}), "/http/0/target", "`service`"),
+            (json!({"http": [{"target": "service", "port": 1}]}), "/http/0/port", "unknown key"),
+            (json!({"http": {"host": "a.example"}}), "/http", "write a list"),
+            (json!({"http": ["a.example"]}), "/http/0", "mapping"),
+            (json!({"tcp": [{"host": "a.example"}]}), "/tcp/0", "`port` is missing"),
+            (json!({"files": [{"folder": "v", "path": "v"}]}), "/files/0", "`access` is missing"),
+            (
+                json!({"files": [{"folder": "v", "path": "v", "access": "write"}]}),
+                "/files/0/access",
+                "`read` or `read-write`",
+            ),
+            (json!({"exec": [{"program": "x", "path": "x"}]}), "/exec/0/path", "not absolute"),
+            (json!({"exec": [{"program": "x", "path": "/x", "sha256": "abc"}]}), "/exec/0/sha256", "sha256sum"),
+            (json!({"log": []}), "/log", "needs no grant"),
+            (json!("all"), "", "grants are text"),
+        ];
+        for (value, pointer, text) in cases {
+            let found = problems(value.clone());
+            assert!(found.iter().any(|(at, message)| at == pointer && message.contains(text)), "{value}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let found = problems(json!({"http": [{"host": "a b"}, {"host": "c.example", "x": 1}], "nope": [], "tcp": 3}));
+        assert_eq!(found.len(), 4, "{found:?}");
+    }
+}

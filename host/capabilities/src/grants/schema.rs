@@ -1,0 +1,258 @@
+//! The JSON Schema of `grants`, for editors and for `basb-host schema`. What is accepted is decided in `parse`; a test
+//! holds the two together.
+
+#![expect(dead_code, reason = "these types are read by schemars only")]
+
+use schemars::{JsonSchema, Schema, schema_for};
+
+/// What the plugin may do; nothing that is not listed.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Grants {
+    /// HTTP requests.
+    http: Option<Vec<Http>>,
+    /// TCP exchanges.
+    tcp: Option<Vec<Tcp>>,
+    /// Files in folders.
+    files: Option<Vec<Folder>>,
+    /// Programs.
+    exec: Option<Vec<Program>>,
+    /// Mail through servers.
+    smtp: Option<Vec<Server>>,
+}
+
+/// Where HTTP requests may go.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Http {
+    /// To a host.
+    Host(HttpHost),
+    /// To a unix socket that the host knows by name.
+    Socket(HttpSocket),
+    /// To the service that the call is about.
+    Target(HttpService),
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpHost {
+    /// A name, `*.example.com` for one label in front of it, `**.example.com` for any number, or an IP address.
+    host: String,
+    /// `https` unless `http` is written.
+    scheme: Option<SchemeWord>,
+    /// The scheme's own unless written.
+    #[schemars(range(min = 1, max = 65535))]
+    port: Option<u16>,
+    /// `[GET, HEAD]` unless written.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<Method>>,
+    /// `*` stays within a segment, `**` does not; `/**` unless written.
+    path: Option<PathText>,
+    /// Methods or paths of requests that only read, so that they pass during `plan`.
+    reads: Option<Vec<String>>,
+    /// Whether the name may lead to private addresses.
+    resolves: Option<ResolvesWord>,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpSocket {
+    /// The socket's name; `agent` is the one-machine cloud.
+    #[schemars(regex(pattern = "^[a-z0-9-]+$"))]
+    socket: String,
+    /// `[GET, HEAD]` unless written.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<Method>>,
+    /// `/**` unless written.
+    path: Option<PathText>,
+    /// Methods or paths of requests that only read.
+    reads: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpService {
+    /// The origin of the URL that the host gives to the call.
+    target: TargetWord,
+    /// `[GET, HEAD]` unless written.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<Method>>,
+    /// `/**` unless written.
+    path: Option<PathText>,
+    /// Methods or paths of requests that only read.
+    reads: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct Method(#[schemars(regex(pattern = "^[A-Z-]+$"))] String);
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct PathText(#[schemars(regex(pattern = "^/"))] String);
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SchemeWord {
+    Https,
+    Http,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ResolvesWord {
+    Public,
+    Private,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum TargetWord {
+    Service,
+}
+
+/// Where a TCP exchange may go.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Tcp {
+    /// To a host.
+    Host(TcpHost),
+    /// To the service that the call is about.
+    Target(TcpService),
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TcpHost {
+    /// As for `http`.
+    host: String,
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    port: u16,
+    /// Whether the name may lead to private addresses.
+    resolves: Option<ResolvesWord>,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TcpService {
+    /// Host and port of the URL that the host gives to the call.
+    target: TargetWord,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Folder {
+    /// The name that the plugin uses.
+    #[schemars(length(min = 1))]
+    folder: String,
+    /// Relative to the deployment file.
+    #[schemars(length(min = 1))]
+    path: String,
+    /// What may be done in it.
+    access: AccessWord,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum AccessWord {
+    Read,
+    ReadWrite,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Program {
+    /// The name that the plugin uses; several entries of one name are alternatives.
+    #[schemars(length(min = 1))]
+    program: String,
+    /// Absolute.
+    #[schemars(regex(pattern = "^/"))]
+    path: String,
+    /// The digest that the file must have.
+    #[schemars(regex(pattern = "^(sha256:)?[0-9a-f]{64}$"))]
+    sha256: Option<String>,
+    /// One pattern for each argument, in order; a last `**` stands for any number of further ones.
+    args: Option<Vec<String>>,
+    /// Variables that the plugin may set.
+    env: Option<Vec<EnvName>>,
+    /// Whether it only reads, so that it may run during `plan`.
+    effect: Option<EffectWord>,
+}
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct EnvName(#[schemars(regex(pattern = "^[A-Za-z0-9_]+$"))] String);
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum EffectWord {
+    Read,
+    Change,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    /// The name that the plugin uses.
+    #[schemars(length(min = 1))]
+    server: String,
+    /// As for `http`.
+    host: String,
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    port: u16,
+    /// Whether the name may lead to private addresses.
+    resolves: Option<ResolvesWord>,
+    /// Senders; all unless written.
+    from: Option<Vec<String>>,
+    /// Recipients; all unless written.
+    to: Option<Vec<String>>,
+}
+
+/// The JSON Schema of `grants`.
+#[must_use]
+pub fn grants_schema() -> Schema {
+    schema_for!(Grants)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn the_schema_and_the_parser_agree() {
+        let schema = serde_json::to_value(super::grants_schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let cases = [
+            json!({}),
+            json!({"http": [{"host": "a.example"}]}),
+            json!({"http": [{"host": "a.example", "scheme": "http", "port": 80, "methods": ["GET"], "path": "/", "reads": ["POST"], "resolves": "private"}]}),
+            json!({"http": [{"socket": "agent", "methods": ["PUT"], "path": "/v1/**"}, {"target": "service"}]}),
+            json!({"tcp": [{"host": "a.example", "port": 1}, {"target": "service"}]}),
+            json!({"files": [{"folder": "v", "path": "./v", "access": "read"}]}),
+            json!({"exec": [{"program": "x", "path": "/x", "args": ["a", "**"], "env": ["A"], "effect": "read"}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "from": ["*"], "to": []}]}),
+            json!({"http": [{"host": "a.example", "x": 1}]}),
+            json!({"http": [{"host": "a.example", "socket": "b"}]}),
+            json!({"http": [{"host": "a.example", "methods": ["get"]}]}),
+            json!({"http": [{"host": "a.example", "methods": []}]}),
+            json!({"http": [{"host": "a.example", "path": "x"}]}),
+            json!({"http": [{}]}),
+            json!({"http": {}}),
+            json!({"tcp": [{"host": "a.example"}]}),
+            json!({"tcp": [{"host": "a.example", "port": 0}]}),
+            json!({"tcp": [{"target": "other"}]}),
+            json!({"files": [{"folder": "v", "path": "./v"}]}),
+            json!({"files": [{"folder": "", "path": "./v", "access": "read"}]}),
+            json!({"exec": [{"program": "x", "path": "x"}]}),
+            json!({"exec": [{"program": "x", "path": "/x", "sha256": "1"}]}),
+            json!({"log": []}),
+            json!({"nope": []}),
+            json!([]),
+        ];
+        for case in cases {
+            assert_eq!(validator.is_valid(&case), super::super::Grants::parse(&case).is_ok(), "{case}");
+        }
+    }
+}

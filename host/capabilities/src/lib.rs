@@ -1,0 +1,136 @@
+//! What a plugin may ask the host for: HTTP, TCP, files, programs, mail and the log.
+//!
+//! Each capability is one module with **one choke point** through which every request of every plugin goes, whatever
+//! version of the interface it came by: [`http::Http::send`], [`tcp::Tcp::run`], [`files::Files`] (its `open`),
+//! [`exec::Exec::run`], [`smtp::Smtp::send`], [`log::Log::write`]. Each checks the [`Grants`] of the [`CallScope`] first.
+//! What decides is a pure function in a file of its own, and the file says which attack it stops.
+//!
+//! **Must never** let anything through that the operator's grant does not cover, treat an unknown word in a grant as
+//! if it were not there, or know of wasmtime or of the journal.
+
+mod capability;
+mod denial;
+pub mod exec;
+pub mod files;
+pub mod grants;
+pub mod http;
+mod limits;
+pub mod log;
+pub mod network;
+mod scope;
+pub mod smtp;
+pub mod tcp;
+
+pub use capability::Capability;
+pub use denial::{grant_lines, printable, yaml_value};
+pub use grants::{GrantProblem, Grants, grants_schema};
+pub use limits::Limits;
+pub use scope::{CallScope, Caller, Counters, HostCall, LogLevel, LogLine, Mode};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the host offers to all plugins of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// HTTP endpoints on unix sockets, by the name that grants use: `agent` is the one-machine cloud.
+    pub sockets: BTreeMap<String, PathBuf>,
+    /// The folder that relative paths in grants start from: the deployment file's.
+    pub base_dir: PathBuf,
+    /// The bounds of every call.
+    pub limits: Limits,
+    /// Who is trusted in TLS.
+    pub roots: http::Roots,
+}
+
+impl Options {
+    /// No sockets, the default limits and the system's certificates.
+    #[must_use]
+    pub fn new(base_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            sockets: BTreeMap::new(),
+            base_dir: base_dir.into(),
+            limits: Limits::default(),
+            roots: http::Roots::System,
+        }
+    }
+}
+
+/// All capabilities. Cheap to clone; shared by every call.
+#[derive(Debug, Clone)]
+pub struct Capabilities {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    limits: Limits,
+    http: http::Http,
+    tcp: tcp::Tcp,
+    files: files::Files,
+    exec: exec::Exec,
+    smtp: smtp::Smtp,
+    log: log::Log,
+}
+
+impl Capabilities {
+    /// Sets them up. Opens nothing yet: certificates are read at the first HTTPS request.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let Options { sockets, base_dir, limits, roots } = options;
+        Self {
+            inner: Arc::new(Inner {
+                http: http::Http::new(sockets, limits.clone(), roots),
+                tcp: tcp::Tcp::new(limits.clone()),
+                files: files::Files::new(base_dir.clone(), limits.clone()),
+                exec: exec::Exec::new(base_dir, limits.clone()),
+                smtp: smtp::Smtp::new(limits.clone()),
+                log: log::Log::new(limits.clone()),
+                limits,
+            }),
+        }
+    }
+
+    /// The bounds of every call.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// The one door to the network.
+    #[must_use]
+    pub fn http(&self) -> &http::Http {
+        &self.inner.http
+    }
+
+    /// One exchange over TCP.
+    #[must_use]
+    pub fn tcp(&self) -> &tcp::Tcp {
+        &self.inner.tcp
+    }
+
+    /// Files in granted folders.
+    #[must_use]
+    pub fn files(&self) -> &files::Files {
+        &self.inner.files
+    }
+
+    /// Granted programs.
+    #[must_use]
+    pub fn exec(&self) -> &exec::Exec {
+        &self.inner.exec
+    }
+
+    /// Mail through granted servers.
+    #[must_use]
+    pub fn smtp(&self) -> &smtp::Smtp {
+        &self.inner.smtp
+    }
+
+    /// The host's log.
+    #[must_use]
+    pub fn log(&self) -> &log::Log {
+        &self.inner.log
+    }
+}

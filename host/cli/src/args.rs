@@ -1,0 +1,179 @@
+//! The command line: what can be said, not what it does.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Deploys services through sandboxed WebAssembly plugins.
+///
+/// Exit codes: 0 done, 1 error, 2 changes pending (plan), 3 aborted and rolled back, 4 waiting on a gate,
+/// 5 rollback failed.
+#[derive(Debug, Parser)]
+#[command(name = "basb-host", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The folder for journal, agent and compiled plugins [default: ~/.local/state/basb-host]
+    #[arg(long, global = true, env = "BASB_HOST_STATE", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+    /// Print data as JSON: one document, or one versioned event per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    pub color: ColorWhen,
+    /// Say more on standard error; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but data and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Which deployment.
+#[derive(Debug, Clone, Args)]
+pub struct FileArgs {
+    /// The deployment file
+    #[arg(default_value = "deployment.yaml", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The environment; not needed when the file has one only, or names a default
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Set a variable of the file
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub sets: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, such as `--set release=2`".to_owned()),
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a deployment file and every plugin it uses, without changing anything
+    Validate(FileArgs),
+    /// Show what a run would do; exit code 2 when there is something to do
+    Plan(FileArgs),
+    /// Deploy: readiness, rollout, verification, and the way back when anything fails
+    Run {
+        /// Which deployment.
+        #[command(flatten)]
+        file: FileArgs,
+        /// Start afresh although a run is unfinished; that one ends as superseded
+        #[arg(long)]
+        new: bool,
+    },
+    /// Show what is deployed, and the runs that are not finished
+    Status {
+        /// Follow it
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// List runs, newest first
+    History {
+        /// Only of this deployment
+        #[arg(long, value_name = "NAME")]
+        deployment: Option<String>,
+        /// No more than this
+        #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+        limit: u32,
+    },
+    /// Show everything that happened in a run
+    Show {
+        /// Its id, or the beginning of it; the newest run when left out
+        run: Option<String>,
+    },
+    /// Print the logs of a service of the one-machine cloud
+    Logs {
+        /// The service: NAME, or DEPLOYMENT.ENVIRONMENT.NAME
+        service: String,
+        /// Only of this revision
+        #[arg(long, value_name = "ID")]
+        revision: Option<String>,
+        /// Only so many last lines of each instance
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        tail: u32,
+        /// Go on as lines are written
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Let a gate of an unfinished run pass, then go on with it
+    Promote(VerbArgs),
+    /// Abort an unfinished run: back to the stable revisions
+    Abort(VerbArgs),
+    /// Print the JSON Schema of the deployment file
+    Schema,
+    /// The one-machine cloud
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What an operator's verb is about.
+#[derive(Debug, Clone, Args)]
+pub struct VerbArgs {
+    /// The run's id, or the beginning of it; the only unfinished run when left out
+    pub run: Option<String>,
+    /// Only this service
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+}
+
+/// What to do with the one-machine cloud.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Start it, if it is not running; services that it knows are taken up again
+    Start,
+    /// Stop it; services go on running unless `--services` is given
+    Stop {
+        /// Stop the services too
+        #[arg(long)]
+        services: bool,
+    },
+    /// Show it and its services
+    Status,
+    /// Be the agent, in the foreground
+    Serve,
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show what a plugin is and what it can ask for, from its bytes, without running it
+    Inspect {
+        /// A component file, or builtin:NAME
+        source: String,
+    },
+    /// List the plugins that come with basb-host
+    List,
+}

@@ -1,0 +1,227 @@
+//! The loop around the pure core: outcomes in, intents out, one durable write for both.
+//!
+//! Whatever the core decides is written before it is carried out, and whatever came of it is written before the next
+//! decision has an effect. Outcomes that arrive together, and the intents that follow from them, share one write.
+
+use crate::clock::now;
+use crate::{EngineError, courier};
+use basb_core::event::Event;
+use basb_core::run::{Effect, Order, Outcome, Record, Run, RunOutcome, Verb};
+use basb_core::{ServiceName, Timestamp};
+use basb_journal::{Append, Fence, Finish, Journal, NewEntry, NewStable, ServiceKey};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Carries out one effect.
+pub trait Hands: Send + Sync + 'static {
+    /// Does it. A failure is an outcome, not an error.
+    fn carry_out(&self, service: ServiceName, order: Order) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Takes events as they happen; they are durable by then.
+pub trait EventSink: Send + Sync {
+    /// Takes one.
+    fn event(&self, event: &Event);
+}
+
+/// What can be asked of a run from outside.
+#[derive(Debug, Clone)]
+pub enum Control {
+    /// An operator's verb.
+    Request {
+        /// For which service; none for all.
+        service: Option<ServiceName>,
+        /// What.
+        verb: Verb,
+        /// Who.
+        by: String,
+    },
+    /// Stop at once, leaving the run to be taken up again.
+    StopNow,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The run is over.
+    Finished(RunOutcome),
+    /// Everything that is left waits for a human.
+    AtGate,
+    /// It was stopped and can be taken up again.
+    Stopped,
+}
+
+/// What the loop needs beside the run.
+pub struct Around<'a> {
+    /// Where everything is written.
+    pub journal: &'a Journal,
+    /// Proves that this process may write.
+    pub fence: Option<Fence>,
+    /// Becomes true when it may not any more.
+    pub lost: watch::Receiver<bool>,
+    /// Who is told what.
+    pub notifiers: &'a courier::Routes,
+    /// Takes events.
+    pub sink: &'a dyn EventSink,
+    /// What is asked from outside.
+    pub control: mpsc::Receiver<Control>,
+}
+
+/// What one turn of the loop writes.
+#[derive(Default)]
+struct Turn {
+    append: Append,
+    events: Vec<Event>,
+    orders: Vec<(ServiceName, Order)>,
+}
+
+/// Drives a run to its end.
+///
+/// # Errors
+/// [`EngineError`] when something cannot be written, or the lease is lost: nothing is done after that, and the run can be
+/// taken up again.
+pub async fn drive<H: Hands>(
+    mut run: Run,
+    mut seq: u64,
+    first: Vec<(Timestamp, Record)>,
+    hands: Arc<H>,
+    mut around: Around<'_>,
+) -> Result<Ended, EngineError> {
+    let mut tasks: JoinSet<(ServiceName, u32, Outcome)> = JoinSet::new();
+    let mut handles: HashMap<(ServiceName, u32), AbortHandle> = HashMap::new();
+    let mut records = first;
+    let mut control_open = true;
+    loop {
+        let mut turn = Turn::default();
+        for (at, record) in records.drain(..) {
+            take(&mut run, &mut seq, at, record, around.notifiers, &mut turn);
+        }
+        let decision = run.decide();
+        for (service, order) in decision.orders {
+            let record = Record::Intent { service: service.clone(), order: order.clone() };
+            take(&mut run, &mut seq, now(), record, around.notifiers, &mut turn);
+            turn.orders.push((service, order));
+        }
+        if let Some(outcome) = decision.finish {
+            let at = now();
+            take(&mut run, &mut seq, at, Record::Finished(outcome), around.notifiers, &mut turn);
+            turn.append.finish = Some(Finish { at, outcome: outcome.as_str().to_owned(), body: "{}".to_owned() });
+        }
+        if !turn.append.entries.is_empty() {
+            turn.append.fence.clone_from(&around.fence);
+            around.journal.append(run.id(), turn.append).await?;
+        }
+        for event in &turn.events {
+            around.sink.event(event);
+        }
+        if let Some(outcome) = run.finished() {
+            return Ok(Ended::Finished(outcome));
+        }
+        for (service, order) in turn.orders {
+            let (hands, key) = (Arc::clone(&hands), (service.clone(), order.id));
+            let handle = tasks.spawn(async move {
+                wait_until(order.not_before).await;
+                let id = order.id;
+                let outcome = hands.carry_out(service.clone(), order).await;
+                (service, id, outcome)
+            });
+            handles.insert(key, handle);
+        }
+        handles.retain(|(service, id), handle| {
+            let wanted = run.wants(service, *id);
+            if !wanted {
+                handle.abort();
+            }
+            wanted
+        });
+        if run.waits_for_humans() {
+            return Ok(Ended::AtGate);
+        }
+        tokio::select! {
+            biased;
+            _ = around.lost.wait_for(|lost| *lost) => return Err(EngineError::LeaseLost),
+            asked = around.control.recv(), if control_open => match asked {
+                Some(Control::StopNow) => return Ok(Ended::Stopped),
+                Some(Control::Request { service, verb, by }) => {
+                    records.push((now(), Record::Request { service, verb, by }));
+                }
+                None => control_open = false,
+            },
+            joined = tasks.join_next() => {
+                gather(joined, &mut records);
+                while let Some(more) = tasks.try_join_next() {
+                    gather(Some(more), &mut records);
+                }
+            }
+        }
+    }
+}
+
+type Joined = Result<(ServiceName, u32, Outcome), tokio::task::JoinError>;
+
+fn gather(joined: Option<Joined>, records: &mut Vec<(Timestamp, Record)>) {
+    // A task that was aborted is one whose outcome nobody wants any more.
+    if let Some(Ok((service, id, outcome))) = joined {
+        records.push((now(), Record::Outcome { service, id, outcome }));
+    }
+}
+
+fn take(run: &mut Run, seq: &mut u64, at: Timestamp, record: Record, routes: &courier::Routes, turn: &mut Turn) {
+    if let Record::Outcome { service, id, outcome: Outcome::Done { .. } } = &record
+        && let Some(stable) = newly_stable(run, service, *id, at)
+    {
+        turn.append.stable.push(stable);
+    }
+    *seq = seq.saturating_add(1);
+    let events = run.apply(at, *seq, &record);
+    turn.append.notifications.extend(events.iter().flat_map(|event| routes.notifications(event)));
+    turn.append.entries.push(entry(at, &record));
+    turn.events.extend(events);
+}
+
+/// The stable revision that an outcome means: written with it, so that neither is ever without the other.
+fn newly_stable(run: &Run, service: &ServiceName, id: u32, at: Timestamp) -> Option<NewStable> {
+    let Effect::MarkStable { revision } = run.services().get(service)?.effect(id)? else { return None };
+    let deployment = &run.start().deployment;
+    let spec = deployment.services.get(service)?;
+    Some(NewStable {
+        service: ServiceKey {
+            deployment: deployment.name.clone(),
+            environment: deployment.environment.clone(),
+            service: service.clone(),
+        },
+        revision: revision.clone(),
+        replicas: spec.replicas,
+        workload_json: serde_json::to_string(&spec.workload).ok()?,
+        at,
+    })
+}
+
+/// A record as the journal keeps it.
+pub fn entry(at: Timestamp, record: &Record) -> NewEntry {
+    let (kind, service) = match record {
+        Record::Started(_) => ("started", None),
+        Record::Resumed => ("resumed", None),
+        Record::Intent { service, .. } => ("intent", Some(service)),
+        Record::Outcome { service, .. } => ("outcome", Some(service)),
+        Record::Request { service, .. } => ("request", service.as_ref()),
+        Record::Finished(_) => ("finished", None),
+    };
+    // Records hold nothing that JSON cannot: no map with keys other than strings, no number that is not finite.
+    let body = serde_json::to_string(record).unwrap_or_default();
+    NewEntry { at, service: service.cloned(), kind: kind.to_owned(), body }
+}
+
+/// Sleeps until a point in time, in pieces: a clock that jumps is noticed within a minute.
+pub async fn wait_until(at: Timestamp) {
+    loop {
+        let left = at.since(now()).0;
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(left.min(60_000))).await;
+    }
+}

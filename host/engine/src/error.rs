@@ -1,0 +1,120 @@
+//! What can go wrong around a run, for people.
+
+use basb_core::run::HistoryError;
+use basb_journal::{Held, JournalError};
+use std::path::PathBuf;
+
+/// Why the engine cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder {}: {source}", path.display())]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no place for the state.
+    #[error("neither XDG_STATE_HOME nor HOME names a folder for the state")]
+    NoHome,
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another run holds the lease.
+    #[error("another run is at work on {what}: {held}")]
+    Busy {
+        /// `deployment/environment`.
+        what: String,
+        /// Who.
+        held: Held,
+    },
+    /// The lease was lost while the run went on.
+    #[error("the lease was taken over by another process: this one stops at once, the run can be taken up again")]
+    LeaseLost,
+    /// The file, or what plugins say of it.
+    #[error("{}", problems_in(.0))]
+    Diagnostics(basb_spec::Diagnostics),
+    /// A plugin cannot be loaded.
+    #[error("plugin {name}: {message}")]
+    Plugin {
+        /// Its name in the file.
+        name: String,
+        /// A stable code.
+        code: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        next: String,
+    },
+    /// The embedded agent.
+    #[error(transparent)]
+    Agent(#[from] basb_agent::AgentError),
+    /// A journal entry cannot be understood.
+    #[error("entry {seq} of run {run} cannot be read: {why}")]
+    Entry {
+        /// The run.
+        run: String,
+        /// The entry.
+        seq: u64,
+        /// Why.
+        why: String,
+    },
+    /// The history cannot be understood.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A plugin's call failed where there is no run to write it down.
+    #[error("{message}")]
+    Call {
+        /// A stable code.
+        code: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl EngineError {
+    /// A stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::StateDir { .. } => "state/unwritable",
+            Self::NoHome => "state/no-home",
+            Self::Journal(e) => e.code(),
+            Self::Busy { .. } => "run/busy",
+            Self::LeaseLost => "run/lease-lost",
+            Self::Diagnostics(_) => "deployment/invalid",
+            Self::Plugin { code, .. } | Self::Call { code, .. } => code,
+            Self::Agent(e) => e.code(),
+            Self::Entry { .. } | Self::History(_) => "journal/unreadable-entry",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::StateDir { .. } => "give a folder that you can write with `--state DIR`".to_owned(),
+            Self::NoHome => "give one with `--state DIR`".to_owned(),
+            Self::Journal(e) => e.next_step(),
+            Self::Busy { .. } => {
+                "wait for it to end, or follow it with `basb-host status -w`; a holder that is dead is taken over by itself"
+                    .to_owned()
+            }
+            Self::LeaseLost => "`basb-host status` shows who is at work".to_owned(),
+            Self::Diagnostics(_) => "mend the file; nothing was changed".to_owned(),
+            Self::Plugin { next, .. } => next.clone(),
+            Self::Agent(e) => e.next().to_owned(),
+            Self::Entry { .. } => "the journal is damaged or of another version: `basb-host history` shows the others".to_owned(),
+            Self::History(_) => "use the version of basb-host that wrote it".to_owned(),
+            Self::Call { .. } => "the message says what the plugin could not do".to_owned(),
+        }
+    }
+}
+
+fn problems_in(diagnostics: &basb_spec::Diagnostics) -> String {
+    match diagnostics.as_slice().len() {
+        1 => "a problem in the deployment".to_owned(),
+        n => format!("{n} problems in the deployment"),
+    }
+}

@@ -1,0 +1,270 @@
+//! Carries out one effect through the plugins.
+
+use crate::clock::now;
+use crate::convert;
+use crate::drive::{Hands, wait_until};
+use crate::plugins::PluginSet;
+use basb_core::model::Workload;
+use basb_core::run::{Effect, Failure, Order, Outcome, RunStart};
+use basb_core::{Millis, RevisionId, ServiceName, Timestamp, Weight};
+use basb_runtime::wit::{probe, provider};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The shortest and the longest time between two looks at instances or traffic.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Carries out effects of one run.
+pub struct PluginHands {
+    start: RunStart,
+    plugins: Arc<PluginSet>,
+    /// Where services and revisions were last seen to be reachable.
+    urls: Mutex<HashMap<(ServiceName, Option<RevisionId>), String>>,
+}
+
+impl PluginHands {
+    /// Hands for a run.
+    pub fn new(start: RunStart, plugins: Arc<PluginSet>) -> Self {
+        Self { start, plugins, urls: Mutex::new(HashMap::new()) }
+    }
+
+    fn key(&self, service: &ServiceName, id: u32) -> String {
+        format!("{}-{service}-{id}", self.start.run)
+    }
+
+    /// What a revision runs: the candidate's workload is in the file, the stable one's in the journal.
+    fn workload(&self, service: &ServiceName, revision: &RevisionId) -> Option<Workload> {
+        let from = self.start.services.get(service)?;
+        if from.candidate == *revision {
+            return self.start.deployment.services.get(service).map(|s| s.workload.clone());
+        }
+        from.stable.as_ref().filter(|s| s.revision == *revision).map(|s| s.workload.clone())
+    }
+
+    async fn apply(&self, service: &ServiceName, order: &Order, action: provider::Action) -> Outcome {
+        let key = self.key(service, order.id);
+        settle(self.plugins.apply(&key, action, order.state.clone()).await.map(convert::progress))
+    }
+
+    async fn observe(&self, service: &ServiceName) -> Result<Option<provider::Observed>, Failure> {
+        let observed = self.plugins.read(convert::service_ref(&self.start.deployment, service)).await?;
+        if let Some(observed) = &observed {
+            let mut urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(url) = &observed.url {
+                urls.insert((service.clone(), None), url.clone());
+            }
+            for revision in &observed.revisions {
+                if let (Ok(id), Some(url)) = (RevisionId::new(revision.id.clone()), &revision.preview_url) {
+                    urls.insert((service.clone(), Some(id)), url.clone());
+                }
+            }
+        }
+        Ok(observed)
+    }
+
+    async fn url(&self, service: &ServiceName, revision: Option<&RevisionId>) -> Result<String, Failure> {
+        let key = (service.clone(), revision.cloned());
+        let known = || self.urls.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(url) = known() {
+            return Ok(url);
+        }
+        self.observe(service).await?;
+        known().ok_or_else(|| Failure {
+            code: "engine/no-url".to_owned(),
+            message: match revision {
+                Some(revision) => format!("the provider names no URL at which {revision} alone can be reached"),
+                None => format!("the provider names no URL for {service}: give it a `listen` address"),
+            },
+            retry_after: None,
+        })
+    }
+
+    async fn measure(
+        &self,
+        service: &ServiceName,
+        name: &basb_core::PluginName,
+        revision: Option<&RevisionId>,
+    ) -> Outcome {
+        let Some(uses) = self.start.deployment.probes.get(name) else {
+            return fail("engine/no-such-probe", format!("there is no probe `{name}`"));
+        };
+        let url = match self.url(service, revision).await {
+            Ok(url) => url,
+            Err(failure) => return Outcome::Failed { failure },
+        };
+        let target = probe::Target {
+            service: service.to_string(),
+            revision: revision.map(ToString::to_string),
+            url,
+            extras: Vec::new(),
+        };
+        match self.plugins.check(uses, target).await {
+            Ok(measurement) => Outcome::Measured { sample: convert::sample(measurement) },
+            Err(failure) => Outcome::Failed { failure },
+        }
+    }
+
+    async fn await_available(
+        &self,
+        service: &ServiceName,
+        revision: &RevisionId,
+        replicas: u32,
+        until: Timestamp,
+    ) -> Outcome {
+        let mut pause = LOOK.0;
+        let mut seen = (0, "the provider has not answered yet".to_owned());
+        loop {
+            let service_ref = convert::service_ref(&self.start.deployment, service);
+            match self.plugins.instances(service_ref, revision.to_string()).await {
+                Ok(report) => {
+                    if let Some(url) = &report.preview_url {
+                        let key = (service.clone(), Some(revision.clone()));
+                        self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
+                    }
+                    if report.available >= replicas {
+                        return Outcome::Available { available: report.available, desired: report.desired };
+                    }
+                    let why: Vec<String> = report.instances.iter().filter_map(said).collect();
+                    let why = if why.is_empty() { "no instance says why".to_owned() } else { why.join("; ") };
+                    let message = format!("{} of {replicas} instances are available: {why}", report.available);
+                    if report.hopeless {
+                        return Outcome::Unavailable { available: report.available, message };
+                    }
+                    seen = (report.available, message);
+                }
+                // A provider that cannot be asked says nothing about the instances: ask again until the time is up.
+                Err(failure) if failure.retry_after.is_some() => seen.1 = failure.message,
+                Err(failure) => return Outcome::Failed { failure },
+            }
+            if now() >= until {
+                return Outcome::Unavailable { available: seen.0, message: format!("no progress in time: {}", seen.1) };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LOOK.1);
+        }
+    }
+
+    async fn verify_traffic(
+        &self,
+        service: &ServiceName,
+        weights: &BTreeMap<RevisionId, Weight>,
+        until: Timestamp,
+    ) -> Outcome {
+        let mut pause = LOOK.0;
+        loop {
+            let message = match self.observe(service).await {
+                Ok(observed) => {
+                    let seen: BTreeMap<RevisionId, Weight> = observed
+                        .map(convert::observed)
+                        .unwrap_or_default()
+                        .revisions
+                        .into_iter()
+                        .filter(|r| !r.weight.is_zero())
+                        .map(|r| (r.revision, r.weight))
+                        .collect();
+                    if seen == *weights {
+                        return Outcome::Done { summary: "verified".to_owned() };
+                    }
+                    let shares: Vec<String> = seen.iter().map(|(r, w)| format!("{r} {w}")).collect();
+                    format!("the provider reports {}", if shares.is_empty() { "none".to_owned() } else { shares.join(", ") })
+                }
+                Err(failure) if failure.retry_after.is_some() => failure.message,
+                Err(failure) => return Outcome::Failed { failure },
+            };
+            if now() >= until {
+                return Outcome::Unavailable { available: 0, message };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK.1);
+        }
+    }
+}
+
+/// What an instance that is not available has to say.
+fn said(instance: &provider::Instance) -> Option<String> {
+    if instance.available {
+        return None;
+    }
+    let message = instance.message.as_deref().unwrap_or_default();
+    Some(format!("#{} {} {message}", instance.id, instance.state).trim_end().to_owned())
+}
+
+fn fail(code: &str, message: String) -> Outcome {
+    Outcome::Failed { failure: Failure { code: code.to_owned(), message, retry_after: None } }
+}
+
+fn settle(result: Result<Outcome, Failure>) -> Outcome {
+    result.unwrap_or_else(|failure| Outcome::Failed { failure })
+}
+
+impl Hands for PluginHands {
+    async fn carry_out(&self, service: ServiceName, order: Order) -> Outcome {
+        let deployment = &self.start.deployment;
+        let Some(spec) = deployment.services.get(&service) else {
+            return fail("engine/no-such-service", format!("there is no service `{service}`"));
+        };
+        let service_ref = || convert::service_ref(deployment, &service);
+        match &order.effect {
+            Effect::Observe => settle(
+                self.observe(&service).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
+            ),
+            Effect::Probe { probe, .. } => self.measure(&service, probe, None).await,
+            Effect::Measure { probe, revision, .. } => self.measure(&service, probe, revision.as_ref()).await,
+            Effect::Deploy { revision, replicas } => {
+                let Some(workload) = self.workload(&service, revision) else {
+                    return fail("engine/no-workload", format!("what {revision} runs is not known"));
+                };
+                let listen = spec.listen.as_deref();
+                let desired = convert::desired(deployment, &service, listen, revision, &workload, *replicas);
+                self.apply(&service, &order, provider::Action::Deploy(desired)).await
+            }
+            Effect::Scale { revision, replicas } => {
+                let scaling =
+                    provider::Scaling { service: service_ref(), revision: revision.to_string(), replicas: *replicas };
+                self.apply(&service, &order, provider::Action::Scale(scaling)).await
+            }
+            Effect::AwaitAvailable { revision, replicas, until } => {
+                self.await_available(&service, revision, *replicas, *until).await
+            }
+            Effect::SetTraffic { weights } => {
+                let weights = weights.iter().map(|(r, w)| (r.to_string(), w.hundredths())).collect();
+                let key = self.key(&service, order.id);
+                let set = self.plugins.traffic(&key, service_ref(), weights, order.state.clone()).await;
+                settle(set.map(convert::progress))
+            }
+            Effect::VerifyTraffic { weights, until } => self.verify_traffic(&service, weights, *until).await,
+            Effect::NextStep { view, state } => {
+                let Some(uses) = deployment.strategies.get(&spec.strategy) else {
+                    return fail("engine/no-such-strategy", format!("there is no strategy `{}`", spec.strategy));
+                };
+                let about = self.plugins.service_view(deployment, &service, spec, view.stable.is_none());
+                let view = convert::rollout_view(about, (**view).clone());
+                settle(self.plugins.next(uses, view, state.clone()).await.map(convert::decision))
+            }
+            Effect::Wait { until, .. } => {
+                wait_until(*until).await;
+                Outcome::Elapsed
+            }
+            Effect::AwaitGate { until, .. } => match until {
+                Some(until) => {
+                    wait_until(*until).await;
+                    Outcome::Elapsed
+                }
+                None => std::future::pending().await,
+            },
+            Effect::MarkStable { .. } => Outcome::Done { summary: "written down".to_owned() },
+            Effect::Retire { revision } => {
+                let key = self.key(&service, order.id);
+                let retired =
+                    self.plugins.retire(&key, service_ref(), revision.to_string(), order.state.clone()).await;
+                settle(retired.map(convert::progress))
+            }
+        }
+    }
+}
+
+/// The failure of a call that could not be made at all.
+pub fn call_failure(code: &str, message: String, retry: Option<Millis>) -> Failure {
+    Failure { code: code.to_owned(), message, retry_after: retry }
+}

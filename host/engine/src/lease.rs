@@ -1,0 +1,140 @@
+//! The lease on a deployment in an environment: one run acts at a time.
+
+use crate::{EngineError, clock::now};
+use basb_core::{Millis, PluginName, ServiceName};
+use basb_journal::{AcquireError, Fence, Held, Journal, Lease};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a lease lasts without a heartbeat.
+const TTL: Millis = Millis::secs(15);
+/// Time from one heartbeat to the next.
+const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// A lease with its heartbeat; released by [`HeldLease::release`].
+#[derive(Debug)]
+pub struct HeldLease {
+    journal: Arc<Journal>,
+    fence: Fence,
+    heartbeat: JoinHandle<()>,
+    lost: watch::Receiver<bool>,
+}
+
+impl HeldLease {
+    /// Takes the lease.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] with who holds it, unless that process is known to be dead.
+    pub async fn acquire(
+        journal: &Arc<Journal>,
+        deployment: &ServiceName,
+        environment: &PluginName,
+    ) -> Result<Self, EngineError> {
+        let name = format!("{deployment}/{environment}");
+        let owner = owner();
+        let lease = match journal.acquire(&name, &owner, TTL, now()).await {
+            Ok(lease) => lease,
+            Err(AcquireError::Held(held)) if is_dead(&held) => {
+                // Its process is gone for certain: no need to wait for the expiry. The token fences a late write off.
+                let fence = Fence { lease: name.clone(), token: held.fencing_token };
+                journal.release(&fence).await?;
+                journal.acquire(&name, &owner, TTL, now()).await.map_err(|e| busy(&name, e))?
+            }
+            Err(e) => return Err(busy(&name, e)),
+        };
+        let fence = lease.fence();
+        let (tell, lost) = watch::channel(false);
+        let heartbeat = tokio::spawn(beat(Arc::clone(journal), lease, tell));
+        Ok(Self { journal: Arc::clone(journal), fence, heartbeat, lost })
+    }
+
+    /// What proves to a write that the lease is held.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Becomes true when the lease was lost: nothing may be done any more.
+    #[must_use]
+    pub fn lost(&self) -> watch::Receiver<bool> {
+        self.lost.clone()
+    }
+
+    /// Lets go of it.
+    pub async fn release(self) {
+        self.heartbeat.abort();
+        if let Err(e) = self.journal.release(&self.fence).await {
+            tracing::debug!(error = %e, "the lease was not released; it expires by itself");
+        }
+    }
+}
+
+async fn beat(journal: Arc<Journal>, mut lease: Lease, tell: watch::Sender<bool>) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        match journal.renew(&lease, TTL, now()).await {
+            Ok(renewed) => lease = renewed,
+            Err(e) => {
+                tracing::warn!(error = %e, "the lease was lost");
+                // Nobody listens when the run is over already.
+                let _ = tell.send(true);
+                return;
+            }
+        }
+    }
+}
+
+fn busy(name: &str, e: AcquireError) -> EngineError {
+    match e {
+        AcquireError::Held(held) => EngineError::Busy { what: name.to_owned(), held },
+        AcquireError::Journal(e) => EngineError::Journal(e),
+    }
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// `pid 123 (started 4567) on host`: the start time tells a process from a later one with the same number.
+fn owner() -> String {
+    let pid = std::process::id();
+    format!("pid {pid} (started {}) on {}", started(pid).unwrap_or(0), host())
+}
+
+/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted after the command's name.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether the holder was a process of this machine that does not live any more.
+fn is_dead(held: &Held) -> bool {
+    let parse = || -> Option<bool> {
+        let rest = held.owner.strip_prefix("pid ")?;
+        let (pid, rest) = rest.split_once(" (started ")?;
+        let (start, on) = rest.split_once(") on ")?;
+        let (pid, start): (u32, u64) = (pid.parse().ok()?, start.parse().ok()?);
+        Some(on == host() && started(pid) != Some(start))
+    };
+    parse().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use basb_core::Timestamp;
+
+    fn held(owner: String) -> Held {
+        Held { owner, since: Timestamp(0), expires: Timestamp(1), fencing_token: 1 }
+    }
+
+    #[test]
+    fn only_a_process_known_to_be_gone_is_dead() {
+        assert!(!is_dead(&held(owner())), "this one lives");
+        assert!(is_dead(&held(format!("pid {} (started 1) on {}", std::process::id(), host()))), "another start time");
+        assert!(!is_dead(&held("pid 1 (started 1) on elsewhere".into())), "another machine cannot be looked at");
+        assert!(!is_dead(&held("somebody".into())));
+    }
+}

@@ -1,0 +1,34 @@
+//! Carries out what the core decides: it calls plugins, writes the journal before and after every effect, holds the
+//! lease, and delivers notifications.
+//!
+//! **Must never** decide what a release does next (that is `basb_core::run`), let an effect happen whose intent is not
+//! durable, or let a plugin's word move traffic without the core's check.
+
+mod clock;
+mod convert;
+mod courier;
+mod drive;
+mod error;
+mod hands;
+mod history;
+mod inspect;
+mod lease;
+mod plan;
+mod plugins;
+mod prepare;
+mod revision;
+mod session;
+mod state;
+
+pub use clock::now;
+pub use drive::{Control, Ended, EventSink};
+pub use error::EngineError;
+pub use history::{RunLine, RunView, ServiceStatus, history, show};
+pub use plan::{Change, Plan, PlannedAction, PlannedStep, ServicePlan};
+pub use inspect::report as report_plugin;
+pub use plugins::{LoadedPlugin, PluginSet, plugin_bytes};
+pub use prepare::{Prepared, prepare};
+pub use session::{
+    Deployed, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent,
+};
+pub use state::StateDir;

@@ -1,0 +1,367 @@
+//! The plugins of a deployment: loaded, checked, and called with the right configuration and deadline.
+
+use crate::clock::now;
+use crate::{EngineError, hands::call_failure};
+use basb_capabilities::Grants;
+use basb_core::model::{Deployment, PluginSource, Service, Use};
+use basb_core::run::Failure;
+use basb_core::{Millis, PluginName, ServiceName};
+use basb_runtime::wit::{notifier, probe, provider, strategy, types};
+use basb_runtime::worlds::{self, Notifier, Probe, Provider, Strategy};
+use basb_runtime::{CallError, CallOptions, Called, Kind, LoadRequest, Plugin, Runtime};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one call of a provider may take: it returns `running` for anything longer.
+const PROVIDER: Duration = Duration::from_secs(60);
+/// How long one measurement or one delivery may take.
+const OBSERVER: Duration = Duration::from_secs(30);
+/// How long a pure function may take.
+const PURE: Duration = Duration::from_secs(5);
+/// When a call that timed out, or that the host could not make, is made again.
+const AGAIN: Millis = Millis::secs(1);
+
+/// A plugin that was loaded, for people.
+#[derive(Debug, Clone)]
+pub struct LoadedPlugin {
+    /// Its name in the deployment file.
+    pub name: PluginName,
+    /// `name version sha256:…`.
+    pub identity: String,
+}
+
+/// The plugins of a deployment.
+#[derive(Debug)]
+pub struct PluginSet {
+    plugins: BTreeMap<PluginName, Plugin>,
+    provider: Provider,
+    provider_config: String,
+    info: provider::Info,
+    asks: BTreeMap<PluginName, Vec<String>>,
+}
+
+/// Which plugins a deployment uses, and as what.
+pub fn used(deployment: &Deployment) -> Vec<(&PluginName, Kind)> {
+    let mut all: Vec<(&PluginName, Kind)> = vec![(&deployment.provider.plugin, Kind::Provider)];
+    all.extend(deployment.strategies.values().map(|u| (&u.plugin, Kind::Strategy)));
+    all.extend(deployment.probes.values().map(|u| (&u.plugin, Kind::Probe)));
+    all.extend(deployment.notifiers.values().map(|n| (&n.uses.plugin, Kind::Notifier)));
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The bytes of a plugin.
+///
+/// # Errors
+/// [`EngineError::Plugin`] when there is no such builtin, or the file cannot be read.
+pub fn plugin_bytes(source: &str, base: &Path) -> Result<Cow<'static, [u8]>, EngineError> {
+    let refused = |code: &str, message: String, next: String| EngineError::Plugin {
+        name: source.to_owned(),
+        code: code.to_owned(),
+        message,
+        next,
+    };
+    if let Some(name) = source.strip_prefix("builtin:") {
+        return match basb_builtins::find(name) {
+            Some(builtin) => Ok(Cow::Borrowed(builtin.bytes)),
+            None => {
+                let all: Vec<&str> = basb_builtins::all().iter().map(|b| b.name).collect();
+                let next = format!("there are: {}", all.join(", "));
+                Err(refused("plugin/no-such-builtin", format!("there is no builtin `{name}`"), next))
+            }
+        };
+    }
+    let path = base.join(source);
+    std::fs::read(&path).map(Cow::Owned).map_err(|e| {
+        let next = "check the path: it is relative to the deployment file; `builtin:NAME` names one that comes with basb-host";
+        refused("plugin/unreadable", format!("{} cannot be read: {e}", path.display()), next.to_owned())
+    })
+}
+
+/// Loads one plugin.
+///
+/// # Errors
+/// [`EngineError::Plugin`] with everything that is missing.
+pub async fn load_one(
+    runtime: &Runtime,
+    name: &PluginName,
+    kind: Kind,
+    source: &PluginSource,
+    base: &Path,
+) -> Result<Plugin, EngineError> {
+    let refused = |code: &str, message: String, next: &str| EngineError::Plugin {
+        name: name.to_string(),
+        code: code.to_owned(),
+        message,
+        next: next.to_owned(),
+    };
+    let grants = Grants::parse(&source.grants).map_err(|problems| {
+        let all: Vec<String> = problems.iter().map(|p| format!("grants{}: {}", p.pointer, p.message)).collect();
+        refused("plugin/bad-grant", all.join("; "), "the documentation of grants lists every key")
+    })?;
+    let bytes = plugin_bytes(&source.source, base)?;
+    let request = LoadRequest { name: name.clone(), kind, grants };
+    runtime.load(bytes, request).await.map_err(|e| refused(e.code(), e.to_string(), "nothing was changed; mend it and start again"))
+}
+
+impl PluginSet {
+    /// Puts loaded plugins together.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a plugin that is needed is not there, or does not answer.
+    pub async fn new(deployment: &Deployment, plugins: BTreeMap<PluginName, Plugin>) -> Result<Self, EngineError> {
+        let missing = |name: &PluginName| EngineError::Plugin {
+            name: name.to_string(),
+            code: "plugin/missing".to_owned(),
+            message: "it is not loaded".to_owned(),
+            next: "name it under `plugins`".to_owned(),
+        };
+        let name = &deployment.provider.plugin;
+        let provider = plugins.get(name).and_then(|p| p.provider().ok()).ok_or_else(|| missing(name))?;
+        let info = provider.describe(&CallOptions::new(PURE)).await.map_err(unanswered)?.value;
+        let mut asks = BTreeMap::new();
+        for (name, notifier) in &deployment.notifiers {
+            let plugin = &notifier.uses.plugin;
+            let it = plugins.get(plugin).and_then(|p| p.notifier().ok()).ok_or_else(|| missing(plugin))?;
+            let info = it.describe(&CallOptions::new(PURE)).await.map_err(unanswered)?.value;
+            asks.insert(name.clone(), info.events);
+        }
+        Ok(Self { provider, provider_config: deployment.provider.config.to_string(), info, asks, plugins })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.plugins.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
+    /// Each as `name version sha256:…`.
+    #[must_use]
+    pub fn identities(&self) -> BTreeMap<PluginName, String> {
+        let identity = |p: &Plugin| format!("{} {} {}", p.manifest().name, p.manifest().version, p.digest());
+        self.plugins.iter().map(|(name, plugin)| (name.clone(), identity(plugin))).collect()
+    }
+
+    /// The kinds of events that notifiers ask for.
+    #[must_use]
+    pub fn asks(&self) -> &BTreeMap<PluginName, Vec<String>> {
+        &self.asks
+    }
+
+    /// What the provider can do.
+    #[must_use]
+    pub fn provider_info(&self) -> &provider::Info {
+        &self.info
+    }
+
+    /// What a strategy may know of a service.
+    #[must_use]
+    pub fn service_view(
+        &self,
+        deployment: &Deployment,
+        name: &ServiceName,
+        service: &Service,
+        initial: bool,
+    ) -> strategy::ServiceView {
+        strategy::ServiceView {
+            name: name.to_string(),
+            replicas: service.replicas,
+            abilities: self.info.abilities.clone(),
+            weight_granularity: self.info.weight_granularity,
+            analyses: deployment.analyses.keys().map(ToString::to_string).collect(),
+            initial,
+        }
+    }
+
+    fn strategy(&self, uses: &Use) -> Result<Strategy, Failure> {
+        self.plugins.get(&uses.plugin).and_then(|p| p.strategy().ok()).ok_or_else(|| not_loaded(uses))
+    }
+
+    fn probe(&self, uses: &Use) -> Result<Probe, Failure> {
+        self.plugins.get(&uses.plugin).and_then(|p| p.probe().ok()).ok_or_else(|| not_loaded(uses))
+    }
+
+    fn notifier(&self, uses: &Use) -> Result<Notifier, Failure> {
+        self.plugins.get(&uses.plugin).and_then(|p| p.notifier().ok()).ok_or_else(|| not_loaded(uses))
+    }
+
+    fn provider_call(&self) -> (CallOptions, types::CallContext) {
+        let options = CallOptions::new(PROVIDER);
+        let cx = worlds::context(now(), &options, self.provider_config.clone());
+        (options, cx)
+    }
+
+    /// What `apply` would do; the host lets only reads through.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the provider.
+    pub async fn plan(&self, desired: provider::Desired) -> Result<provider::ServicePlan, Failure> {
+        let (options, cx) = self.provider_call();
+        flat(self.provider.plan(&options.read_only(), cx, desired).await)
+    }
+
+    /// Does something, or goes on doing it.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call.
+    pub async fn apply(
+        &self,
+        key: &str,
+        action: provider::Action,
+        state: Option<String>,
+    ) -> Result<provider::Progress, Failure> {
+        let (options, cx) = self.provider_call();
+        value(self.provider.apply(&options, cx, key.to_owned(), action, state).await)
+    }
+
+    /// What is there.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the provider.
+    pub async fn read(&self, service: types::ServiceRef) -> Result<Option<provider::Observed>, Failure> {
+        let (options, cx) = self.provider_call();
+        flat(self.provider.read(&options, cx, service).await)
+    }
+
+    /// Sets the shares of traffic.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call.
+    pub async fn traffic(
+        &self,
+        key: &str,
+        service: types::ServiceRef,
+        weights: Vec<(String, u16)>,
+        state: Option<String>,
+    ) -> Result<provider::Progress, Failure> {
+        let (options, cx) = self.provider_call();
+        value(self.provider.traffic(&options, cx, key.to_owned(), service, weights, state).await)
+    }
+
+    /// The instances of a revision.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the provider.
+    pub async fn instances(
+        &self,
+        service: types::ServiceRef,
+        revision: String,
+    ) -> Result<provider::InstanceReport, Failure> {
+        let (options, cx) = self.provider_call();
+        flat(self.provider.instances(&options, cx, service, revision).await)
+    }
+
+    /// Removes a revision that has no traffic.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call.
+    pub async fn retire(
+        &self,
+        key: &str,
+        service: types::ServiceRef,
+        revision: String,
+        state: Option<String>,
+    ) -> Result<provider::Progress, Failure> {
+        let (options, cx) = self.provider_call();
+        value(self.provider.retire(&options, cx, key.to_owned(), service, revision, state).await)
+    }
+
+    /// Everything that is wrong with a strategy's configuration for a service.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call.
+    pub async fn validate(&self, uses: &Use, view: strategy::ServiceView) -> Result<Vec<types::Problem>, Failure> {
+        value(self.strategy(uses)?.validate(&CallOptions::new(PURE), uses.config.to_string(), view).await)
+    }
+
+    /// The steps that a rollout would take.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the strategy.
+    pub async fn preview(
+        &self,
+        uses: &Use,
+        view: strategy::ServiceView,
+    ) -> Result<Vec<strategy::StepPreview>, Failure> {
+        flat(self.strategy(uses)?.preview(&CallOptions::new(PURE), uses.config.to_string(), view).await)
+    }
+
+    /// What to do next.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the strategy.
+    pub async fn next(
+        &self,
+        uses: &Use,
+        view: strategy::RolloutView,
+        state: Option<String>,
+    ) -> Result<strategy::Decision, Failure> {
+        flat(self.strategy(uses)?.next(&CallOptions::new(PURE), uses.config.to_string(), view, state).await)
+    }
+
+    /// Measures once. The probe may reach what `target: service` grants: the origin of this target.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call.
+    pub async fn check(&self, uses: &Use, target: probe::Target) -> Result<probe::Measurement, Failure> {
+        let probe = self.probe(uses)?;
+        let url = url::Url::parse(&target.url).map_err(|e| {
+            call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None)
+        })?;
+        let options = CallOptions::new(OBSERVER).with_target(url);
+        let cx = worlds::context(now(), &options, uses.config.to_string());
+        value(probe.check(&options, cx, target).await)
+    }
+
+    /// Delivers one event.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the notifier.
+    pub async fn notify(&self, uses: &Use, event: notifier::Event) -> Result<(), Failure> {
+        let notifier = self.notifier(uses)?;
+        let options = CallOptions::new(OBSERVER);
+        let cx = worlds::context(now(), &options, uses.config.to_string());
+        flat(notifier.notify(&options, cx, event).await).map(|_| ())
+    }
+}
+
+fn not_loaded(uses: &Use) -> Failure {
+    call_failure("engine/plugin-missing", format!("plugin `{}` is not loaded", uses.plugin), None)
+}
+
+fn unanswered(e: CallError) -> EngineError {
+    EngineError::Plugin {
+        name: e.plugin.to_string(),
+        code: e.code().to_owned(),
+        message: called(&e),
+        next: e.help().to_owned(),
+    }
+}
+
+/// What a failed call says, with the plugin's last words.
+fn called(e: &CallError) -> String {
+    let evidence = e.evidence();
+    let tail = evidence.len().saturating_sub(5);
+    let last: Vec<&str> = evidence.iter().skip(tail).map(String::as_str).collect();
+    if last.is_empty() { e.to_string() } else { format!("{e}; last: {}", last.join("; ")) }
+}
+
+fn value<R>(result: Result<Called<R>, CallError>) -> Result<R, Failure> {
+    result.map(|called| called.value).map_err(|e| {
+        let retry = matches!(e.failure, basb_runtime::Failure::TimedOut(_) | basb_runtime::Failure::Host(_));
+        call_failure(e.code(), called(&e), retry.then_some(AGAIN))
+    })
+}
+
+fn flat<R>(result: Result<Called<Result<R, types::Failure>>, CallError>) -> Result<R, Failure> {
+    value(result)?.map_err(crate::convert::failure)
+}

@@ -1,0 +1,534 @@
+//! One process at work: its state folder, its journal, its plugins, and the run that it drives.
+
+use crate::clock::now;
+use crate::courier::{Courier, Routes};
+use crate::drive::{Around, Control, Ended, EventSink, drive, entry};
+use crate::hands::PluginHands;
+use crate::history::{RunView, ServiceStatus, rebuild};
+use crate::lease::HeldLease;
+use crate::plugins::PluginSet;
+use crate::prepare::{self, Prepared};
+use crate::{EngineError, Plan, StateDir, plan};
+use basb_agent::client::Client;
+use basb_capabilities::{Capabilities, Options};
+use basb_core::event::Event;
+use basb_core::run::{RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, Verb};
+use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
+use basb_journal::{Append, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
+use basb_runtime::{CacheFolder, Runtime, RuntimeOptions};
+use basb_spec::LoadOptions;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The name under which grants know the one-machine cloud's socket.
+const AGENT: &str = "agent";
+/// How long notifications may take after a run's end.
+const FLUSH: Duration = Duration::from_secs(10);
+/// Time between two looks into the mailbox.
+const MAILBOX: Duration = Duration::from_millis(500);
+
+/// What a session needs.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// The state folder; none for the default.
+    pub state: Option<PathBuf>,
+    /// The program that `agent serve` makes an agent of.
+    pub agent_program: PathBuf,
+}
+
+/// One process at work.
+#[derive(Debug)]
+pub struct Session {
+    state: StateDir,
+    journal: Arc<Journal>,
+    agent_program: PathBuf,
+}
+
+/// What happens to a run that is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunChoice {
+    /// It goes on, if it is for the same deployment as the file now describes; otherwise it is superseded.
+    ContinueIfUnfinished,
+    /// It is superseded.
+    Afresh,
+}
+
+/// A run that is ready to be driven.
+#[derive(Debug)]
+pub struct Started {
+    run: Run,
+    seq: u64,
+    events: Vec<Event>,
+    first: Vec<(Timestamp, Record)>,
+    lease: HeldLease,
+    plugins: Arc<PluginSet>,
+    message: Option<String>,
+}
+
+impl Started {
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        self.run.id()
+    }
+
+    /// What the operator should know before it goes on.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+/// What is kept with a run beside its entries.
+#[derive(Debug, Serialize, Deserialize)]
+struct RunNotes {
+    file: PathBuf,
+    base: PathBuf,
+}
+
+/// What is deployed, and what is under way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// The version of this form.
+    pub version: u32,
+    /// Every service with a stable revision.
+    pub deployed: Vec<Deployed>,
+    /// Runs that are not finished.
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// A service with its stable revision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployed {
+    /// The deployment.
+    pub deployment: ServiceName,
+    /// The environment.
+    pub environment: PluginName,
+    /// The service.
+    pub service: ServiceName,
+    /// Its stable revision.
+    pub revision: RevisionId,
+    /// How many instances it has.
+    pub replicas: u32,
+    /// Since when, as RFC 3339.
+    pub since: String,
+}
+
+/// A run that is not finished.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unfinished {
+    /// The run.
+    pub run: RunId,
+    /// The deployment.
+    pub deployment: ServiceName,
+    /// The environment.
+    pub environment: PluginName,
+    /// Its services.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// The agent of a state folder, started if it is not running.
+///
+/// # Errors
+/// Why it does not start.
+pub async fn ensure_agent(state: &StateDir, program: &Path) -> Result<Client, EngineError> {
+    let args = ["agent".as_ref(), "serve".as_ref(), "--state".as_ref(), state.path().as_os_str()];
+    Ok(basb_agent::client::ensure_running(&state.agent(), program, args).await?)
+}
+
+impl Session {
+    /// Opens the state.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the folder or the journal cannot be used.
+    pub fn open(options: SessionOptions) -> Result<Self, EngineError> {
+        let state = StateDir::open(options.state.as_deref())?;
+        let journal = Arc::new(Journal::open(&state.journal())?);
+        Ok(Self { state, journal, agent_program: options.agent_program })
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    fn runtime(&self, base: &Path) -> Result<Runtime, EngineError> {
+        let failed = |code: &str, message: String| EngineError::Plugin {
+            name: "all".to_owned(),
+            code: code.to_owned(),
+            message,
+            next: "check the state folder and the limits of this machine".to_owned(),
+        };
+        let mut options = Options::new(base);
+        options.sockets.insert(AGENT.to_owned(), self.state.agent().join("agent.sock"));
+        let mut runtime = RuntimeOptions::new(Capabilities::new(options));
+        match CacheFolder::open(self.state.cache()) {
+            Ok(cache) => runtime = runtime.with_cache(cache),
+            // Without a cache everything works, a little later.
+            Err(e) => tracing::warn!(error = %e, "compiled plugins cannot be kept"),
+        }
+        Runtime::new(runtime).map_err(|e| failed(e.code(), e.to_string()))
+    }
+
+    /// Reads a deployment file and everything that it names.
+    ///
+    /// # Errors
+    /// [`EngineError`] with everything that is wrong; nothing was changed.
+    pub async fn prepare(&self, options: &LoadOptions) -> Result<Prepared, EngineError> {
+        let runtime = self.runtime(&prepare::base_of(&options.path))?;
+        prepare::prepare(options, &runtime).await
+    }
+
+    /// Starts the one-machine cloud if a plugin may talk to it.
+    async fn ensure_agent_for(&self, deployment: &basb_core::model::Deployment) -> Result<(), EngineError> {
+        let needs = |grants: &serde_json::Value| {
+            let http = grants.get("http").and_then(|h| h.as_array());
+            http.is_some_and(|all| all.iter().any(|g| g.get("socket").and_then(|s| s.as_str()) == Some(AGENT)))
+        };
+        if deployment.plugins.values().any(|p| needs(&p.grants)) {
+            ensure_agent(&self.state, &self.agent_program).await?;
+        }
+        Ok(())
+    }
+
+    /// What a run would do.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the provider cannot be asked.
+    pub async fn plan(&self, prepared: &Prepared) -> Result<Plan, EngineError> {
+        self.ensure_agent_for(&prepared.deployment).await?;
+        plan::plan(prepared, &self.journal).await
+    }
+
+    /// Begins a run, or takes an unfinished one up.
+    ///
+    /// # Errors
+    /// [`EngineError`]; nothing was changed.
+    pub async fn start(&self, prepared: Prepared, choice: RunChoice) -> Result<Started, EngineError> {
+        let deployment = &prepared.deployment;
+        let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
+        self.ensure_agent_for(deployment).await?;
+        let mut message = None;
+        for open in self.open_runs(&deployment.name, &deployment.environment).await? {
+            let id = open.start.run.clone();
+            let view = rebuild(&id, &self.journal.entries(&id, 1).await?).ok();
+            match view {
+                Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared) => {
+                    let entries = view.seq;
+                    let mut started = Self::take_up(view, lease, Arc::clone(&prepared.plugins));
+                    started.message = Some(format!("run {id} is unfinished: going on after its entry {entries}"));
+                    return Ok(started);
+                }
+                _ => {
+                    self.supersede(&id, &lease).await?;
+                    message = Some(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
+                }
+            }
+        }
+        let mut started = self.begin(prepared, lease).await?;
+        started.message = message;
+        Ok(started)
+    }
+
+    async fn open_runs(&self, deployment: &ServiceName, environment: &PluginName) -> Result<Vec<RunRecord>, EngineError> {
+        let filter = RunFilter {
+            deployment: Some(deployment.clone()),
+            environment: Some(environment.clone()),
+            only: Some(Only::Open),
+            ..RunFilter::default()
+        };
+        Ok(self.journal.runs(filter, 10).await?)
+    }
+
+    fn take_up(view: RunView, lease: HeldLease, plugins: Arc<PluginSet>) -> Started {
+        Started {
+            run: view.run,
+            seq: view.seq,
+            events: Vec::new(),
+            first: vec![(now(), Record::Resumed)],
+            lease,
+            plugins,
+            message: None,
+        }
+    }
+
+    async fn supersede(&self, run: &RunId, lease: &HeldLease) -> Result<(), EngineError> {
+        let at = now();
+        let outcome = RunOutcome::Superseded;
+        let finish = Finish { at, outcome: outcome.as_str().to_owned(), body: "{}".to_owned() };
+        let append = Append::from(entry(at, &Record::Finished(outcome))).fenced(lease.fence()).finish(finish);
+        self.journal.append(run, append).await?;
+        Ok(())
+    }
+
+    async fn begin(&self, prepared: Prepared, lease: HeldLease) -> Result<Started, EngineError> {
+        let at = now();
+        let start = self.run_start(&prepared).await?;
+        let id = start.run.clone();
+        let notes = RunNotes { file: prepared.file.clone(), base: prepared.base.clone() };
+        let record = basb_journal::RunStart {
+            run: id.clone(),
+            deployment: start.deployment.name.clone(),
+            environment: start.deployment.environment.clone(),
+            at,
+            body: serde_json::to_string(&notes).unwrap_or_default(),
+        };
+        let routes = Routes::new(&start, prepared.plugins.asks());
+        let first = Record::Started(Box::new(start));
+        let (run, events) = Run::begin(at, 1, &first)?;
+        self.journal.start_run(record).await?;
+        let mut append = Append::from(entry(at, &first)).fenced(lease.fence());
+        append.notifications = events.iter().flat_map(|event| routes.notifications(event)).collect();
+        self.journal.append(&id, append).await?;
+        Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins: prepared.plugins, message: None })
+    }
+
+    async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
+        let deployment = &prepared.deployment;
+        let mut services = BTreeMap::new();
+        for (name, candidate) in &prepared.revisions {
+            let stable = self.journal.stable(&key(deployment, name)).await?;
+            let stable = match stable {
+                Some(s) => Some(StableRevision {
+                    workload: serde_json::from_str(&s.workload_json).map_err(|e| EngineError::Entry {
+                        run: s.run.to_string(),
+                        seq: s.ordinal,
+                        why: format!("the workload of {name}'s stable revision cannot be read: {e}"),
+                    })?,
+                    revision: s.revision,
+                    replicas: s.replicas,
+                }),
+                None => None,
+            };
+            services.insert(name.clone(), ServiceStart { candidate: candidate.clone(), stable });
+        }
+        let info = prepared.plugins.provider_info();
+        let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
+        Ok(RunStart {
+            version: RECORD_VERSION,
+            run: RunId::new(id).map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })?,
+            deployment: deployment.clone(),
+            services,
+            plugins: prepared.plugins.identities(),
+            abilities: info.abilities.clone(),
+            granularity: Weight::new(info.weight_granularity).unwrap_or(Weight::FULL),
+        })
+    }
+
+    /// Drives a run to its end. Returns how it ended, and what could not be delivered to notifiers.
+    ///
+    /// # Errors
+    /// [`EngineError`] when something cannot be written; the run can be taken up again.
+    pub async fn drive(
+        &self,
+        started: Started,
+        sink: &dyn EventSink,
+        mut control: mpsc::Receiver<Control>,
+    ) -> Result<(Ended, Option<String>), EngineError> {
+        let Started { run, seq, events, first, lease, plugins, .. } = started;
+        let id = run.id().clone();
+        events.iter().for_each(|event| sink.event(event));
+        let routes = Routes::new(run.start(), plugins.asks());
+        let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
+        let hands = Arc::new(PluginHands::new(run.start().clone(), plugins));
+        let (tell, asked) = mpsc::channel(16);
+        let forward = {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                while let Some(control) = control.recv().await {
+                    if tell.send(control).await.is_err() {
+                        return;
+                    }
+                }
+            })
+        };
+        let mailbox = tokio::spawn(read_mailbox(Arc::clone(&self.journal), id, tell));
+        let delivery = {
+            let courier = Arc::clone(&courier);
+            tokio::spawn(async move { courier.run().await })
+        };
+        let around = Around {
+            journal: &self.journal,
+            fence: Some(lease.fence()),
+            lost: lease.lost(),
+            notifiers: &routes,
+            sink,
+            control: asked,
+        };
+        let ended = drive(run, seq, first, hands, around).await;
+        for task in [forward, mailbox, delivery] {
+            task.abort();
+            // What was being delivered is finished, or not begun: the flush must not do it at the same time.
+            let _ = task.await;
+        }
+        let left = match &ended {
+            Ok(Ended::Finished(_) | Ended::AtGate) => courier.flush(FLUSH).await,
+            _ => None,
+        };
+        lease.release().await;
+        Ok((ended?, left))
+    }
+
+    /// Asks something of an unfinished run. Returns the run to be driven by this process when no other is at work on it.
+    ///
+    /// # Errors
+    /// [`EngineError`] when there is no such run, or it cannot be taken up.
+    pub async fn ask(
+        &self,
+        run: Option<&str>,
+        service: Option<ServiceName>,
+        verb: Verb,
+    ) -> Result<Option<Started>, EngineError> {
+        let record = self.unfinished(run).await?;
+        let id = record.start.run.clone();
+        let lease = match HeldLease::acquire(&self.journal, &record.start.deployment, &record.start.environment).await {
+            Ok(lease) => lease,
+            Err(EngineError::Busy { .. }) => {
+                let (word, body) = mail(verb, service.as_ref());
+                self.journal.request(&id, now(), word, &body).await?;
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        let view = rebuild(&id, &self.journal.entries(&id, 1).await?)?;
+        let notes: RunNotes = serde_json::from_str(&record.start.body).map_err(|e| EngineError::Entry {
+            run: id.to_string(),
+            seq: 0,
+            why: e.to_string(),
+        })?;
+        self.ensure_agent_for(&view.run.start().deployment).await?;
+        let runtime = self.runtime(&notes.base)?;
+        let plugins = prepare::reload(&view.run.start().deployment, &runtime, &notes.base).await?;
+        let mut started = Self::take_up(view, lease, Arc::new(plugins));
+        started.first.push((now(), Record::Request { service, verb, by: "the operator".to_owned() }));
+        Ok(Some(started))
+    }
+
+    async fn unfinished(&self, run: Option<&str>) -> Result<RunRecord, EngineError> {
+        let call = |code: &str, message: String| EngineError::Call { code: code.to_owned(), message };
+        if let Some(id) = run {
+            let record = self.journal.run(id).await?;
+            return match record.state {
+                basb_journal::RunState::Open => Ok(record),
+                basb_journal::RunState::Finished { outcome, .. } => {
+                    Err(call("run/finished", format!("run {} is finished: {outcome}", record.start.run)))
+                }
+            };
+        }
+        let mut open = self.journal.runs(RunFilter::open(), 10).await?;
+        match (open.pop(), open.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(call("run/none-unfinished", "there is no unfinished run".to_owned())),
+            (Some(last), false) => {
+                let all: Vec<String> = open.iter().chain([&last]).map(|r| r.start.run.to_string()).collect();
+                Err(call("run/ambiguous", format!("several runs are unfinished, name one: {}", all.join(", "))))
+            }
+        }
+    }
+
+    /// What is deployed, and what is under way.
+    ///
+    /// # Errors
+    /// Why the journal cannot be read.
+    pub async fn status(&self) -> Result<StatusReport, EngineError> {
+        let runs = self.journal.runs(RunFilter::default(), 10_000).await?;
+        let all: BTreeSet<(ServiceName, PluginName)> =
+            runs.iter().map(|r| (r.start.deployment.clone(), r.start.environment.clone())).collect();
+        let mut deployed = Vec::new();
+        for (deployment, environment) in all {
+            for stable in self.journal.stable_services(&deployment, &environment).await? {
+                deployed.push(Deployed {
+                    deployment: deployment.clone(),
+                    environment: environment.clone(),
+                    service: stable.service.service,
+                    revision: stable.revision,
+                    replicas: stable.replicas,
+                    since: stable.at.to_string(),
+                });
+            }
+        }
+        let mut unfinished = Vec::new();
+        for record in runs.iter().filter(|r| r.state == basb_journal::RunState::Open) {
+            let id = &record.start.run;
+            let services = rebuild(id, &self.journal.entries(id, 1).await?).map(|v| v.services()).unwrap_or_default();
+            unfinished.push(Unfinished {
+                run: id.clone(),
+                deployment: record.start.deployment.clone(),
+                environment: record.start.environment.clone(),
+                services,
+            });
+        }
+        Ok(StatusReport { version: 1, deployed, unfinished })
+    }
+}
+
+fn key(deployment: &basb_core::model::Deployment, service: &ServiceName) -> ServiceKey {
+    ServiceKey {
+        deployment: deployment.name.clone(),
+        environment: deployment.environment.clone(),
+        service: service.clone(),
+    }
+}
+
+/// Whether an unfinished run is for what the file describes now, with the same plugins.
+fn same(view: &RunView, prepared: &Prepared) -> bool {
+    let start = view.run.start();
+    let candidates: BTreeMap<_, _> = start.services.iter().map(|(n, s)| (n.clone(), s.candidate.clone())).collect();
+    start.deployment == prepared.deployment
+        && candidates == prepared.revisions
+        && start.plugins == prepared.plugins.identities()
+}
+
+fn mail(verb: Verb, service: Option<&ServiceName>) -> (&'static str, String) {
+    let word = match verb {
+        Verb::Promote => "promote",
+        Verb::Abort => "abort",
+    };
+    (word, serde_json::json!({ "service": service }).to_string())
+}
+
+async fn read_mailbox(journal: Arc<Journal>, run: RunId, tell: mpsc::Sender<Control>) {
+    #[derive(Deserialize)]
+    struct Body {
+        service: Option<ServiceName>,
+    }
+    loop {
+        tokio::time::sleep(MAILBOX).await;
+        let requests = match journal.take_requests(&run).await {
+            Ok(requests) => requests,
+            Err(e) => {
+                tracing::warn!(error = %e, "the mailbox cannot be read");
+                continue;
+            }
+        };
+        for request in requests {
+            let verb = match request.verb.as_str() {
+                "promote" => Verb::Promote,
+                "abort" => Verb::Abort,
+                other => {
+                    tracing::warn!(verb = other, "a request that is not known");
+                    continue;
+                }
+            };
+            let service = serde_json::from_str::<Body>(&request.body).ok().and_then(|b| b.service);
+            let by = "the operator".to_owned();
+            if tell.send(Control::Request { service, verb, by }).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Writing records, and everything that has to be written together with them.
+
+use crate::chain::{self, Hash};
+use crate::error::WorkError;
+use crate::row;
+use crate::runs::RunStart;
+use crate::stable::ServiceKey;
+use crate::{Fence, Journal, JournalError, lease, outbox, stable};
+use basb_core::{RevisionId, RunId, ServiceName, Timestamp};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+/// A record to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// The service that it is about, if it is about one.
+    pub service: Option<ServiceName>,
+    /// Its kind, in the engine's words.
+    pub kind: String,
+    /// JSON that belongs to the engine.
+    pub body: String,
+}
+
+/// A service's new stable revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStable {
+    /// The service.
+    pub service: ServiceKey,
+    /// The revision that was verified.
+    pub revision: RevisionId,
+    /// How many instances it has.
+    pub replicas: u32,
+    /// What runs, as JSON that belongs to the engine: enough to deploy it again.
+    pub workload_json: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A notification to be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNotification {
+    /// The event's key: the same event is put into a notifier's outbox once, however often it is enqueued.
+    pub event_key: String,
+    /// The notifier's name.
+    pub notifier: String,
+    /// JSON that belongs to the engine.
+    pub payload: String,
+    /// When it happened; due at once.
+    pub at: Timestamp,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// When.
+    pub at: Timestamp,
+    /// In one of the engine's words, such as `done`.
+    pub outcome: String,
+    /// JSON that belongs to the engine.
+    pub body: String,
+}
+
+/// Everything that one append writes: all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Append {
+    /// The records, in order.
+    pub entries: Vec<NewEntry>,
+    /// The lease under which it is written; without one, nobody is kept out.
+    pub fence: Option<Fence>,
+    /// New stable revisions.
+    pub stable: Vec<NewStable>,
+    /// Notifications for the outbox.
+    pub notifications: Vec<NewNotification>,
+    /// The end of the run, after the records.
+    pub finish: Option<Finish>,
+}
+
+impl From<Vec<NewEntry>> for Append {
+    fn from(entries: Vec<NewEntry>) -> Self {
+        Self { entries, ..Self::default() }
+    }
+}
+
+impl From<NewEntry> for Append {
+    fn from(entry: NewEntry) -> Self {
+        vec![entry].into()
+    }
+}
+
+impl Append {
+    /// Refused unless this lease is still held.
+    #[must_use]
+    pub fn fenced(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+
+    /// Together with this new stable revision.
+    #[must_use]
+    pub fn stable(mut self, stable: NewStable) -> Self {
+        self.stable.push(stable);
+        self
+    }
+
+    /// Together with this notification.
+    #[must_use]
+    pub fn notify(mut self, notification: NewNotification) -> Self {
+        self.notifications.push(notification);
+        self
+    }
+
+    /// And then the run is finished.
+    #[must_use]
+    pub fn finish(mut self, finish: Finish) -> Self {
+        self.finish = Some(finish);
+        self
+    }
+}
+
+impl Journal {
+    /// Starts the record of a run. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`JournalError::RunExists`], or why the file cannot be written.
+    pub async fn start_run(&self, start: RunStart) -> Result<(), JournalError> {
+        self.write(move |connection| start_run(connection, &start)).await
+    }
+
+    /// Appends records to a run, with what belongs to them. Returns their sequence numbers, which begin at 1 and have no
+    /// gaps; everything is durable by then. Appends that wait at the same time share one transaction. What was handed
+    /// over is written even if the caller stops waiting for it.
+    ///
+    /// # Errors
+    /// [`JournalError::UnknownRun`], [`JournalError::RunFinished`], [`JournalError::StaleToken`], or why the file cannot
+    /// be written; nothing of it was written then.
+    pub async fn append(&self, run: &RunId, append: impl Into<Append>) -> Result<Vec<u64>, JournalError> {
+        let (run, append) = (run.clone(), append.into());
+        self.write(move |connection| write(connection, &run, &append)).await
+    }
+
+    /// Ends the record of a run: it takes no more after that.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub async fn finish_run(&self, run: &RunId, at: Timestamp, outcome: &str, body: &str) -> Result<(), JournalError> {
+        let finish = Finish { at, outcome: outcome.to_owned(), body: body.to_owned() };
+        self.append(run, Append::default().finish(finish)).await.map(|_| ())
+    }
+}
+
+fn start_run(connection: &Connection, start: &RunStart) -> Result<(), WorkError> {
+    let (deployment, environment) = (start.deployment.as_str(), start.environment.as_str());
+    let at = row::to_column("the time of a run", start.at.0)?;
+    let root = chain::start(start.run.as_str(), deployment, environment, start.at.0, &start.body);
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO runs (run, deployment, environment, started_at, body, root, head_seq, head_hash) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?6)",
+        )?
+        .execute(params![start.run.as_str(), deployment, environment, at, start.body, root]);
+    match inserted {
+        Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::ConstraintViolation => {
+            Err(JournalError::RunExists { run: start.run.clone() }.into())
+        }
+        other => Ok(other.map(|_| ())?),
+    }
+}
+
+fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u64>, WorkError> {
+    if let Some(fence) = &append.fence {
+        lease::check(connection, fence)?;
+    }
+    let head = connection
+        .prepare_cached("SELECT head_seq, head_hash, finished_at FROM runs WHERE run = ?1")?
+        .query_row(params![run.as_str()], |r| {
+            Ok((row::unsigned(r, 0)?, r.get::<_, Hash>(1)?, r.get::<_, Option<i64>>(2)?))
+        })
+        .optional()?;
+    let (mut seq, mut hash) = match head {
+        None => return Err(JournalError::UnknownRun { run: run.as_str().to_owned() }.into()),
+        Some((_, _, Some(_))) => return Err(JournalError::RunFinished { run: run.clone() }.into()),
+        Some((seq, hash, None)) => (seq, hash),
+    };
+
+    let mut numbers = Vec::with_capacity(append.entries.len());
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO entries (run, seq, at, service, kind, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for entry in &append.entries {
+        seq += 1;
+        let service = entry.service.as_ref().map(ServiceName::as_str);
+        hash = chain::entry(&hash, seq, entry.at.0, service, &entry.kind, &entry.body);
+        let number = row::to_column("a sequence number", seq)?;
+        let at = row::to_column("the time of a record", entry.at.0)?;
+        insert.execute(params![run.as_str(), number, at, service, entry.kind, entry.body, hash])?;
+        numbers.push(seq);
+    }
+    if !append.entries.is_empty() {
+        connection.prepare_cached("UPDATE runs SET head_seq = ?2, head_hash = ?3 WHERE run = ?1")?.execute(params![
+            run.as_str(),
+            row::to_column("a sequence number", seq)?,
+            hash
+        ])?;
+    }
+    for new in &append.stable {
+        stable::insert(connection, run, new)?;
+    }
+    for new in &append.notifications {
+        outbox::insert(connection, new)?;
+    }
+    if let Some(finish) = &append.finish {
+        let last = chain::finish(&hash, seq, finish.at.0, &finish.outcome, &finish.body);
+        connection
+            .prepare_cached(
+                "UPDATE runs SET finished_at = ?2, outcome = ?3, result = ?4, finish_hash = ?5 WHERE run = ?1",
+            )?
+            .execute(params![
+                run.as_str(),
+                row::to_column("the time of a finish", finish.at.0)?,
+                finish.outcome,
+                finish.body,
+                last
+            ])?;
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,281 @@
+//! Compiled code on disk: one file for each (content digest, engine) in a private folder, authenticated.
+//!
+//! Loading compiled code is running native code, so a file is used only if this host wrote it: its HMAC-SHA256, under a
+//! key in the same private folder, is checked over everything else in it, over the digest of the plugin and over the
+//! identity of the engine, before a byte of it reaches wasmtime. Whatever does not fit is thrown away and made again.
+
+use crate::Inspection;
+use basb_core::Digest;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::hash::{Hash as _, Hasher};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// What every entry begins with; changes with the form.
+const MAGIC: &[u8; 8] = b"BASBAOT1";
+/// The length of an HMAC-SHA256.
+const TAG: usize = 32;
+/// No entry is larger: 32 MiB of Wasm make some 100 MiB of code.
+const LARGEST: u64 = 512 << 20;
+
+/// A private folder of compiled code.
+#[derive(Debug)]
+pub struct CacheFolder {
+    path: PathBuf,
+    key: [u8; 32],
+}
+
+/// What an entry holds.
+pub(crate) struct Entry {
+    pub(crate) inspection: Inspection,
+    pub(crate) component: Component,
+}
+
+/// Why a folder cannot hold compiled code.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// It cannot be made, read or written.
+    #[error("the cache folder {} cannot be used: {source}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It belongs to somebody else.
+    #[error("the cache folder {} belongs to another user (id {owner}); choose another one", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+}
+
+impl CacheFolder {
+    /// Opens a folder, makes it if it is not there, and makes it private.
+    ///
+    /// # Errors
+    /// [`CacheError`]. A host without a cache works, but compiles every plugin each time.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, CacheError> {
+        let path = path.into();
+        let wrap = |source| CacheError::Io { path: path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(wrap)?;
+        let metadata = fs::metadata(&path).map_err(wrap)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(CacheError::NotOurs { path, owner: metadata.uid() });
+        }
+        if metadata.mode() & 0o077 != 0 {
+            fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(wrap)?;
+        }
+        let key = key(&path).map_err(wrap)?;
+        Ok(Self { path, key })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self, digest: &Digest, engine: &EngineId) -> PathBuf {
+        self.path.join(format!("{}-{}.cwasm", digest.hex(), engine.short()))
+    }
+
+    fn tag(&self, digest: &Digest, engine: &EngineId, rest: &[u8]) -> Hmac<Sha256> {
+        // The key has the length of a block's half: never refused.
+        let mut mac = Hmac::<Sha256>::new(&self.key.into_block());
+        mac.update(MAGIC);
+        mac.update(digest.as_str().as_bytes());
+        mac.update(&engine.0);
+        mac.update(rest);
+        mac
+    }
+
+    /// The entry for a plugin, if there is one that this host wrote for this engine. Anything else is removed.
+    pub(crate) fn get(&self, engine: &Engine, id: &EngineId, digest: &Digest) -> Option<Entry> {
+        let path = self.file(digest, id);
+        let bytes = read(&path)?;
+        let entry = self.verified(id, digest, &bytes).and_then(|(inspection, code)| {
+            let inspection = serde_json::from_slice(inspection).ok()?;
+            let component = deserialize(engine, code)?;
+            Some(Entry { inspection, component })
+        });
+        if entry.is_none() {
+            tracing::warn!(file = %path.display(), "compiled code is damaged or not ours: it is made again");
+            let _ = fs::remove_file(&path);
+        }
+        entry
+    }
+
+    /// Inspection and code of an entry, once its tag is checked.
+    fn verified<'a>(&self, engine: &EngineId, digest: &Digest, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (tag, rest) = rest.split_at_checked(TAG)?;
+        self.tag(digest, engine, rest).verify_slice(tag).ok()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+    }
+
+    /// Keeps an entry. Failing to is no error: the next start compiles again.
+    pub(crate) fn put(&self, id: &EngineId, digest: &Digest, inspection: &Inspection, code: &[u8]) {
+        if let Err(error) = self.write(id, digest, inspection, code) {
+            tracing::warn!(folder = %self.path.display(), %error, "compiled code cannot be kept");
+        }
+    }
+
+    fn write(&self, id: &EngineId, digest: &Digest, inspection: &Inspection, code: &[u8]) -> io::Result<()> {
+        let inspection = serde_json::to_vec(inspection)?;
+        let length = u32::try_from(inspection.len()).map_err(io::Error::other)?;
+        let mut rest = Vec::with_capacity(4 + inspection.len() + code.len());
+        rest.extend_from_slice(&length.to_le_bytes());
+        rest.extend_from_slice(&inspection);
+        rest.extend_from_slice(code);
+        let tag = self.tag(digest, id, &rest).finalize().into_bytes();
+        write_private(&self.path, &self.file(digest, id), &[MAGIC, &tag, &rest], Existing::Replace)
+    }
+}
+
+/// The bytes of an HMAC key.
+trait IntoBlock {
+    fn into_block(self) -> hmac::digest::Key<Hmac<Sha256>>;
+}
+
+impl IntoBlock for &[u8; 32] {
+    fn into_block(self) -> hmac::digest::Key<Hmac<Sha256>> {
+        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+        // RFC 2104: a key shorter than a block is filled up with zeros.
+        for (to, from) in block.iter_mut().zip(self) {
+            *to = *from;
+        }
+        block
+    }
+}
+
+/// Which engine made some code: version, target and every setting that changes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EngineId([u8; 32]);
+
+impl EngineId {
+    pub(crate) fn of(engine: &Engine) -> Self {
+        struct Into256(Sha256);
+        impl Hasher for Into256 {
+            fn finish(&self) -> u64 {
+                0
+            }
+            fn write(&mut self, bytes: &[u8]) {
+                self.0.update(bytes);
+            }
+        }
+        let mut hasher = Into256(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self(hasher.0.finalize().into())
+    }
+
+    fn short(&self) -> String {
+        self.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Code that [`CacheFolder::verified`] let through, or that was compiled a moment ago.
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot check compiled code; ours is authenticated, or was made in this process"
+)]
+pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
+    // SAFETY: the bytes are the unchanged output of `Engine::precompile_component` of this host: either it returned them
+    // just now, or they carry an HMAC under a key that only this user can read.
+    match unsafe { Component::deserialize(engine, code) } {
+        Ok(component) => Some(component),
+        Err(error) => {
+            tracing::warn!(%error, "compiled code does not fit the engine");
+            None
+        }
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    let size = file.metadata().ok()?.len();
+    if size > LARGEST {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?.saturating_add(1));
+    file.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The key of a folder; made the first time.
+fn key(folder: &Path) -> io::Result<[u8; 32]> {
+    let path = folder.join("key");
+    for _ in 0..3 {
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.mode() & 0o077 == 0 => match <[u8; 32]>::try_from(fs::read(&path)?) {
+                Ok(key) => return Ok(key),
+                Err(_) => remove(&path)?,
+            },
+            // Others could have read it, so they could have written entries.
+            Ok(_) => remove(&path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut key = [0; 32];
+        let mut filled = 0;
+        while let Some(rest) = key.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+        }
+        match write_private(folder, &path, &[&key], Existing::Keep) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            // Whoever was first, the file is read again: two hosts that start together use one key.
+            _ => {}
+        }
+    }
+    Err(io::Error::other("the key cannot be kept"))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What becomes of a file that is there already.
+enum Existing {
+    Replace,
+    Keep,
+}
+
+/// Writes a file that only this user can read, whole or not at all.
+fn write_private(folder: &Path, path: &Path, parts: &[&[u8]], existing: Existing) -> io::Result<()> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{}-{number}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        // No fsync: what a crash leaves damaged is found by the HMAC and made again.
+        match existing {
+            Existing::Replace => fs::rename(&temporary, path),
+            Existing::Keep => fs::hard_link(&temporary, path),
+        }
+    })();
+    match existing {
+        Existing::Replace if written.is_ok() => {}
+        _ => {
+            let _ = fs::remove_file(&temporary);
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;

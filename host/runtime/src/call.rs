@@ -1,0 +1,316 @@
+//! One call of a plugin: a store of its own, its limits, its end.
+
+use crate::error::{CallError, Failure};
+use crate::guests::{Guests, Lost, Reaches};
+use crate::host::{HostStop, Reach, State};
+use crate::limits::{CallLimits, Limiter};
+use crate::load::Plugin;
+use crate::panic;
+use crate::ticker::Ticker;
+use crate::worlds;
+use basb_capabilities::{CallScope, Caller, Capabilities, Grants, HostCall, LogLine, Mode};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+
+/// The longest that a plugin's initialisation may take when it is loaded.
+const TRY_OUT: Duration = Duration::from_secs(5);
+
+/// What accompanies a call.
+#[derive(Debug, Clone)]
+pub struct CallOptions {
+    /// The longest it may take.
+    pub deadline: Duration,
+    /// The URL that this call is about; `target: service` in a grant stands for its origin.
+    pub target: Option<Url>,
+    /// Whether it may change anything.
+    pub mode: Mode,
+}
+
+impl CallOptions {
+    /// A call that may take so long, is about no URL, and may do what is granted.
+    #[must_use]
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline, target: None, mode: Mode::Normal }
+    }
+
+    /// The same about this URL.
+    #[must_use]
+    pub fn with_target(mut self, target: Url) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// The same, as an enforced dry run.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.mode = Mode::ReadOnly;
+        self
+    }
+}
+
+/// How long a call took and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallReport {
+    /// From the call to its end.
+    pub duration: Duration,
+    /// How often it had the host do something, the log aside.
+    pub host_calls: u64,
+    /// What it had the host do last, oldest first.
+    pub last_calls: Vec<HostCall>,
+    /// What it wrote last, oldest first.
+    pub last_lines: Vec<LogLine>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called<R> {
+    /// The result.
+    pub value: R,
+    /// How long it took and what it did.
+    pub report: CallReport,
+}
+
+/// What all calls of a host share.
+pub(crate) struct Shared {
+    // Before the engine's other users go, the ticker's thread must end: fields are dropped in order.
+    pub(crate) ticker: Ticker,
+    pub(crate) guests: Guests,
+    pub(crate) engine: Engine,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) limits: CallLimits,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+impl Shared {
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        let slots = Arc::clone(&self.slots);
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            return Some(slot);
+        }
+        slots.acquire_owned().await.ok()
+    }
+
+    fn store(&self, reach: Option<Reach>) -> Store<State> {
+        let mut store = Store::new(&self.engine, State::new(Limiter::new(self.limits.clone()), reach));
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_hostcall_fuel(self.limits.transfer);
+        store.set_max_component_handles(1000);
+        store
+    }
+}
+
+/// The parameters of an exported function.
+pub(crate) trait Params: ComponentNamedList + Lower + Send + Sync + 'static {}
+impl<T: ComponentNamedList + Lower + Send + Sync + 'static> Params for T {}
+
+/// The result of an exported function.
+pub(crate) trait Output: Lift + Send + Sync + 'static {}
+impl<T: Lift + Send + Sync + 'static> Output for T {}
+
+impl Plugin {
+    /// Calls an exported function in a store of its own.
+    pub(crate) async fn call<P: Params, R: Output>(
+        &self,
+        function: &Function,
+        options: &CallOptions,
+        params: P,
+    ) -> Result<Called<R>, CallError>
+    where
+        (R,): ComponentNamedList + Lift,
+    {
+        let start = Instant::now();
+        let deadline = start.checked_add(options.deadline).unwrap_or_else(|| start + Duration::from_hours(24));
+        let shared = self.shared();
+        let scope =
+            (self.reaches() == Reaches::TheHost).then(|| Arc::new(self.scope(function.name, options, deadline)));
+        let report = |scope: &Option<Arc<CallScope>>| match scope {
+            Some(scope) => CallReport {
+                duration: start.elapsed(),
+                host_calls: scope.counters.host_calls(),
+                last_calls: scope.counters.last_calls(),
+                last_lines: scope.counters.last_lines(),
+            },
+            None => CallReport { duration: start.elapsed(), ..CallReport::default() },
+        };
+        let outcome = match tokio_timeout(deadline, shared.slot()).await {
+            Some(Some(slot)) => {
+                let reach = scope.clone().map(|scope| Reach { scope, capabilities: shared.capabilities.clone() });
+                let call = self.clone().run::<P, R>(function.index, reach, params, slot);
+                match shared.guests.run(self.reaches(), deadline, call).await {
+                    Ok(result) => result,
+                    Err(Lost::TimedOut) => Err(Failure::TimedOut(options.deadline)),
+                    Err(Lost::Gone(why)) => Err(Failure::Host(why)),
+                }
+            }
+            Some(None) => Err(Failure::Host("the host is shutting down".to_owned())),
+            None => Err(Failure::TimedOut(options.deadline)),
+        };
+        match outcome {
+            Ok(value) => Ok(Called { value, report: report(&scope) }),
+            Err(failure) => Err(CallError {
+                failure,
+                plugin: self.shared_name(),
+                digest: self.shared_digest(),
+                call: function.name,
+                report: Box::new(report(&scope)),
+            }),
+        }
+    }
+
+    fn scope(&self, call: &'static str, options: &CallOptions, deadline: Instant) -> CallScope {
+        let caller = Caller { plugin: self.shared_name(), digest: self.shared_digest(), call };
+        CallScope::new(caller, self.shared_grants(), deadline)
+            .with_target(options.target.clone())
+            .with_mode(options.mode)
+    }
+
+    /// What runs as one future: everything that belongs to the call is dropped with it.
+    async fn run<P: Params, R: Output>(
+        self,
+        index: ComponentExportIndex,
+        reach: Option<Reach>,
+        params: P,
+        _slot: OwnedSemaphorePermit,
+    ) -> Result<R, Failure>
+    where
+        (R,): ComponentNamedList + Lift,
+    {
+        let shared = self.shared();
+        let _live = shared.ticker.live();
+        let mut store = shared.store(reach);
+        let result = async {
+            let instance = self.pre().instantiate_async(&mut store).await?;
+            let function = instance.get_typed_func::<P, (R,)>(&mut store, index).map_err(WrongType)?;
+            let (value,) = function.call_async(&mut store, params).await?;
+            Ok(value)
+        };
+        let result: wasmtime::Result<R> = result.await;
+        result.map_err(|error| failure(&error, &store, &shared.limits))
+    }
+
+    /// Makes one instance and compares the types of its functions with its world's, so that a plugin that was built for
+    /// something else fails when it is loaded and not in the middle of a run. What its initialisation does is bounded as
+    /// a call is, and reaches nothing.
+    pub(crate) fn try_out(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        let caller = Caller { plugin: self.shared_name(), digest: self.shared_digest(), call: "start" };
+        let deadline = start + TRY_OUT;
+        let scope = Arc::new(CallScope::new(caller, Arc::new(Grants::default()), deadline).with_mode(Mode::ReadOnly));
+        let plugin = self.clone();
+        let outcome = self.shared().guests.run_blocking(deadline, async move {
+            let shared = plugin.shared();
+            let Some(_slot) = shared.slot().await else {
+                return Err(Failure::Host("the host is shutting down".to_owned()));
+            };
+            let _live = shared.ticker.live();
+            let mut store = shared.store(Some(Reach { scope, capabilities: shared.capabilities.clone() }));
+            let result = match plugin.pre().instantiate_async(&mut store).await {
+                Ok(instance) => worlds::check(plugin.kind(), &instance, &mut store, plugin.functions())
+                    .map_err(|error| WrongType(error).into()),
+                Err(error) => Err(error),
+            };
+            result.map_err(|error| failure(&error, &store, &shared.limits))
+        });
+        match outcome {
+            Ok(result) => result,
+            Err(Lost::TimedOut) => Err(Failure::TimedOut(TRY_OUT)),
+            Err(Lost::Gone(why)) => Err(Failure::Host(why)),
+        }
+    }
+
+    /// An instance that lives until it is dropped, without a call: for measuring how many fit.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be made.
+    pub async fn hold(&self) -> Result<Held, Failure> {
+        let shared = self.shared();
+        let slot = shared.slot().await.ok_or_else(|| Failure::Host("the host is shutting down".to_owned()))?;
+        let mut store = shared.store(None);
+        match self.pre().instantiate_async(&mut store).await {
+            Ok(instance) => Ok(Held { _instance: instance, _store: store, _slot: slot }),
+            Err(error) => Err(failure(&error, &store, &shared.limits)),
+        }
+    }
+}
+
+/// An instance that is alive.
+pub struct Held {
+    _instance: Instance,
+    _store: Store<State>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+/// An exported function.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    pub(crate) index: ComponentExportIndex,
+}
+
+/// A function has another type than its world says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct WrongType(wasmtime::Error);
+
+/// Waits until the deadline; a place to wait exists only where the wait is real, so callers outside of tokio can make
+/// calls too.
+async fn tokio_timeout<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let first = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx))).await;
+    match first {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => tokio::time::timeout_at(deadline.into(), future).await.ok(),
+    }
+}
+
+/// Why a call ended.
+fn failure(error: &wasmtime::Error, store: &Store<State>, limits: &CallLimits) -> Failure {
+    if let Some(stop) = error.downcast_ref::<HostStop>() {
+        return match stop {
+            HostStop::Log(_) => Failure::LogFlood(stop.to_string()),
+            HostStop::NoReach => Failure::Host(stop.to_string()),
+        };
+    }
+    if let Some(wrong) = error.downcast_ref::<WrongType>() {
+        return Failure::Interface(wrong.to_string());
+    }
+    if let Some(message) = panic::message(error, store) {
+        return Failure::Panic(message);
+    }
+    if let Some(wanted) = store.data().limiter.refused() {
+        return Failure::Memory { wanted, limit: limits.memory };
+    }
+    let text = format!("{:#}", error.root_cause());
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => return Failure::Stack,
+        Some(trap) => return Failure::Trap(format!("{trap}{}", innermost(error))),
+        None => {}
+    }
+    if text.contains("fuel allocated for hostcalls") {
+        return Failure::TooLarge { limit: limits.transfer };
+    }
+    Failure::Trap(basb_capabilities::printable(&text, 1000))
+}
+
+/// The names of the innermost functions, where the plugin has names.
+fn innermost(error: &wasmtime::Error) -> String {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let names: Vec<_> = trace.frames().iter().filter_map(|frame| frame.func_name()).take(3).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        basb_capabilities::printable(&format!(" in {}", names.join(" < ")), 400)
+    }
+}

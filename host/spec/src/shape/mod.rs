@@ -1,0 +1,91 @@
+//! The deployment file as it is written: its keys, their types, defaults and descriptions. The reader and the JSON
+//! Schema are made from these declarations.
+
+mod analysis;
+mod service;
+
+pub(crate) use analysis::{AnalysisFile, EventPattern, MetricFile};
+pub(crate) use service::{ReadyFile, ServiceFile, ServiceOverrides, WorkloadFile};
+
+use crate::read::{Dict, List, Object, PluginLocation, Text, VariableName, Version, record};
+use basb_core::{PluginName, ServiceName};
+
+/// The variables of a file or of an environment.
+pub(crate) type Variables = Dict<VariableName, Text>;
+
+/// The services of a file.
+pub(crate) type Services = Dict<ServiceName, ServiceFile>;
+
+record! {
+    /// What is deployed, where to, and how a release is rolled out, checked and reported.
+    DeploymentFile {
+        /// The version of this format: 1.
+        "version" version: required Version;
+        /// The name of the deployment: 1 to 63 of a-z, 0-9 and inner `-`.
+        "name" name: required ServiceName;
+        /// Variables: `${release}` in any text is replaced by the variable's value, `$${` stands for `${` itself.
+        /// An environment may override them, and `--set release=2` overrides both.
+        "vars" vars: optional Variables;
+        /// The environment that is used when none is asked for. Not needed when there is only one.
+        "defaultEnvironment" default_environment: optional PluginName;
+        /// The plugins, by the names that the rest of the file uses, and what they may do.
+        "plugins" plugins: required Dict<PluginName, PluginFile>;
+        /// Where the services can be deployed to; at least one.
+        "environments" environments: required Dict<PluginName, EnvironmentFile>;
+        /// What is deployed; at least one.
+        "services" services: required Services;
+        /// How a new revision gets its traffic, by the names that services refer to.
+        "strategies" strategies: optional Dict<PluginName, UseFile>;
+        /// What takes a measurement, by the names that services and analyses refer to.
+        "probes" probes: optional Dict<PluginName, UseFile>;
+        /// Repeated measurements under limits, by the names that services and strategies refer to.
+        "analyses" analyses: optional Dict<PluginName, AnalysisFile>;
+        /// Who is told what.
+        "notifiers" notifiers: optional Dict<PluginName, NotifierFile>;
+    }
+}
+
+record! {
+    /// Where a plugin comes from and what it may do.
+    PluginFile {
+        /// `builtin:NAME`, or the path of a component file, relative to this file.
+        "source" source: required PluginLocation;
+        /// What it may do: by default nothing. `basb-host plugin inspect` shows what a plugin asks for.
+        "grants" grants: optional Object;
+    }
+}
+
+record! {
+    /// A plugin with its configuration.
+    UseFile {
+        /// The name of the plugin under `plugins`.
+        "plugin" plugin: required PluginName;
+        /// Its configuration, which is checked against the schema that the plugin carries.
+        "config" config: default Object = {};
+    }
+}
+
+record! {
+    /// A place to deploy to.
+    EnvironmentFile {
+        /// The plugin that talks to it.
+        "provider" provider: required UseFile;
+        /// Variables that differ here.
+        "vars" vars: optional Variables;
+        /// What differs here in the services: maps are merged key by key, lists and all else are replaced, `null`
+        /// removes a key.
+        "services" services: optional ServiceOverrides;
+    }
+}
+
+record! {
+    /// Who is told what.
+    NotifierFile {
+        /// The name of the plugin under `plugins`.
+        "plugin" plugin: required PluginName;
+        /// The kinds of events it is told; a trailing `*` stands for the rest. Without it, what the plugin asks for.
+        "events" events: optional List<EventPattern>;
+        /// Its configuration, which is checked against the schema that the plugin carries.
+        "config" config: default Object = {};
+    }
+}

@@ -1,0 +1,48 @@
+//! Everything that CI runs, in the order in which it says most soonest.
+
+use crate::setup;
+use crate::shell::{self, Done, cargo, say};
+use std::time::Instant;
+
+/// Runs the parts that are named, or all of them.
+pub fn run(only: &[String]) -> Done {
+    let parts: [(&str, fn() -> Done); 5] =
+        [("fmt", fmt), ("clippy", clippy), ("unit", unit), ("end-to-end", end_to_end), ("docs", docs)];
+    if let Some(unknown) = only.iter().find(|name| !parts.iter().any(|(part, _)| part == name)) {
+        let all: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no part `{unknown}`: there are {}", all.join(", ")));
+    }
+    setup::run_if_needed()?;
+    let began = Instant::now();
+    for (name, part) in parts {
+        if only.is_empty() || only.iter().any(|o| o == name) {
+            say(&format!("== {name}"));
+            part()?;
+        }
+    }
+    say(&format!("== all passed in {} s", began.elapsed().as_secs()));
+    Ok(())
+}
+
+fn fmt() -> Done {
+    shell::run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Done {
+    shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+fn unit() -> Done {
+    shell::run(&mut cargo(["test", "--workspace", "--locked", "--exclude", "basb-e2e"]))
+}
+
+fn end_to_end() -> Done {
+    // The real binary and the real services first: the tests start them.
+    shell::run(&mut cargo(["build", "--locked", "-p", "basb-host", "-p", "second-brain"]))?;
+    shell::run(&mut cargo(["test", "--locked", "-p", "basb-e2e", "--", "--test-threads", "2"]))
+}
+
+fn docs() -> Done {
+    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked"]);
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
