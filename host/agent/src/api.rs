@@ -36,8 +36,9 @@ pub struct PutService {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutRevision {
-    /// What to run. Immutable once the revision exists.
-    pub workload: Workload,
+    /// What to run. Immutable once the revision exists; when absent, the revision must exist and is scaled as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// How many instances to keep running.
     pub replicas: u32,
 }

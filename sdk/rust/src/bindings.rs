@@ -1,9 +1,8 @@
 //! The generated side of the boundary: one module per world, sharing the imported interfaces in [`host`].
 //!
 //! Nothing here is for plugin authors; the export macro reaches into it. All `unsafe` of the SDK lives in this module:
-//! it is the canonical ABI's, written by wit-bindgen.
+//! it is the canonical ABI's, written by wit-bindgen's macro, whose code the lint leaves alone.
 #![allow(missing_docs, reason = "generated from WIT, whose documents are carried over where there are any")]
-#![expect(unsafe_code, reason = "the canonical ABI hands out raw pointers; generated, and empty on other targets")]
 #![allow(clippy::all, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "generated")]
 
 /// Everything that any plugin may import. What a plugin does not call does not reach its component.

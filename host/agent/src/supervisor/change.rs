@@ -89,7 +89,7 @@ impl Supervisor {
         id: &RevisionId,
         put: PutRevision,
     ) -> Result<ServiceState, AgentError> {
-        check_workload(&put.workload)?;
+        put.workload.as_ref().map_or(Ok(()), check_workload)?;
         if put.replicas > MOST_REPLICAS {
             let why = format!("replicas is {}, at most {MOST_REPLICAS} are supervised", put.replicas);
             return Err(AgentError::InvalidRequest { why });
@@ -102,8 +102,7 @@ impl Supervisor {
             if revision.retiring.is_some() {
                 return Err(AgentError::Retiring { what: format!("revision `{id}` of service `{name}`") });
             }
-            let given = digest(&put.workload);
-            if revision.digest != given {
+            if let Some(given) = put.workload.as_ref().map(digest).filter(|given| *given != revision.digest) {
                 let (service, revision, existing) = (name.clone(), id.clone(), revision.digest.clone());
                 return Err(AgentError::RevisionImmutable { service, revision, existing, given });
             }
@@ -112,10 +111,11 @@ impl Supervisor {
             }
             revision.replicas = put.replicas;
         } else {
+            let workload = put.workload.ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
             let port = ports::free(&taken).ok_or_else(|| AgentError::InvalidRequest {
                 why: "no loopback port is free for the preview".to_owned(),
             })?;
-            let mut revision = self.new_revision(name, id, put.workload, put.replicas, port);
+            let mut revision = self.new_revision(name, id, workload, put.replicas, port);
             self.open_preview(name, id, &mut revision, &taken)?;
             service.revisions.insert(id.clone(), revision);
         }

@@ -21,17 +21,20 @@ pub enum Roots {
 /// TLS for clients.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
-    inner: Arc<(Roots, OnceLock<Result<Arc<ClientConfig>, String>>)>,
+    roots: Roots,
+    config: Arc<OnceLock<Config>>,
 }
+
+/// The configuration, or why there is none.
+type Config = Result<Arc<ClientConfig>, String>;
 
 impl Tls {
     pub(super) fn new(roots: Roots) -> Self {
-        Self { inner: Arc::new((roots, OnceLock::new())) }
+        Self { roots, config: Arc::default() }
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        let (roots, config) = &*self.inner;
-        config.get_or_init(|| build(roots)).clone()
+    fn config(&self) -> Config {
+        self.config.get_or_init(|| build(&self.roots)).clone()
     }
 
     /// The handshake on a connection to `host`.
@@ -44,7 +47,7 @@ impl Tls {
     }
 }
 
-fn build(roots: &Roots) -> Result<Arc<ClientConfig>, String> {
+fn build(roots: &Roots) -> Config {
     let mut store = RootCertStore::empty();
     match roots {
         Roots::System => {

@@ -55,7 +55,7 @@ impl Place {
             Host::Ipv4(address) => host.covers_address(IpAddr::V4(*address)),
             Host::Ipv6(address) => host.covers_address(IpAddr::V6(*address)),
         };
-        covered.then(|| match (host, resolves) {
+        covered.then_some(match (host, resolves) {
             (HostPattern::Address(_), _) => Reach::Literal,
             (HostPattern::Localhost, _) => Reach::Loopback,
             (_, Resolves::Private) => Reach::Private,

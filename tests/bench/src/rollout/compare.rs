@@ -118,7 +118,7 @@ impl Bench<'_> {
                 limits: None,
                 stop_grace_ms: None,
             };
-            let put = PutRevision { workload, replicas: REPLICAS };
+            let put = PutRevision { workload: Some(workload), replicas: REPLICAS };
             self.client.put_revision(&service, &RevisionId::new(format!("r{release}"))?, &put).await?;
         }
         self.available(&service).await?;

@@ -1,6 +1,7 @@
 //! A probe that attacks the host in the way that its configuration names, as a bare JSON string such as `"loop"`.
 
 #![expect(missing_docs, unsafe_code, reason = "generated bindings and the panic buffer")]
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "misbehaving is what it is for")]
 
 wit_bindgen::generate!({ world: "probe-plugin", path: "../../../wit/host/0.1.0" });
 
