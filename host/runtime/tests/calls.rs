@@ -1,5 +1,7 @@
 //! Calls of well-behaved and of hostile guests: what comes back, and what a failure says.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod common;
 
 use basb_runtime::wit::strategy::{Action, LastOutcome, RolloutView, ServiceView, Side};

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread::JoinHandle;
@@ -54,7 +54,6 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
     thread: Option<JoinHandle<std::io::Result<Recorded>>>,
 }
 
@@ -68,22 +67,15 @@ impl Load {
     /// Starts one.
     pub(crate) fn start(address: SocketAddr, call: Call, connections: usize) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let sent = Arc::new(AtomicU64::new(0));
         let user = User {
             address,
             call,
             stop: Arc::clone(&stop),
-            sent: Arc::clone(&sent),
             clock: Clock::new()?,
             examples: Arc::default(),
         };
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || user.all(connections))?;
-        Ok(Self { stop, sent, thread: Some(thread) })
-    }
-
-    /// How many requests have been answered so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Ends it after the requests under way.
@@ -124,7 +116,6 @@ struct User {
     address: SocketAddr,
     call: Call,
     stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
     clock: Clock,
     examples: Arc<Mutex<Vec<String>>>,
 }
@@ -159,7 +150,6 @@ impl User {
                 Answer::Failed(Failure::Transport)
             });
             samples.push(Sample { began, ended: self.clock.now(), answer });
-            self.sent.fetch_add(1, Ordering::Relaxed);
             if answer == Answer::Failed(Failure::Transport) {
                 // Nobody there: trying again at once would only spin.
                 tokio::time::sleep(Duration::from_millis(10)).await;

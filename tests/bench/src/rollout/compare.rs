@@ -70,7 +70,7 @@ struct Bench<'a> {
 /// One of the two proxies, ready to be measured.
 enum Proxy<'a> {
     Ours(&'a Client, &'a ServiceName, SocketAddr),
-    HaProxy(HaProxy),
+    HaProxy(Box<HaProxy>),
 }
 
 impl Proxy<'_> {
@@ -150,7 +150,7 @@ impl Bench<'_> {
         match (side, &self.lab.args.haproxy) {
             (Which::HaProxy, Ok(program)) => {
                 let folder = self.lab.folder("haproxy")?;
-                Ok(Proxy::HaProxy(HaProxy::start(program, &folder, servers(&state)).await?))
+                Ok(Proxy::HaProxy(Box::new(HaProxy::start(program, &folder, servers(&state)).await?)))
             }
             _ => Ok(Proxy::Ours(&self.client, service, state.listen)),
         }
