@@ -249,7 +249,7 @@ impl Files {
         };
         let root = self.base_dir.join(&grant.path);
         let name = grant.folder.clone();
-        Ok(move || match Dir::open_ambient_dir(&root, ambient_authority()) {
+        Ok(move || match open_root(&root, act) {
             Ok(dir) => Ok(Opened { dir, path, shown }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Err(FilesError::NotFound(format!("the folder `{name}` does not exist: create {}", root.display())))
@@ -258,6 +258,17 @@ impl Files {
                 Err(FilesError::Other(format!("the folder `{name}` ({}) cannot be opened: {error}", root.display())))
             }
         })
+    }
+}
+
+/// Opens the granted folder. One that is not there is made for a write: the operator named it, and granted writing.
+fn open_root(root: &Path, act: Act) -> io::Result<Dir> {
+    match Dir::open_ambient_dir(root, ambient_authority()) {
+        Err(error) if error.kind() == ErrorKind::NotFound && act == Act::Write => {
+            std::fs::create_dir_all(root)?;
+            Dir::open_ambient_dir(root, ambient_authority())
+        }
+        opened => opened,
     }
 }
 

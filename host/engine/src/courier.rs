@@ -182,9 +182,11 @@ impl Courier {
             }
             round = Round::Busy;
             if let Err((error, next)) = self.deliver(&notification).await {
-                tracing::warn!(notifier = %notification.notifier, %error, "a notification was not delivered");
                 if matches!(next, NextAttempt::At(_)) {
+                    tracing::warn!(notifier = %notification.notifier, %error, "a notification waits for another attempt");
                     held.push(notification.notifier.clone());
+                } else {
+                    tracing::error!(notifier = %notification.notifier, %error, "a notification is given up");
                 }
                 let failed = self.journal.attempt_failed(&notification.event_key, &notification.notifier, &error, next);
                 if let Err(e) = failed.await {

@@ -5,8 +5,8 @@ use crate::convert;
 use crate::drive::{Hands, wait_until};
 use crate::plugins::PluginSet;
 use basb_core::model::Workload;
-use basb_core::run::{Effect, Failure, Order, Outcome, RunStart};
-use basb_core::{Millis, RevisionId, ServiceName, Timestamp, Weight};
+use basb_core::run::{Effect, Failure, Order, Outcome, Phase, Run, RunStart};
+use basb_core::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Weight};
 use basb_runtime::wit::{probe, provider};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +21,29 @@ pub struct PluginHands {
     plugins: Arc<PluginSet>,
     /// Where services and revisions were last seen to be reachable.
     urls: Mutex<HashMap<(ServiceName, Option<RevisionId>), String>>,
+    /// What each probe found at the stable revision.
+    facts: Mutex<HashMap<(ServiceName, PluginName), BTreeMap<String, String>>>,
 }
 
 impl PluginHands {
-    /// Hands for a run.
-    pub fn new(start: RunStart, plugins: Arc<PluginSet>) -> Self {
-        Self { start, plugins, urls: Mutex::new(HashMap::new()) }
+    /// Hands for a run, as far as it has come.
+    pub fn new(run: &Run, plugins: Arc<PluginSet>) -> Self {
+        let facts = run.services().iter().flat_map(|(service, run)| {
+            run.stable_facts().iter().map(|(probe, facts)| ((service.clone(), probe.clone()), facts.clone()))
+        });
+        Self {
+            start: run.start().clone(),
+            plugins,
+            urls: Mutex::new(HashMap::new()),
+            facts: Mutex::new(facts.collect()),
+        }
+    }
+
+    /// The stable revision's facts, as a probe knows them: `stable.NAME`.
+    fn stable_facts(&self, service: &ServiceName, probe: &PluginName) -> Vec<(String, String)> {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = facts.get(&(service.clone(), probe.clone()));
+        found.into_iter().flatten().map(|(name, value)| (format!("stable.{name}"), value.clone())).collect()
     }
 
     fn key(&self, service: &ServiceName, id: u32) -> String {
@@ -83,8 +100,9 @@ impl PluginHands {
     async fn measure(
         &self,
         service: &ServiceName,
-        name: &basb_core::PluginName,
+        name: &PluginName,
         revision: Option<&RevisionId>,
+        phase: Option<Phase>,
     ) -> Outcome {
         let Some(uses) = self.start.deployment.probes.get(name) else {
             return fail("engine/no-such-probe", format!("there is no probe `{name}`"));
@@ -97,10 +115,17 @@ impl PluginHands {
             service: service.to_string(),
             revision: revision.map(ToString::to_string),
             url,
-            extras: Vec::new(),
+            extras: if phase == Some(Phase::Readiness) { Vec::new() } else { self.stable_facts(service, name) },
         };
         match self.plugins.check(uses, target).await {
-            Ok(measurement) => Outcome::Measured { sample: convert::sample(measurement) },
+            Ok(measurement) => {
+                let sample = convert::sample(measurement);
+                if phase == Some(Phase::Readiness) {
+                    let key = (service.clone(), name.clone());
+                    self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, sample.facts.clone());
+                }
+                Outcome::Measured { sample }
+            }
             Err(failure) => Outcome::Failed { failure },
         }
     }
@@ -209,8 +234,8 @@ impl Hands for PluginHands {
             Effect::Observe => settle(
                 self.observe(&service).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
             ),
-            Effect::Probe { probe, .. } => self.measure(&service, probe, None).await,
-            Effect::Measure { probe, revision, .. } => self.measure(&service, probe, revision.as_ref()).await,
+            Effect::Probe { probe, phase } => self.measure(&service, probe, None, Some(*phase)).await,
+            Effect::Measure { probe, revision, .. } => self.measure(&service, probe, revision.as_ref(), None).await,
             Effect::Deploy { revision, replicas } => {
                 let Some(workload) = self.workload(&service, revision) else {
                     return fail("engine/no-workload", format!("what {revision} runs is not known"));

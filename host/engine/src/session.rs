@@ -344,7 +344,7 @@ impl Session {
         events.iter().for_each(|event| sink.event(event));
         let routes = Routes::new(run.start(), plugins.asks());
         let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
-        let hands = Arc::new(PluginHands::new(run.start().clone(), plugins));
+        let hands = Arc::new(PluginHands::new(&run, plugins));
         let (tell, asked) = mpsc::channel(16);
         let forward = {
             let tell = tell.clone();

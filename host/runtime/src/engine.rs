@@ -55,8 +55,9 @@ pub fn engine(pool: PoolSize) -> wasmtime::Result<Engine> {
         .wasm_tail_call(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
-        .memory_reservation(MAX_MEMORY as u64)
-        .memory_may_move(false);
+        .memory_reservation(4 << 30)
+        .memory_may_move(false)
+        .generate_address_map(false);
     let mut pooling = PoolingAllocationConfig::new();
     let count = pool.count();
     pooling

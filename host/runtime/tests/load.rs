@@ -106,10 +106,11 @@ fn damage_is_found_and_never_a_panic() {
     }
     // Most bytes are code or text, where a flipped bit is another program.
     assert!(loaded < 150);
-    // What is cut off between two of the last sections is a component still: only the digest tells it apart.
-    let cut_off = (0..whole.len()).filter(|length| inspect(&whole[..*length]).is_ok()).count();
-    let which: Vec<_> = (0..whole.len()).filter(|length| inspect(&whole[..*length]).is_ok()).collect();
-    assert!(cut_off < 10, "{cut_off} {which:?} of {}", whole.len());
+    // What is cut off exactly between two sections is a component still, but it lacks its exports, which come last but
+    // for names and the like.
+    let readable: Vec<_> = (0..whole.len()).step_by(5).filter_map(|length| inspect(&whole[..length]).ok()).collect();
+    assert!(readable.len() < whole.len() / 500, "{}", readable.len());
+    assert!(readable.iter().filter(|inspection| inspection.kind.is_some()).count() < 5);
 }
 
 #[test]

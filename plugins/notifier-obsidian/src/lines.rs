@@ -19,11 +19,13 @@ pub(crate) fn of(event: &Event, local: &Local) -> Vec<Line> {
             ]
         }
         "run.finished" => said.finished(),
-        "service.promoted" | "service.unchanged" => own(Section::Deployments),
-        "service.aborted" => vec![
-            said.line(Section::Description, &event.key, said.plain()),
-            said.line(Section::Alerts, &format!("{}-alert", event.key), said.plain()),
-        ],
+        "service.promoted" => own(Section::Deployments),
+        // How a service is, not what was done: one line for each, the newest.
+        "service.unchanged" => {
+            vec![said.line(Section::Health, &format!("health-{}", said.service()), said.plain())]
+        }
+        // The incident that follows describes it.
+        "service.aborted" => own(Section::Alerts),
         "service.failed" | "service.skipped" | "incident.opened" => own(Section::Description),
         "service.rollback-failed" => vec![
             said.line(Section::Description, &event.key, said.plain()),
@@ -33,7 +35,11 @@ pub(crate) fn of(event: &Event, local: &Local) -> Vec<Line> {
         // A probe that measures again says the same thing anew.
         "probe.measured" => {
             let word = |name| said.field(name).unwrap_or("any");
-            let service = event.service.as_deref().unwrap_or("any");
+            let service = said.service();
+            if word("phase") == "readiness" {
+                let key = format!("health-{service}-{}", word("probe"));
+                return vec![said.line(Section::Health, &key, said.plain())];
+            }
             let key = format!("probe-{}-{service}-{}-{}", event.run, word("phase"), word("probe"));
             vec![said.line(Section::Testing, &key, said.plain())]
         }
@@ -52,6 +58,10 @@ struct Said<'a> {
 impl Said<'_> {
     fn field(&self, name: &str) -> Option<&str> {
         self.data.get(name).and_then(Value::as_str)
+    }
+
+    fn service(&self) -> &str {
+        self.event.service.as_deref().unwrap_or("any")
     }
 
     /// Time, a sign, whom it is about, and the title.

@@ -78,7 +78,7 @@ fn a_day_is_told() {
     );
     assert_eq!(under(&text, "System Health"), ["- 03:04 ℹ️ **capture** new"]);
     assert_eq!(under(&text, "Alerts Overview"), ["- 03:04 ❌ **capture** giving r3 up, back to r2: it fails"]);
-    assert_eq!(under(&text, "Description").len(), 2);
+    assert_eq!(under(&text, "Description"), ["- 03:04 ℹ️ **capture** incident: r3"]);
     assert_eq!(under(&text, "Actions Taken"), ["- 03:04 ✅ **capture** rolled back"]);
     assert_eq!(under(&text, "References"), ["- run 01ab: `basb-host show 01ab`"]);
     assert_eq!(under(&text, "Tomorrow's Plan"), Vec::<String>::new());

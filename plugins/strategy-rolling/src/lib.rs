@@ -66,9 +66,13 @@ impl Strategy for Rolling {
             problems.push(Problem::error("/maxParallel", "at least 1: a batch needs an instance"));
         }
         let missing = config.max_unavailable.of_rounded_down(service.replicas);
-        if missing >= service.replicas && service.replicas > 0 && !service.initial {
-            let message = format!("{} of {} instances may be missing: that is all of them", missing, service.replicas);
-            problems.push(Problem::warning("/maxUnavailable", message));
+        let half = service.replicas.div_ceil(2);
+        if missing > half && !service.initial {
+            let message = format!(
+                "{missing} of {} instances may be missing, and the host lets at the most {half} be: half, rounded up",
+                service.replicas
+            );
+            problems.push(Problem::error("/maxUnavailable", message));
         }
         if let Some(analysis) = &config.analysis {
             problems.extend(service.check_analyses(&analysis.templates, "/analysis/templates"));

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// How many instances to keep alive at once
     #[arg(long, default_value_t = 10_000)]
     alive: u32,
-    /// Components to load and to compile, instead of the two that are called
+    /// Components to load and to compile, instead of the builtin plugins
     #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
     /// The `basb-host` binary, to measure how long it takes to start
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<String> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pure = basb_guest_build::build("guest-pure-echo");
     let probe = basb_guest_build::build("guest-misbehave");
-    let (load_ms, cold_compile_ms) = loads(args.plugins.as_deref(), &[&pure, &probe])?;
+    let (load_ms, cold_compile_ms) = loads(args.plugins.as_deref())?;
     let (alive, alive_rss_mib) = tokio.block_on(alive(&pure, args.alive))?;
     let report = Report {
         pure: tokio.block_on(compare_pure(&pure, args.calls))?,
@@ -146,14 +146,16 @@ fn request(bytes: &[u8]) -> Result<LoadRequest> {
 }
 
 /// The slowest plugin's median load from a warm cache, and the time to compile all of them, in milliseconds.
-fn loads(folder: Option<&Path>, guests: &[&[u8]]) -> Result<(f64, f64)> {
-    let mut all: Vec<Vec<u8>> = guests.iter().map(|bytes| bytes.to_vec()).collect();
-    if let Some(folder) = folder {
-        all.clear();
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm") {
-                all.push(std::fs::read(path)?);
+fn loads(folder: Option<&Path>) -> Result<(f64, f64)> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    match folder {
+        None => all.extend(basb_builtins::all().iter().map(|builtin| builtin.bytes.to_vec())),
+        Some(folder) => {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "wasm") {
+                    all.push(std::fs::read(path)?);
+                }
             }
         }
     }

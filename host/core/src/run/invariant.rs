@@ -27,10 +27,11 @@ pub fn needed(replicas: u32, weight: Weight) -> u32 {
     if weight.is_zero() { 0 } else { share.max(1) }
 }
 
-/// How many instances may be missing at any time: a quarter, rounded down (the default of Kubernetes' `maxUnavailable`).
+/// How many instances may be missing at any time, whatever a strategy says: half of them, rounded up, so that a service
+/// of one, two or three instances can be replaced in place. Strategies are stricter by default (a quarter).
 #[must_use]
 pub fn allowed_missing(replicas: u32) -> u32 {
-    replicas / 4
+    replicas.div_ceil(2)
 }
 
 /// Checks an action.
@@ -132,9 +133,10 @@ mod tests {
         let half = view(side(2, 5000), Some(side(4, 5000)));
         let scale = |n| Action::Scale { candidate: None, stable: Some(n) };
         assert!(check(&scale(2), &half, 4).is_ok());
-        assert!(check(&scale(1), &half, 4).is_ok(), "one of four may be missing");
-        assert!(check(&scale(0), &half, 4).is_err());
-        assert!(check(&scale(2), &view(side(2, 0), Some(side(4, 10_000))), 4).is_err());
+        assert!(check(&scale(0), &half, 4).is_err(), "some of the traffic is still on it");
+        let full = view(side(2, 0), Some(side(4, 10_000)));
+        assert!(check(&scale(2), &full, 4).is_ok(), "two of four may be missing");
+        assert!(check(&scale(1), &full, 4).is_err());
     }
 
     #[test]

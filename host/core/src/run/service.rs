@@ -67,6 +67,7 @@ pub struct ServiceRun {
     last: Last,
     after: Last,
     position: Option<Position>,
+    stable_facts: BTreeMap<PluginName, BTreeMap<String, String>>,
     strays: Vec<RevisionId>,
     pub(super) repair: bool,
     pub(super) touched_traffic: bool,
@@ -105,6 +106,7 @@ impl ServiceRun {
             last: Last::None,
             after: Last::Done,
             position: None,
+            stable_facts: BTreeMap::new(),
             strays: Vec::new(),
             repair: false,
             touched_traffic: false,
@@ -145,6 +147,12 @@ impl ServiceRun {
     #[must_use]
     pub fn stable(&self) -> Option<&Side> {
         self.stable.as_ref()
+    }
+
+    /// What each probe found in readiness, at the stable revision: what a candidate's measurements can be compared with.
+    #[must_use]
+    pub fn stable_facts(&self) -> &BTreeMap<PluginName, BTreeMap<String, String>> {
+        &self.stable_facts
     }
 
     /// Where its rollout is.
@@ -452,6 +460,9 @@ impl ServiceRun {
     fn probed(&mut self, probe: PluginName, phase: Phase, sample: &Sample, attempt: u32, out: &mut Vec<Body>) {
         let verdict = sample.verdict;
         out.push(Body::ProbeMeasured { probe: probe.clone(), phase, verdict, summary: sample.summary.clone() });
+        if phase == Phase::Readiness {
+            self.stable_facts.insert(probe.clone(), sample.facts.clone());
+        }
         match verdict {
             Verdict::Pass => {}
             Verdict::Error | Verdict::NoData | Verdict::Inconclusive if attempt < VERIFY_ATTEMPTS => {

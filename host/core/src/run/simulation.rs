@@ -329,7 +329,7 @@ proptest! {
                 ServiceOutcome::RolledBack if initial => prop_assert!(there.values().all(|r| r.weight == 0)),
                 ServiceOutcome::RolledBack => {
                     prop_assert_eq!(there[&revision("old")].weight, 10_000);
-                    prop_assert!(there[&revision("old")].available >= replicas - replicas / 4);
+                    prop_assert!(there[&revision("old")].available >= replicas - replicas.div_ceil(2));
                 }
                 ServiceOutcome::Failed | ServiceOutcome::Skipped => {
                     prop_assert!(there.get(&revision("new")).is_none());
