@@ -18,7 +18,17 @@ pub fn run(what: &str, form: Form, more: &[String]) -> Done {
         return Err(format!("there is no benchmark `{what}`: there are rollout and plugin-call"));
     }
     crate::setup::run_if_needed()?;
-    shell::run(&mut cargo(["build", "--release", "--locked", "-p", "basb-host", "-p", "second-brain", "-p", "basb-bench"]))?;
+    shell::run(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "basb-host",
+        "-p",
+        "second-brain",
+        "-p",
+        "basb-bench",
+    ]))?;
     let release = target().join("release");
     let example = root().join("examples/second-brain/deployment.yaml");
     let mut bench = Command::new(release.join("basb-bench"));

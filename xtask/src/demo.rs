@@ -76,7 +76,9 @@ impl Stage {
         say("\n== what is deployed now");
         shell::run(&mut self.command(&["status"]))?;
         self.show_log()?;
-        say("\nThe demonstration is over: a release, a canary without a failed request, and a rollback that nobody asked for.");
+        say(
+            "\nThe demonstration is over: a release, a canary without a failed request, and a rollback that nobody asked for.",
+        );
         Ok(())
     }
 
@@ -115,7 +117,9 @@ impl Stage {
     fn show_log(&self) -> Done {
         let notes = self.vault().join("agent-workspaces/DevOps/deply-notes");
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&notes).map_err(|e| format!("no daily log was written to {}: {e}", notes.display()))? {
+        for entry in
+            std::fs::read_dir(&notes).map_err(|e| format!("no daily log was written to {}: {e}", notes.display()))?
+        {
             found.push(entry.map_err(|e| e.to_string())?.path());
         }
         for path in found {
@@ -133,7 +137,11 @@ impl Stage {
     fn close(&self) {
         if self.after == After::Keep {
             say(&format!("\nkept in {}: stop the services with", self.folder.display()));
-            say(&format!("  {} agent stop --services --state {}", self.host.display(), self.folder.join("state").display()));
+            say(&format!(
+                "  {} agent stop --services --state {}",
+                self.host.display(),
+                self.folder.join("state").display()
+            ));
             return;
         }
         if let Err(e) = self.command(&["agent", "stop", "--services", "--quiet"]).status() {

@@ -52,7 +52,9 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),
-        Command::Bench { what, json, more } => bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more),
+        Command::Bench { what, json, more } => {
+            bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

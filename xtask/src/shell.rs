@@ -50,7 +50,8 @@ pub fn run(command: &mut Command) -> Done {
 /// Runs something and gives its standard output.
 pub fn output(command: &mut Command) -> Done<String> {
     let shown = show(command);
-    let output = command.stderr(Stdio::inherit()).output().map_err(|e| format!("`{shown}` could not be started: {e}"))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|e| format!("`{shown}` could not be started: {e}"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

@@ -100,10 +100,10 @@ impl CliError {
     /// Shows it.
     pub fn show(&self, printer: &Printer) {
         if let Self::Engine(EngineError::Diagnostics(diagnostics)) = self {
-            match printer.form() {
-                Form::Json => printer.json(&serde_json::json!({ "version": 1, "diagnostics": diagnostics })),
-                Form::Text => printer.error(crate::commands::render(diagnostics).trim_end()),
+            if printer.form() == Form::Json {
+                printer.json(&serde_json::json!({ "version": 1, "diagnostics": diagnostics }));
             }
+            printer.error(crate::commands::render(diagnostics).trim_end());
             return;
         }
         if printer.form() == Form::Json {

@@ -66,7 +66,11 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
-        CliError::plain("cli/no-threads", format!("the async runtime cannot be started: {e}"), "check the limits of this user")
+        CliError::plain(
+            "cli/no-threads",
+            format!("the async runtime cannot be started: {e}"),
+            "check the limits of this user",
+        )
     })?;
     runtime.block_on(async {
         let state = cli.global.state.as_deref();
@@ -80,7 +84,8 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
             }
             Command::Show { run } => commands::history::show(run.as_deref(), state, printer).await,
             Command::Logs { service, revision, tail, follow } => {
-                let what = commands::logs::What { service, revision: revision.as_deref(), tail: *tail, follow: *follow };
+                let what =
+                    commands::logs::What { service, revision: revision.as_deref(), tail: *tail, follow: *follow };
                 commands::logs::run(what, state, printer).await
             }
             Command::Promote(verb) => commands::verbs::promote(verb, state, printer).await,

@@ -82,7 +82,11 @@ impl EventSink for Screen {
         // What a person must be able to read afterwards stays above the tree.
         let lasting = matches!(
             event.body,
-            Body::Aborted { .. } | Body::RolledBack { .. } | Body::RollbackFailed { .. } | Body::Failed { .. } | Body::Warning { .. }
+            Body::Aborted { .. }
+                | Body::RolledBack { .. }
+                | Body::RollbackFailed { .. }
+                | Body::Failed { .. }
+                | Body::Warning { .. }
         );
         if lasting {
             tree.all.suspend(|| self.printer.note(&plain(event)));

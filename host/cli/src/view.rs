@@ -173,6 +173,7 @@ impl Line {
         let filled = usize::from(weight.hundredths() / (10_000 / CELLS));
         let bar = format!("{}{}", "█".repeat(filled), "░".repeat(usize::from(CELLS).saturating_sub(filled)));
         let count = self.available.get(candidate).map_or(String::new(), |(a, d)| format!(" {a}/{d}"));
+        let weight = weight.to_string();
         Some(format!("{candidate} {bar} {weight:>5}{count}"))
     }
 }

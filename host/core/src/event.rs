@@ -1,8 +1,8 @@
 //! Events: the one model behind the terminal, the JSON stream, notifications and the audit, so that they cannot
 //! disagree. An event is derived from the run's history and holds nothing that the journal does not.
 
-use crate::{Digest, Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
 use crate::run::{Phase, RunOutcome, ServiceOutcome};
+use crate::{Digest, Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -349,7 +349,8 @@ impl Body {
                 format!("{revision}: {available} of {desired} instances available")
             }
             Self::TrafficShifted { weights, .. } => {
-                let shares: Vec<String> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
+                let shares: Vec<String> =
+                    weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
                 if shares.is_empty() { "no traffic".to_owned() } else { format!("traffic {}", shares.join(", ")) }
             }
             Self::MetricMeasured { analysis, metric, verdict, summary, taken, .. } => {
@@ -364,7 +365,9 @@ impl Body {
                 None => format!("waiting for a promotion: {reason}"),
             },
             Self::GatePassed { by } => format!("gate passed: {by}"),
-            Self::EffectRetried { effect, message, attempt } => format!("{effect}: {message}; attempt {attempt} follows"),
+            Self::EffectRetried { effect, message, attempt } => {
+                format!("{effect}: {message}; attempt {attempt} follows")
+            }
             Self::Promoted { revision, previous } => match previous {
                 Some(previous) => format!("{revision} is stable, in place of {previous}"),
                 None => format!("{revision} is stable"),
@@ -376,7 +379,9 @@ impl Body {
             },
             Self::RolledBack { revision, took, .. } => match revision {
                 Some(revision) => format!("rolled back: all traffic is on {revision} again, verified after {took}"),
-                None => format!("rolled back: there was no stable revision, so nothing has traffic; verified after {took}"),
+                None => {
+                    format!("rolled back: there was no stable revision, so nothing has traffic; verified after {took}")
+                }
             },
             Self::RollbackFailed { reason } => format!("the rollback failed, a human is needed: {reason}"),
             Self::Failed { reason } => format!("failed before anything was changed: {reason}"),

@@ -163,13 +163,17 @@ impl Digest {
 impl TryFrom<String> for Digest {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        let valid = text
-            .strip_prefix("sha256:")
-            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+        let valid = text.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        });
         if valid {
             Ok(Self(text))
         } else {
-            Err(NameError { what: "digest", name: text, why: "it must be `sha256:` and 64 lower-case hexadecimal digits" })
+            Err(NameError {
+                what: "digest",
+                name: text,
+                why: "it must be `sha256:` and 64 lower-case hexadecimal digits",
+            })
         }
     }
 }

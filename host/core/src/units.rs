@@ -91,7 +91,8 @@ impl Millis {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("`{text}` is not a duration: {why}; write `500ms`, `30s`, `5m`, `1h` or `1h30m`");
+        let wrong =
+            |why: &str| format!("`{text}` is not a duration: {why}; write `500ms`, `30s`, `5m`, `1h` or `1h30m`");
         let mut rest = text.trim();
         let mut total: u64 = 0;
         if rest.is_empty() {
@@ -112,7 +113,8 @@ impl Millis {
                 "" => return Err(wrong("it has no unit")),
                 _ => return Err(wrong("its unit is not known")),
             };
-            total = number.checked_mul(factor).and_then(|n| total.checked_add(n)).ok_or_else(|| wrong("it is too long"))?;
+            total =
+                number.checked_mul(factor).and_then(|n| total.checked_add(n)).ok_or_else(|| wrong("it is too long"))?;
             rest = tail;
         }
         Ok(Self(total))

@@ -60,6 +60,8 @@ mod tests {
         assert_eq!(Verdict::worst([]), Verdict::NoData);
         assert_eq!(Verdict::worst([Verdict::Pass, Verdict::NoData]), Verdict::NoData);
         assert_eq!(Verdict::worst([Verdict::Pass, Verdict::Fail, Verdict::Error]), Verdict::Fail);
-        assert!([Verdict::Inconclusive, Verdict::NoData, Verdict::Error, Verdict::Fail].iter().all(|v| !v.moves_forward()));
+        assert!(
+            [Verdict::Inconclusive, Verdict::NoData, Verdict::Error, Verdict::Fail].iter().all(|v| !v.moves_forward())
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Notifications: which notifier gets which event, and their delivery, at least once.
 
 use crate::clock::now;
-use crate::plugins::PluginSet;
 use crate::convert;
+use crate::plugins::PluginSet;
 use basb_core::event::Event;
 use basb_core::model::Notifier;
 use basb_core::run::RunStart;

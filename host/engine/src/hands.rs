@@ -192,7 +192,10 @@ impl PluginHands {
                         return Outcome::Done { summary: "verified".to_owned() };
                     }
                     let shares: Vec<String> = seen.iter().map(|(r, w)| format!("{r} {w}")).collect();
-                    format!("the provider reports {}", if shares.is_empty() { "none".to_owned() } else { shares.join(", ") })
+                    format!(
+                        "the provider reports {}",
+                        if shares.is_empty() { "none".to_owned() } else { shares.join(", ") }
+                    )
                 }
                 Err(failure) if failure.retry_after.is_some() => failure.message,
                 Err(failure) => return Outcome::Failed { failure },
@@ -231,9 +234,9 @@ impl Hands for PluginHands {
         };
         let service_ref = || convert::service_ref(deployment, &service);
         match &order.effect {
-            Effect::Observe => settle(
-                self.observe(&service).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
-            ),
+            Effect::Observe => {
+                settle(self.observe(&service).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }))
+            }
             Effect::Probe { probe, phase } => self.measure(&service, probe, None, Some(*phase)).await,
             Effect::Measure { probe, revision, .. } => self.measure(&service, probe, revision.as_ref(), None).await,
             Effect::Deploy { revision, replicas } => {
@@ -281,8 +284,7 @@ impl Hands for PluginHands {
             Effect::MarkStable { .. } => Outcome::Done { summary: "written down".to_owned() },
             Effect::Retire { revision } => {
                 let key = self.key(&service, order.id);
-                let retired =
-                    self.plugins.retire(&key, service_ref(), revision.to_string(), order.state.clone()).await;
+                let retired = self.plugins.retire(&key, service_ref(), revision.to_string(), order.state.clone()).await;
                 settle(retired.map(convert::progress))
             }
         }

@@ -15,11 +15,8 @@ pub fn report(source: &str, bytes: &[u8]) -> Result<Value, EngineError> {
         message: e.to_string(),
         next: "a plugin is a WebAssembly component that exports one of the `basb:host` interfaces".to_owned(),
     })?;
-    let imports: Vec<Value> = found
-        .imports
-        .iter()
-        .map(|i| json!({ "interface": i.name, "functions": i.functions }))
-        .collect();
+    let imports: Vec<Value> =
+        found.imports.iter().map(|i| json!({ "interface": i.name, "functions": i.functions })).collect();
     let manifest = found.manifest.as_ref();
     Ok(json!({
         "reportVersion": 1,

@@ -24,11 +24,9 @@ pub use clock::now;
 pub use drive::{Control, Ended, EventSink};
 pub use error::EngineError;
 pub use history::{RunLine, RunView, ServiceStatus, history, show};
-pub use plan::{Change, Plan, PlannedAction, PlannedStep, ServicePlan};
 pub use inspect::report as report_plugin;
+pub use plan::{Change, Plan, PlannedAction, PlannedStep, ServicePlan};
 pub use plugins::{LoadedPlugin, PluginSet, plugin_bytes};
 pub use prepare::{Prepared, prepare};
-pub use session::{
-    Deployed, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent,
-};
+pub use session::{Deployed, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent};
 pub use state::StateDir;

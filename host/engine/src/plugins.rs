@@ -76,7 +76,8 @@ pub fn plugin_bytes(source: &str, base: &Path) -> Result<Cow<'static, [u8]>, Eng
     }
     let path = base.join(source);
     std::fs::read(&path).map(Cow::Owned).map_err(|e| {
-        let next = "check the path: it is relative to the deployment file; `builtin:NAME` names one that comes with basb-host";
+        let next =
+            "check the path: it is relative to the deployment file; `builtin:NAME` names one that comes with basb-host";
         refused("plugin/unreadable", format!("{} cannot be read: {e}", path.display()), next.to_owned())
     })
 }
@@ -104,7 +105,10 @@ pub async fn load_one(
     })?;
     let bytes = plugin_bytes(&source.source, base)?;
     let request = LoadRequest { name: name.clone(), kind, grants };
-    runtime.load(bytes, request).await.map_err(|e| refused(e.code(), e.to_string(), "nothing was changed; mend it and start again"))
+    runtime
+        .load(bytes, request)
+        .await
+        .map_err(|e| refused(e.code(), e.to_string(), "nothing was changed; mend it and start again"))
 }
 
 impl PluginSet {
@@ -314,9 +318,8 @@ impl PluginSet {
     /// [`Failure`] of the call.
     pub async fn check(&self, uses: &Use, target: probe::Target) -> Result<probe::Measurement, Failure> {
         let probe = self.probe(uses)?;
-        let url = url::Url::parse(&target.url).map_err(|e| {
-            call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None)
-        })?;
+        let url = url::Url::parse(&target.url)
+            .map_err(|e| call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None))?;
         let options = CallOptions::new(OBSERVER).with_target(url);
         let cx = worlds::context(now(), &options, uses.config.to_string());
         value(probe.check(&options, cx, target).await)

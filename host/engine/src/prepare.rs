@@ -2,6 +2,7 @@
 
 use crate::plugins::{self, PluginSet};
 use crate::{EngineError, revision};
+use basb_capabilities::Grants;
 use basb_core::model::{Deployment, Use};
 use basb_core::{PluginName, RevisionId, ServiceName};
 use basb_runtime::wit::types;
@@ -76,6 +77,13 @@ async fn load_plugins(
     let mut problems = Vec::new();
     for (name, kind) in plugins::used(deployment) {
         let Some(from) = deployment.plugins.get(name) else { continue };
+        if let Err(wrong) = Grants::parse(&from.grants) {
+            problems.extend(wrong.into_iter().map(|p| {
+                let pointer = format!("/plugins/{name}/grants{}", p.pointer);
+                source.diagnostic_at(&pointer, "plugin/bad-grant", p.message, Some(p.help))
+            }));
+            continue;
+        }
         match plugins::load_one(runtime, name, kind, from, base).await {
             Ok(plugin) => {
                 plugins.insert(name.clone(), plugin);

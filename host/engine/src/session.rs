@@ -235,7 +235,8 @@ impl Session {
                 }
                 _ => {
                     self.supersede(&id, &lease).await?;
-                    message = Some(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
+                    message =
+                        Some(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
                 }
             }
         }
@@ -244,7 +245,11 @@ impl Session {
         Ok(started)
     }
 
-    async fn open_runs(&self, deployment: &ServiceName, environment: &PluginName) -> Result<Vec<RunRecord>, EngineError> {
+    async fn open_runs(
+        &self,
+        deployment: &ServiceName,
+        environment: &PluginName,
+    ) -> Result<Vec<RunRecord>, EngineError> {
         let filter = RunFilter {
             deployment: Some(deployment.clone()),
             environment: Some(environment.clone()),
@@ -320,7 +325,8 @@ impl Session {
         let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
         Ok(RunStart {
             version: RECORD_VERSION,
-            run: RunId::new(id).map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })?,
+            run: RunId::new(id)
+                .map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })?,
             deployment: deployment.clone(),
             services,
             plugins: prepared.plugins.identities(),

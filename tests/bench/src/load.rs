@@ -67,13 +67,7 @@ impl Load {
     /// Starts one.
     pub(crate) fn start(address: SocketAddr, call: Call, connections: usize) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let user = User {
-            address,
-            call,
-            stop: Arc::clone(&stop),
-            clock: Clock::new()?,
-            examples: Arc::default(),
-        };
+        let user = User { address, call, stop: Arc::clone(&stop), clock: Clock::new()?, examples: Arc::default() };
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || user.all(connections))?;
         Ok(Self { stop, thread: Some(thread) })
     }

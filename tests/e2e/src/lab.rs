@@ -277,9 +277,12 @@ impl Drop for Lab {
 pub fn redacted(lab: &Lab, text: &str) -> String {
     let text = text.replace(lab.root().to_str().unwrap(), "[ROOT]");
     let text = text.replace(program("second-brain").to_str().unwrap(), "[PROGRAM]");
-    let text = text.replace(&format!(":{}", lab.port()), ":[PORT]").replace(&format!(":{}", lab.second_port()), ":[PORT2]");
+    let text =
+        text.replace(&format!(":{}", lab.port()), ":[PORT]").replace(&format!(":{}", lab.second_port()), ":[PORT2]");
     let mut out = String::new();
-    for (i, part) in text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.'))).enumerate() {
+    for (i, part) in
+        text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.'))).enumerate()
+    {
         let _ = i;
         let cut = part.trim_end_matches(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.')));
         out.push_str(&word(cut));
@@ -304,7 +307,9 @@ fn word(word: &str) -> String {
     let date = bare.len() >= 10 && bare.as_bytes()[4] == b'-' && bare.as_bytes()[7] == b'-' && digits(&bare[..4]);
     let revision = bare.len() > 6 && hex(bare) && bare.bytes().any(|b| b.is_ascii_digit());
     let took = ["ms", "s", "m"].iter().any(|unit| {
-        bare.strip_suffix(unit).is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()) && n.replace('.', "").bytes().all(|b| b.is_ascii_digit()))
+        bare.strip_suffix(unit).is_some_and(|n| {
+            n.starts_with(|c: char| c.is_ascii_digit()) && n.replace('.', "").bytes().all(|b| b.is_ascii_digit())
+        })
     });
     match () {
         () if ulid => format!("[RUN]{end}"),

@@ -39,7 +39,11 @@ impl Mcp {
     fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
         self.runtime.block_on(async {
             let work = async {
-                let answer = self.http.request(request).await.map_err(|e| format!("{e}: {:?}", std::error::Error::source(&e)))?;
+                let answer = self
+                    .http
+                    .request(request)
+                    .await
+                    .map_err(|e| format!("{e}: {:?}", std::error::Error::source(&e)))?;
                 let status = answer.status();
                 let body = answer.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
                 Ok((status, String::from_utf8_lossy(&body).into_owned()))

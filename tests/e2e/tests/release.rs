@@ -93,7 +93,10 @@ fn a_release_is_deployed_rolled_out_under_load_and_a_broken_one_rolled_back() {
     assert!(section("### Description\n").contains("tool-success"), "{text}");
     assert!(section("### Actions Taken\n").contains(r2), "{text}");
     let runs = lab.history();
-    assert_eq!(runs.iter().map(|(_, outcome)| outcome.as_str()).collect::<Vec<_>>(), ["rolled-back", "done", "done", "done"]);
+    assert_eq!(
+        runs.iter().map(|(_, outcome)| outcome.as_str()).collect::<Vec<_>>(),
+        ["rolled-back", "done", "done", "done"]
+    );
     for (run, _) in &runs {
         assert!(text.contains(run), "run {run} is not in\n{text}");
         lab.verify_journal(run);
@@ -107,7 +110,8 @@ fn services_wait_for_those_they_depend_on() {
     lab.write(&FileOptions { two: Two::Yes, replicas: 1, ..FileOptions::default() });
     let events = lab.run(1).exits(0).events();
     let first = |service: &str, wanted: fn(&Body) -> bool| {
-        let found = events.0.iter().position(|e| e.service.as_ref().is_some_and(|s| s.as_str() == service) && wanted(&e.body));
+        let found =
+            events.0.iter().position(|e| e.service.as_ref().is_some_and(|s| s.as_str() == service) && wanted(&e.body));
         found.unwrap()
     };
     let promoted = first("capture", |body| matches!(body, Body::Promoted { .. }));

@@ -111,7 +111,9 @@ impl Supervisor {
             }
             revision.replicas = put.replicas;
         } else {
-            let workload = put.workload.ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
+            let workload = put
+                .workload
+                .ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
             let port = ports::free(&taken).ok_or_else(|| AgentError::InvalidRequest {
                 why: "no loopback port is free for the preview".to_owned(),
             })?;

@@ -35,7 +35,9 @@ pub async fn stop(services: bool, state: Option<&Path>, printer: Printer) -> Res
     }
     printer.note(match what {
         StopServices::Stop => "the agent and its services are stopped",
-        StopServices::Keep => "the agent is stopped; its services go on, without their proxy, until it is started again",
+        StopServices::Keep => {
+            "the agent is stopped; its services go on, without their proxy, until it is started again"
+        }
     });
     Ok(Exit::Done)
 }
@@ -49,7 +51,10 @@ pub async fn status(state: Option<&Path>, printer: Printer) -> Result<Exit, CliE
     match printer.form() {
         Form::Json => printer.json(&serde_json::json!({ "version": 1, "agent": info, "services": services })),
         Form::Text => {
-            printer.line(&format!("agent {}: pid {}, since {}, state in {}", info.version, info.pid, info.started_at, info.state_dir));
+            printer.line(&format!(
+                "agent {}: pid {}, since {}, state in {}",
+                info.version, info.pid, info.started_at, info.state_dir
+            ));
             services.iter().for_each(|s| show(s, printer));
         }
     }

@@ -53,7 +53,9 @@ pub async fn show(run: Option<&str>, state: Option<&Path>, printer: Printer) -> 
         Some(run) => run.to_owned(),
         None => match list(session.journal(), RunFilter::default(), 1).await?.pop() {
             Some(newest) => newest.run.to_string(),
-            None => return Err(CliError::plain("cli/no-runs", "there are no runs yet", "start one with `basb-host run`")),
+            None => {
+                return Err(CliError::plain("cli/no-runs", "there are no runs yet", "start one with `basb-host run`"));
+            }
         },
     };
     let view = rebuild(session.journal(), &id).await?;

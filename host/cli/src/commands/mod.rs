@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 /// How this program starts the agent: itself.
 pub fn agent_program() -> Result<PathBuf, CliError> {
     std::env::current_exe().map_err(|e| {
-        CliError::plain("cli/no-program", format!("the path of this program cannot be told: {e}"), "start it by its full path")
+        CliError::plain(
+            "cli/no-program",
+            format!("the path of this program cannot be told: {e}"),
+            "start it by its full path",
+        )
     })
 }
 

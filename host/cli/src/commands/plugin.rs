@@ -14,7 +14,9 @@ pub fn inspect(source: &str, printer: Printer) -> Result<Exit, CliError> {
         printer.json(&report);
         return Ok(Exit::Done);
     }
-    let text = |key: &str| report.get(key).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    let text = |key: &str| {
+        report.get(key).map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+    };
     printer.line(&format!("{} {}  {}", style(text("name")).bold(), text("version"), text("kind")));
     for key in ["publisher", "wit", "digest", "size"] {
         printer.line(&format!("  {key:10} {}", text(key)));

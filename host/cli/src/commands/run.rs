@@ -39,7 +39,9 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
     Ok(match ended {
         Ended::Finished(outcome) => outcome.into(),
         Ended::AtGate => {
-            printer.note(&format!("waiting at a gate: go on with `basb-host promote {id}`, or go back with `basb-host abort {id}`"));
+            printer.note(&format!(
+                "waiting at a gate: go on with `basb-host promote {id}`, or go back with `basb-host abort {id}`"
+            ));
             Exit::AtGate
         }
         Ended::Stopped => {
@@ -52,7 +54,8 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
 /// The first interrupt is a safe stop, the second leaves the run as it is.
 async fn listen(tell: mpsc::Sender<Control>, screen: Arc<Screen>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return;
     };
     let mut asked = 0_u32;

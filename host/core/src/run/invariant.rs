@@ -87,7 +87,9 @@ pub fn check(action: &Action, view: &RolloutView, replicas: u32) -> Result<(), V
         Action::Promote if candidate.weight != Weight::FULL => {
             violation("promote the candidate", format!("it has {} of the traffic, not all of it", candidate.weight))
         }
-        Action::Promote if candidate.available < needed(replicas, Weight::FULL).saturating_sub(allowed_missing(replicas)) => {
+        Action::Promote
+            if candidate.available < needed(replicas, Weight::FULL).saturating_sub(allowed_missing(replicas)) =>
+        {
             violation("promote the candidate", format!("{} of {replicas} instances are available", candidate.available))
         }
         _ => Ok(()),

@@ -215,7 +215,11 @@ impl Effect {
     pub fn mutates(&self) -> bool {
         matches!(
             self,
-            Self::Deploy { .. } | Self::Scale { .. } | Self::SetTraffic { .. } | Self::Retire { .. } | Self::MarkStable { .. }
+            Self::Deploy { .. }
+                | Self::Scale { .. }
+                | Self::SetTraffic { .. }
+                | Self::Retire { .. }
+                | Self::MarkStable { .. }
         )
     }
 }

@@ -35,7 +35,10 @@ impl ServiceRun {
             // A repair has nothing to go back to: the revision is the stable one.
             _ if self.repair => {
                 let revision = self.candidate.revision.clone();
-                out.push(Body::IncidentOpened { title: format!("{} cannot be repaired: {reason}", self.name()), revision });
+                out.push(Body::IncidentOpened {
+                    title: format!("{} cannot be repaired: {reason}", self.name()),
+                    revision,
+                });
                 out.push(Body::RollbackFailed { reason });
                 self.finish(ServiceOutcome::RollbackFailed);
             }
@@ -47,7 +50,10 @@ impl ServiceRun {
         let revision = self.candidate.revision.clone();
         let target = self.stable.as_ref().map(|s| s.revision.clone());
         out.push(Body::Aborted { revision: revision.clone(), target, reason: reason.clone() });
-        out.push(Body::IncidentOpened { title: format!("{} {revision} was given up: {reason}", self.name()), revision: revision.clone() });
+        out.push(Body::IncidentOpened {
+            title: format!("{} {revision} was given up: {reason}", self.name()),
+            revision: revision.clone(),
+        });
         self.rollback_began = Some(self.time());
         self.enter(Phase::Rollback, out);
         match self.stable.clone() {

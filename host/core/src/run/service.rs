@@ -4,11 +4,11 @@
 //! When the queue is empty the phase has succeeded and the next one fills it.
 
 use super::analyses::Analyses;
+use super::invariant;
 use super::record::{
     Action, Effect, Failure, Gate, Last, Observed, OnTimeout, Order, Outcome, Phase, Position, RolloutView, RunStart,
     ServiceOutcome, ServiceStart, Side, StableRevision, Verb,
 };
-use super::invariant;
 use crate::analysis::{Sample, Stop};
 use crate::event::Body;
 use crate::model::{Analysis, Service};
@@ -80,14 +80,9 @@ pub struct ServiceRun {
 }
 
 impl ServiceRun {
-    pub(super) fn new(
-        name: ServiceName,
-        spec: Service,
-        from: ServiceStart,
-        start: &RunStart,
-        now: Timestamp,
-    ) -> Self {
-        let side = |revision: &RevisionId| Side { revision: revision.clone(), desired: 0, available: 0, weight: Weight::ZERO };
+    pub(super) fn new(name: ServiceName, spec: Service, from: ServiceStart, start: &RunStart, now: Timestamp) -> Self {
+        let side =
+            |revision: &RevisionId| Side { revision: revision.clone(), desired: 0, available: 0, weight: Weight::ZERO };
         Self {
             name,
             spec,
@@ -254,7 +249,9 @@ impl ServiceRun {
                     self.pass_gate(by, Last::Promoted, &mut out);
                 }
                 Verb::Promote => {}
-                Verb::Abort if !self.marked && self.phase != Phase::Rollback => self.give_up(format!("{by} asked for it"), &mut out),
+                Verb::Abort if !self.marked && self.phase != Phase::Rollback => {
+                    self.give_up(format!("{by} asked for it"), &mut out)
+                }
                 Verb::Abort => {}
             }
             self.advance(&mut out);
@@ -447,12 +444,14 @@ impl ServiceRun {
                 weight: r.weight,
             })
         };
-        let gone = |revision: &RevisionId| Side { revision: revision.clone(), desired: 0, available: 0, weight: Weight::ZERO };
+        let gone =
+            |revision: &RevisionId| Side { revision: revision.clone(), desired: 0, available: 0, weight: Weight::ZERO };
         self.candidate = found(&self.candidate.revision).unwrap_or_else(|| gone(&self.candidate.revision));
         if let Some(stable) = &mut self.stable {
             *stable = found(&stable.revision).unwrap_or_else(|| gone(&stable.revision));
         }
-        let known = |r: &RevisionId| *r == self.candidate.revision || self.stable.as_ref().is_some_and(|s| s.revision == *r);
+        let known =
+            |r: &RevisionId| *r == self.candidate.revision || self.stable.as_ref().is_some_and(|s| s.revision == *r);
         self.strays =
             observed.into_iter().flat_map(|o| &o.revisions).map(|r| r.revision.clone()).filter(|r| !known(r)).collect();
     }
@@ -531,12 +530,7 @@ impl ServiceRun {
     }
 
     fn view(&self) -> RolloutView {
-        RolloutView {
-            now: self.now,
-            candidate: self.candidate.clone(),
-            stable: self.stable.clone(),
-            last: self.last,
-        }
+        RolloutView { now: self.now, candidate: self.candidate.clone(), stable: self.stable.clone(), last: self.last }
     }
 
     pub(super) fn enter(&mut self, phase: Phase, out: &mut Vec<Body>) {
@@ -684,7 +678,8 @@ impl ServiceRun {
             out.push(Body::DriftFound { message });
             self.repair = true;
         } else if let Some(stable) = self.stable.clone().filter(|s| s.available == 0) {
-            let message = format!("no instance of the stable revision {} can take traffic: it is no way back", stable.revision);
+            let message =
+                format!("no instance of the stable revision {} can take traffic: it is no way back", stable.revision);
             out.push(Body::DriftFound { message });
             self.strays.push(stable.revision);
             self.stable = None;

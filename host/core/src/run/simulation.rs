@@ -197,7 +197,10 @@ impl World {
                 let all = self.services.get_mut(service).unwrap();
                 for (r, w) in weights {
                     // Invariant 1.
-                    assert!(w.is_zero() || all.get(r).is_some_and(|r| r.available > 0), "{w} on {r} without an instance");
+                    assert!(
+                        w.is_zero() || all.get(r).is_some_and(|r| r.available > 0),
+                        "{w} on {r} without an instance"
+                    );
                 }
                 for (r, s) in all.iter_mut() {
                     let wanted = weights.get(r).map_or(0, |w| w.hundredths());
@@ -218,7 +221,11 @@ impl World {
                 if matches!(action, Action::Analyse { .. }) {
                     self.passes_needed.insert(service.clone(), true);
                 }
-                Outcome::Decided { action, state: "{}".into(), position: Position { step: 1, steps: 1, label: "x".into() } }
+                Outcome::Decided {
+                    action,
+                    state: "{}".into(),
+                    position: Position { step: 1, steps: 1, label: "x".into() },
+                }
             }
             Effect::Measure { .. } | Effect::Probe { .. } => {
                 let roll = self.roll();
@@ -231,7 +238,9 @@ impl World {
                     self.passes_needed.insert(service.clone(), false);
                 }
                 let summary = verdict.to_string();
-                Outcome::Measured { sample: Sample { verdict, summary, values: BTreeMap::new(), facts: BTreeMap::new() } }
+                Outcome::Measured {
+                    sample: Sample { verdict, summary, values: BTreeMap::new(), facts: BTreeMap::new() },
+                }
             }
             Effect::Wait { .. } | Effect::AwaitGate { .. } => Outcome::Elapsed,
             Effect::MarkStable { revision } => {
@@ -308,6 +317,43 @@ fn a_release_without_faults_is_promoted() {
         for revisions in world.services.values() {
             assert_eq!(revisions.len(), 1);
             assert_eq!(revisions[&revision("new")].weight, 10_000);
+        }
+    }
+}
+
+/// Formats that outlive a process: what version 1 wrote must stay readable, and what is written now must be version 1.
+/// `BLESS=1` writes the files anew, for a new version only.
+#[test]
+fn records_and_events_of_version_1_stay_as_they_are() {
+    // One run that is promoted, and one whose candidate fails.
+    for (name, faults, wanted) in [("promoted", 0, RunOutcome::Done), ("rolled-back", 60, RunOutcome::RolledBack)] {
+        // The first reel of a fixed row of them that leads to this end.
+        let reel = |i: u32| (0..40_u32).map(|k| (k * k * 37 + i * 101 + k * 13).to_le_bytes()[0]).collect();
+        let history = (0..1000)
+            .map(|i| simulate(2, false, false, faults, reel(i)))
+            .find_map(|(run, _, history)| (run.finished() == Some(wanted)).then_some(history))
+            .unwrap();
+        let (mut run, mut events) = Run::begin(Timestamp(0), 1, &history[0].1).unwrap();
+        for (i, (clock, record)) in history.iter().enumerate().skip(1) {
+            events.extend(run.apply(Timestamp(*clock), i as u64 + 1, record));
+        }
+        let lines = |values: Vec<String>| values.join("\n") + "\n";
+        let records = lines(history.iter().map(|(_, r)| serde_json::to_string(r).unwrap()).collect());
+        let events = lines(events.iter().map(|e| serde_json::to_string(e).unwrap()).collect());
+        for (kind, text) in [("records", records), ("events", events)] {
+            let path = format!("{}/golden/{kind}-v1-{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            let golden = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}; write it with BLESS=1"));
+            assert!(golden == text, "{path} differs from what is written now");
+            for line in golden.lines() {
+                let again = match kind {
+                    "records" => serde_json::to_string(&serde_json::from_str::<Record>(line).unwrap()).unwrap(),
+                    _ => serde_json::to_string(&serde_json::from_str::<Event>(line).unwrap()).unwrap(),
+                };
+                assert_eq!(again, line);
+            }
         }
     }
 }

@@ -61,7 +61,9 @@ fn a_damaged_entry_is_never_used() {
     let (cache, file) = fixture.fill();
     let whole = fs::read(&file).unwrap();
     // Every byte of the head, and some of the code.
-    let places = (0..MAGIC.len() + TAG + 8).chain((whole.len() / 2..whole.len()).step_by(997)).chain([whole.len() - 1]);
+    let places = (0..MAGIC.len() + NONCE_LEN + TAG + 71 + ID + 8)
+        .chain((whole.len() / 2..whole.len()).step_by(997))
+        .chain([whole.len() - 1]);
     for place in places {
         let mut flipped = whole.clone();
         flipped[place] ^= 1;
@@ -69,7 +71,9 @@ fn a_damaged_entry_is_never_used() {
         assert_eq!(fixture.hit(&cache), None, "byte {place}");
         assert!(!file.exists(), "a damaged entry is removed");
     }
-    for length in [0, 1, MAGIC.len(), MAGIC.len() + TAG, MAGIC.len() + TAG + 4, whole.len() - 1] {
+    for length in
+        [0, 1, MAGIC.len(), MAGIC.len() + NONCE_LEN + TAG, MAGIC.len() + NONCE_LEN + TAG + 71 + ID, whole.len() - 1]
+    {
         fs::write(&file, &whole[..length]).unwrap();
         assert_eq!(fixture.hit(&cache), None, "{length} bytes");
     }
