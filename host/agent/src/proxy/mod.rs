@@ -9,6 +9,7 @@ mod balance;
 mod body;
 mod forward;
 mod headers;
+mod lease;
 mod listener;
 mod pool;
 mod upgrade;

@@ -45,6 +45,7 @@ pub(super) enum Todo {
 pub(super) struct Current {
     pub(super) order: Order,
     pub(super) handed_out: bool,
+    pub(super) since: Timestamp,
 }
 
 /// A service, as far as the run's history goes.
@@ -323,6 +324,10 @@ impl ServiceRun {
     fn current_came_to(&mut self, outcome: &Outcome, out: &mut Vec<Body>) {
         let now = self.now;
         match outcome {
+            Outcome::Running { note, .. } if self.current.as_ref().is_some_and(|c| self.is_stuck(c)) => {
+                let message = format!("no end after {}: {note}", self.spec.progress_deadline);
+                self.failed(&Failure { code: "engine/no-progress".to_owned(), message, retry_after: None }, out);
+            }
             Outcome::Running { state, poll_after, .. } => {
                 if let Some(current) = &mut self.current {
                     current.order.state = Some(state.clone());
@@ -339,6 +344,11 @@ impl ServiceRun {
                 }
             }
         }
+    }
+
+    /// Whether a provider's call has gone on for longer than a rollout may go without progress.
+    fn is_stuck(&self, current: &Current) -> bool {
+        self.now.since(current.since) > self.spec.progress_deadline
     }
 
     fn failed(&mut self, failure: &Failure, out: &mut Vec<Body>) {
@@ -467,7 +477,7 @@ impl ServiceRun {
             Verdict::Error | Verdict::NoData | Verdict::Inconclusive if attempt < VERIFY_ATTEMPTS => {
                 let effect = Effect::Probe { probe, phase };
                 let order = self.order(effect, self.now.plus(Millis::secs(1)), attempt.saturating_add(1));
-                self.current = Some(Current { order, handed_out: false });
+                self.current = Some(Current { order, handed_out: false, since: self.now });
             }
             _ => self.give_up(format!("probe {probe}: {verdict}: {}", sample.summary), out),
         }
@@ -629,7 +639,7 @@ impl ServiceRun {
                 Some(todo) => {
                     let effect = self.arm(todo, out);
                     let order = self.order(effect, self.now, 1);
-                    self.current = Some(Current { order, handed_out: false });
+                    self.current = Some(Current { order, handed_out: false, since: self.now });
                 }
                 None => self.drained(out),
             }

@@ -345,7 +345,8 @@ fn records_and_events_of_version_1_stay_as_they_are() {
             if std::env::var_os("BLESS").is_some() {
                 std::fs::write(&path, &text).unwrap();
             }
-            let golden = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}; write it with BLESS=1"));
+            let golden =
+                std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}; write it with BLESS=1"));
             assert!(golden == text, "{path} differs from what is written now");
             for line in golden.lines() {
                 let again = match kind {
@@ -356,6 +357,31 @@ fn records_and_events_of_version_1_stay_as_they_are() {
             }
         }
     }
+}
+
+/// A counterpart that never finishes does not hold a run for ever.
+#[test]
+fn a_call_that_never_ends_is_given_up() {
+    let start = start(1, true);
+    let (mut run, _) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(start))).unwrap();
+    let mut clock = 0;
+    for seq in 2..10_000 {
+        let decision = run.decide();
+        if let Some(outcome) = decision.finish {
+            assert_eq!(outcome, RunOutcome::RolledBack, "nothing ever had traffic; what is left is a warning");
+            assert!(clock < 4 * 60_000, "it took {clock} ms");
+            return;
+        }
+        let (service, order) = decision.orders.into_iter().next().unwrap();
+        clock = clock.max(order.not_before.0) + 1;
+        let outcome = match order.effect {
+            Effect::Observe => Outcome::Observed { observed: None },
+            _ => Outcome::Running { state: "x".into(), note: "working".into(), poll_after: Millis::secs(1) },
+        };
+        run.apply(Timestamp(clock), seq, &Record::Intent { service: service.clone(), order: order.clone() });
+        run.apply(Timestamp(clock), seq, &Record::Outcome { service, id: order.id, outcome });
+    }
+    panic!("it never ended");
 }
 
 proptest! {

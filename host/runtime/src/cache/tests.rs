@@ -60,10 +60,9 @@ fn a_damaged_entry_is_never_used() {
     let fixture = Fixture::new();
     let (cache, file) = fixture.fill();
     let whole = fs::read(&file).unwrap();
-    // Every byte of the head, and some of the code.
-    let places = (0..MAGIC.len() + NONCE_LEN + TAG + 71 + ID + 8)
-        .chain((whole.len() / 2..whole.len()).step_by(997))
-        .chain([whole.len() - 1]);
+    // Every byte of the end, and some of the code.
+    let end = whole.len() - (MAGIC.len() + NONCE_LEN + TAG + 71 + ID + 4 + 20);
+    let places = (0..end).step_by(997).chain(end..whole.len());
     for place in places {
         let mut flipped = whole.clone();
         flipped[place] ^= 1;
@@ -78,6 +77,8 @@ fn a_damaged_entry_is_never_used() {
         assert_eq!(fixture.hit(&cache), None, "{length} bytes");
     }
     fs::write(&file, [&whole[..], b"x"].concat()).unwrap();
+    assert_eq!(fixture.hit(&cache), None);
+    fs::write(&file, [b"x", &whole[..]].concat()).unwrap();
     assert_eq!(fixture.hit(&cache), None);
     fs::write(&file, &whole).unwrap();
     assert_eq!(fixture.hit(&cache), Some(inspection()), "the whole one is fine again");
