@@ -150,8 +150,7 @@ impl PluginHands {
                     if report.available >= replicas {
                         return Outcome::Available { available: report.available, desired: report.desired };
                     }
-                    let why: Vec<String> = report.instances.iter().filter_map(said).collect();
-                    let why = if why.is_empty() { "no instance says why".to_owned() } else { why.join("; ") };
+                    let why = said(&report.instances);
                     let message = format!("{} of {replicas} instances are available: {why}", report.available);
                     if report.hopeless {
                         return Outcome::Unavailable { available: report.available, message };
@@ -209,13 +208,20 @@ impl PluginHands {
     }
 }
 
-/// What an instance that is not available has to say.
-fn said(instance: &provider::Instance) -> Option<String> {
-    if instance.available {
-        return None;
+/// What the instances that are not available have to say; those that say the same are named together.
+fn said(instances: &[provider::Instance]) -> String {
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    for instance in instances.iter().filter(|i| !i.available) {
+        let message = instance.message.as_deref().unwrap_or_default();
+        let text = format!("{} {message}", instance.state).trim_end().to_owned();
+        let id = format!("#{}", instance.id);
+        match all.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, ids)) => ids.push(id),
+            None => all.push((text, vec![id])),
+        }
     }
-    let message = instance.message.as_deref().unwrap_or_default();
-    Some(format!("#{} {} {message}", instance.id, instance.state).trim_end().to_owned())
+    let parts: Vec<String> = all.into_iter().map(|(text, ids)| format!("{} {text}", ids.join(", "))).collect();
+    if parts.is_empty() { "no instance says why".to_owned() } else { parts.join("; ") }
 }
 
 fn fail(code: &str, message: String) -> Outcome {

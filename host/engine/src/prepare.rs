@@ -55,7 +55,11 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime) -> Result<Prepare
     if !problems.is_empty() {
         return Err(EngineError::Diagnostics(Diagnostics::new(problems)));
     }
-    let revisions = deployment.services.iter().map(|(n, s)| (n.clone(), revision::of(&s.workload))).collect();
+    let mut programs = revision::Programs::default();
+    let mut revisions = BTreeMap::new();
+    for (name, service) in &deployment.services {
+        revisions.insert(name.clone(), revision::of(&service.workload, &mut programs));
+    }
     Ok(Prepared {
         deployment,
         revisions,

@@ -3,8 +3,13 @@
 use basb_core::model::Workload;
 use basb_core::{Digest, RevisionId};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
+
+/// Digests of programs, each read once however many services run it.
+#[derive(Debug, Default)]
+pub struct Programs(BTreeMap<String, Option<Digest>>);
 
 /// The revision of a workload.
 ///
@@ -12,8 +17,10 @@ use std::path::Path;
 /// path is a new revision and an identical spec never is. A program that cannot be read (one that is looked up in
 /// `PATH`, or is not there yet) is covered by its name only.
 #[must_use]
-pub fn of(workload: &Workload) -> RevisionId {
-    let program = workload.command.first().filter(|p| p.contains('/')).and_then(|p| digest_of_file(Path::new(p)));
+pub fn of(workload: &Workload, programs: &mut Programs) -> RevisionId {
+    let path = workload.command.first().filter(|p| p.contains('/'));
+    let program =
+        path.and_then(|p| programs.0.entry(p.clone()).or_insert_with(|| digest_of_file(Path::new(p))).clone());
     let whole = json!({
         "revisionFormat": 1,
         "workload": workload,
@@ -61,13 +68,17 @@ mod tests {
         }
     }
 
+    fn revision(workload: &Workload) -> RevisionId {
+        of(workload, &mut Programs::default())
+    }
+
     #[test]
     fn the_same_workload_is_the_same_revision() {
         let a = workload(&["x", "1"]);
         let mut b = a.clone();
         b.settings = json!({"a": {"c": 2, "d": 1}, "b": 1});
-        assert_eq!(of(&a), of(&b), "the order of keys means nothing");
-        assert_ne!(of(&a), of(&workload(&["x", "2"])));
+        assert_eq!(revision(&a), revision(&b), "the order of keys means nothing");
+        assert_ne!(revision(&a), revision(&workload(&["x", "2"])));
     }
 
     #[test]
@@ -76,10 +87,10 @@ mod tests {
         let program = folder.path().join("p");
         let name = program.to_str().unwrap().to_owned();
         std::fs::write(&program, b"one").unwrap();
-        let first = of(&workload(&[&name]));
+        let first = revision(&workload(&[&name]));
         std::fs::write(&program, b"two").unwrap();
-        assert_ne!(first, of(&workload(&[&name])));
+        assert_ne!(first, revision(&workload(&[&name])));
         std::fs::write(&program, b"one").unwrap();
-        assert_eq!(first, of(&workload(&[&name])));
+        assert_eq!(first, revision(&workload(&[&name])));
     }
 }

@@ -54,24 +54,19 @@ impl Output {
     #[track_caller]
     pub fn says(self, code: &str, parts: &[&str]) -> Self {
         let err = &self.stderr;
-        // An error by itself ends in `code: x/y`; a problem in the file begins with its code.
-        let codes = err.lines().filter_map(|l| l.strip_prefix("code: ").or_else(|| heading(l))).collect::<Vec<_>>();
+        // An error by itself ends in `code: x/y`; one in the file begins with `Error: x/y`.
+        let named =
+            |line: &str| line.strip_prefix("code: ").or_else(|| line.strip_prefix("Error: ")).map(str::to_owned);
+        let codes: Vec<String> = err.lines().filter_map(named).collect();
         assert_eq!(codes, [code], "exactly one code\n{err}");
         let flat = flatten(err);
         for part in parts {
             assert!(flat.contains(&flatten(part)), "`{part}` is not in:\n{err}");
         }
-        assert!(err.contains("hint: ") || err.contains("help: "), "no next step in:\n{err}");
+        assert!(["hint: ", "help: ", "did you mean"].iter().any(|sign| err.contains(sign)), "no next step in:\n{err}");
         assert!(!err.contains("panicked at"), "{err}");
         self
     }
-}
-
-/// The first line of a problem in the file is its code alone.
-fn heading(line: &str) -> Option<&str> {
-    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '/';
-    let (area, name) = line.split_once('/')?;
-    (!area.is_empty() && !name.is_empty() && line.chars().all(fine)).then_some(line)
 }
 
 /// Text without the frames and line breaks that a report puts around and into it.

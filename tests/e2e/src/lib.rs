@@ -26,6 +26,6 @@ mod wait;
 pub use cloud::{Cloud, Instance, Revision, Service};
 pub use command::{Events, Following, Output};
 pub use file::{CANARY, FileOptions, Two, swap};
-pub use lab::{Lab, free_port, program, redacted};
+pub use lab::{Lab, free_port, program};
 pub use mcp::{Load, LoadReport, Mcp};
 pub use wait::{PATIENCE, wait_for};

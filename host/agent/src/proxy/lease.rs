@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::body::RequestBody;
 
 type Connection = http1::Connection<TokioIo<TcpStream>, RequestBody>;
-type Driver = http1::upgrade::UpgradeableConnection<TokioIo<TcpStream>, RequestBody>;
+type Driver = dyn Future<Output = hyper::Result<()>> + Send;
 
 /// A connection, from its opening to its end.
 pub(crate) struct Lease {
@@ -67,13 +67,17 @@ impl Lease {
         }
     }
 
-    /// Whether it can take a request now; also notices that the instance has closed it.
-    pub(crate) fn is_ready(&mut self) -> bool {
+    /// Notices what has happened to it while it was idle, above all that the instance has closed it.
+    pub(crate) fn look(&mut self) {
         self.drive(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Whether it can take a request, as of the last look.
+    pub(crate) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Whether it has ended, as far as is known.
+    /// Whether it has ended, as of the last look.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }

@@ -60,6 +60,7 @@ pub(crate) fn take(upstream: &Upstream, reuse: Reuse) -> Option<Lease> {
         while index > 0 {
             index -= 1;
             let idle = pool.get_mut(index)?;
+            idle.lease.look();
             if idle.lease.is_ready() {
                 if reuse == Reuse::Recent && idle.since.elapsed() > FRESH_ENOUGH {
                     return None;
@@ -93,9 +94,9 @@ pub(crate) fn give_back(upstream: &Upstream, lease: Lease) {
 pub(crate) fn sweep() {
     IDLE.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            // Looking at a connection is what makes it notice that the instance has closed it.
             pool.retain_mut(|idle| {
-                idle.lease.is_ready() || !idle.lease.is_closed() && idle.since.elapsed() < LONGEST_IDLE
+                idle.lease.look();
+                !idle.lease.is_closed() && idle.since.elapsed() < LONGEST_IDLE
             });
             !pool.is_empty()
         });
