@@ -32,13 +32,20 @@ fn clippy() -> Done {
     shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
+/// One build for everything that follows: another choice of packages is another choice of features, and would compile
+/// wasmtime once more.
+fn build() -> Done {
+    shell::run(&mut cargo(["build", "--workspace", "--all-targets", "--locked"]))
+}
+
 fn unit() -> Done {
+    build()?;
     shell::run(&mut cargo(["test", "--workspace", "--locked", "--exclude", "basb-e2e"]))
 }
 
 fn end_to_end() -> Done {
-    // The real binary and the real services first: the tests start them.
-    shell::run(&mut cargo(["build", "--locked", "-p", "basb-host", "-p", "second-brain"]))?;
+    // The real binary and the real services: the tests start them.
+    build()?;
     shell::run(&mut cargo(["test", "--locked", "-p", "basb-e2e", "--", "--test-threads", "2"]))
 }
 

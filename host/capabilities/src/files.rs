@@ -12,7 +12,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, PermissionsExt as _};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file's content and its digest.
@@ -131,8 +130,6 @@ pub struct Files {
     /// Between looking at a file and replacing it nobody else in this process writes.
     writing: Arc<Mutex<()>>,
 }
-
-static TEMPORARY: AtomicU64 = AtomicU64::new(0);
 
 impl Files {
     pub(crate) fn new(base_dir: PathBuf, limits: Limits) -> Self {
@@ -326,12 +323,12 @@ fn failed(opened: &Opened, error: &io::Error) -> FilesError {
 }
 
 fn read_bounded(opened: &Opened, limit: u64) -> Result<Vec<u8>, FilesError> {
-    let file = opened.dir.open(&opened.path).map_err(|error| failed(opened, &error))?;
-    let metadata = file.metadata().map_err(|error| failed(opened, &error))?;
-    // A pipe or a device would block or never end.
+    // Looked at before it is opened: opening a pipe waits for a writer, and reading a device may never end.
+    let metadata = opened.dir.metadata(&opened.path).map_err(|error| failed(opened, &error))?;
     if !metadata.is_file() {
         return Err(FilesError::Other(format!("{} is not a file", opened.shown)));
     }
+    let file = opened.dir.open(&opened.path).map_err(|error| failed(opened, &error))?;
     let mut contents = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut contents).map_err(|error| failed(opened, &error))?;
     if contents.len() as u64 > limit {
@@ -368,8 +365,7 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
     if let Some(parent) = parent {
         dir.create_dir_all(parent).map_err(io)?;
     }
-    let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
-    let temporary = parent.unwrap_or(Path::new("")).join(format!(".basb-{}-{number}.tmp", std::process::id()));
+    let temporary = parent.unwrap_or(Path::new("")).join(temporary_name().map_err(io)?);
     let written = (|| {
         let mut file = dir.open_with(&temporary, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(contents)?;
@@ -395,6 +391,13 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
         });
     }
     Ok(())
+}
+
+/// A hidden name that nobody else uses: not even who had this process's number before it, and crashed.
+fn temporary_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!(".basb-{:016x}.tmp", u64::from_le_bytes(random)))
 }
 
 fn list(opened: &Opened, limit: usize) -> Result<Vec<Entry>, FilesError> {

@@ -266,10 +266,7 @@ enum Existing {
 
 /// Writes a file that only this user can read, whole or not at all.
 fn write_private(folder: &Path, path: &Path, parts: &[&[u8]], existing: Existing) -> io::Result<()> {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".{}-{number}.tmp", std::process::id()));
+    let temporary = folder.join(format!(".{:016x}.tmp", u64::from_le_bytes(random()?)));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         for part in parts {

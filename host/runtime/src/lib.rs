@@ -7,7 +7,7 @@
 //! | To change | go to |
 //! |---|---|
 //! | how wasmtime is set up | [`engine`] |
-//! | what is read from a plugin's bytes | [`inspect`] |
+//! | what is read from a plugin's bytes | [`mod@inspect`] |
 //! | what a manifest may say | [`manifest`] |
 //! | who may load | [`load`] |
 //! | compiled code on disk | [`cache`] |

@@ -98,6 +98,11 @@ impl HaProxy {
         if answer.trim().is_empty() { Ok(()) } else { Err(format!("HAProxy refused: {}", answer.trim()).into()) }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Stops it.
     pub(crate) async fn stop(mut self) -> Result<()> {
         Ok(self.child.kill().await?)

@@ -104,6 +104,10 @@ async fn sizes_are_bounded_and_a_pipe_does_not_block() {
     let write = all.files().write(&scope, "vault", "new", b"1234".to_vec(), Expectation::Anything).await;
     assert!(matches!(write, Err(FilesError::TooLarge(_))));
     assert!(matches!(all.files().read(&scope, "vault", ".").await, Err(FilesError::Other(_))));
+    let pipe = root.path().join("vault/pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert!(matches!(all.files().read(&scope, "vault", "pipe").await, Err(FilesError::Other(_))));
     for name in ["a", "b"] {
         std::fs::write(root.path().join("vault").join(name), "").unwrap();
     }

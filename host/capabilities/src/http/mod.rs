@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use connect::{ConnectedAt, NetworkConnector, SocketConnector};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use policy::{Refusal, Route};
@@ -257,19 +258,32 @@ impl Http {
         let wanted = || format!("{method} {}", destination.shown());
         let uri: Uri =
             destination.url.as_str().parse().map_err(|error| HttpError::Invalid(format!("{}: {error}", wanted())))?;
-        let mut outgoing = HyperRequest::new(Full::new(Bytes::from(body)));
-        *outgoing.method_mut() = method.clone();
-        *outgoing.uri_mut() = uri;
-        *outgoing.headers_mut() = headers;
-
-        let response = match route {
-            Route::Socket(_) => self.sockets.request(outgoing).await,
-            Route::Network(Reach::Public) => self.public.request(outgoing).await,
-            Route::Network(Reach::Private) => self.private.request(outgoing).await,
-            Route::Network(Reach::Loopback) => self.loopback.request(outgoing).await,
-            Route::Network(Reach::Literal) => self.literal.request(outgoing).await,
+        let body = Bytes::from(body);
+        let attempt = async || {
+            let mut outgoing = HyperRequest::new(Full::new(body.clone()));
+            *outgoing.method_mut() = method.clone();
+            *outgoing.uri_mut() = uri.clone();
+            *outgoing.headers_mut() = headers.clone();
+            let connection = capture_connection(&mut outgoing);
+            let result = match &route {
+                Route::Socket(_) => self.sockets.request(outgoing).await,
+                Route::Network(Reach::Public) => self.public.request(outgoing).await,
+                Route::Network(Reach::Private) => self.private.request(outgoing).await,
+                Route::Network(Reach::Loopback) => self.loopback.request(outgoing).await,
+                Route::Network(Reach::Literal) => self.literal.request(outgoing).await,
+            };
+            (result, connection)
         };
-        let response = response.map_err(|error| client_error(scope, &error, &wanted(), destination))?;
+        let response = match attempt().await {
+            (Ok(response), _) => response,
+            // The server closed a connection that was kept open just when it was used again. A request that only reads
+            // is sent once more; of any other it is in doubt whether it was seen.
+            (Err(error), connection) if is_safe(method) && !error.is_connect() && was_open(&connection, start) => {
+                tracing::debug!(%error, "a connection that was kept open is gone: the request is sent once more");
+                attempt().await.0.map_err(|error| client_error(scope, &error, &wanted(), destination))?
+            }
+            (Err(error), _) => return Err(client_error(scope, &error, &wanted(), destination)),
+        };
         let head = micros(start);
         let connected = response.extensions().get::<ConnectedAt>().map_or(0, |at| {
             let since = at.0.saturating_duration_since(start);
@@ -297,6 +311,19 @@ impl Http {
             timing: Timing { connected, head, total: micros(start) },
         })
     }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the connection of a request was there before it.
+fn was_open(connection: &CaptureConnection, start: Instant) -> bool {
+    let mut extras = ::http::Extensions::new();
+    if let Some(connected) = connection.connection_metadata().as_ref() {
+        connected.get_extras(&mut extras);
+    }
+    extras.get::<ConnectedAt>().is_some_and(|at| at.0 < start)
 }
 
 fn micros(start: Instant) -> u64 {

@@ -264,3 +264,64 @@ async fn requests_are_counted_over_the_whole_call() {
     let words: Vec<_> = results.iter().map(|result| result.as_ref().map_or_else(HttpError::word, |_| "ok")).collect();
     assert_eq!(words, ["ok", "ok", "ok", "exhausted", "exhausted"]);
 }
+
+/// A server that answers once on each connection, reads the next request, and closes without a word.
+#[tokio::test]
+async fn a_read_survives_a_connection_that_was_closed_meanwhile() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = [0; 1024];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(OK.as_bytes()).await;
+            let _ = stream.read(&mut buffer).await;
+        }
+    });
+    let all = all(Limits::default());
+    let scope = scope(json!([{"host": "127.0.0.1", "scheme": "http", "port": port, "methods": ["GET", "POST"]}]));
+    let url = format!("http://127.0.0.1:{port}/");
+    for _ in 0..5 {
+        assert_eq!(all.http().send(&scope, get(&url)).await.unwrap().status, 200);
+    }
+    // What may have had an effect is not repeated.
+    let post = Request { method: "POST".to_owned(), ..get(&url) };
+    let error = all.http().send(&scope, post).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Broken(text) if text.contains("in doubt")), "{error:?}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_whom_the_roots_vouch_for() {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+    let authority = CertificateDer::from(include_bytes!("testdata/test-only-authority.der").as_slice());
+    let leaf = CertificateDer::from(include_bytes!("testdata/test-only-localhost.der").as_slice());
+    let key = include_bytes!("testdata/test-only-localhost-key.der").as_slice();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(serve(stream, OK.as_bytes().to_vec(), Arc::default()));
+            }
+        }
+    });
+    let trusting = Capabilities::new(Options { roots: Roots::Only(vec![authority]), ..Options::new("/") });
+    let doubting = Capabilities::new(Options { roots: Roots::Only(Vec::new()), ..Options::new("/") });
+    for host in ["127.0.0.1", "localhost"] {
+        let scope = scope(json!([{"host": host, "port": port}]));
+        let url = format!("https://{host}:{port}/");
+        assert_eq!(trusting.http().send(&scope, get(&url)).await.unwrap().status, 200, "{host}");
+        let error = doubting.http().send(&scope, get(&url)).await.unwrap_err();
+        assert!(matches!(&error, HttpError::Tls(_)), "{error:?}");
+    }
+    server.abort();
+}

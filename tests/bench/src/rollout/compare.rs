@@ -69,21 +69,34 @@ struct Bench<'a> {
 
 /// One of the two proxies, ready to be measured.
 enum Proxy<'a> {
-    Ours(&'a Client, &'a ServiceName, SocketAddr),
+    Ours { client: &'a Client, service: &'a ServiceName, address: SocketAddr, pid: u32 },
     HaProxy(Box<HaProxy>),
 }
 
 impl Proxy<'_> {
     fn address(&self) -> SocketAddr {
         match self {
-            Self::Ours(_, _, address) => *address,
+            Self::Ours { address, .. } => *address,
             Self::HaProxy(haproxy) => haproxy.address,
         }
     }
 
+    /// The processor time that it has used so far, in seconds.
+    fn cpu(&self) -> Result<f64> {
+        let pid = match self {
+            Self::Ours { pid, .. } => *pid,
+            Self::HaProxy(haproxy) => haproxy.pid().ok_or("HAProxy has ended")?,
+        };
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields = text.rsplit_once(')').ok_or("no times of the process")?.1.split_ascii_whitespace();
+        // utime and stime, in clock ticks.
+        let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
+        Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
     async fn weigh(&self, candidate: u16) -> Result<()> {
         match self {
-            Self::Ours(client, service, _) => weigh(client, service, candidate).await,
+            Self::Ours { client, service, .. } => weigh(client, service, candidate).await,
             Self::HaProxy(haproxy) => haproxy.weigh(candidate).await,
         }
     }
@@ -152,7 +165,10 @@ impl Bench<'_> {
                 let folder = self.lab.folder("haproxy")?;
                 Ok(Proxy::HaProxy(Box::new(HaProxy::start(program, &folder, servers(&state)).await?)))
             }
-            _ => Ok(Proxy::Ours(&self.client, service, state.listen)),
+            _ => {
+                let pid = self.client.agent().await?.pid;
+                Ok(Proxy::Ours { client: &self.client, service, address: state.listen, pid })
+            }
         }
     }
 
@@ -173,7 +189,7 @@ impl Bench<'_> {
     }
 
     async fn end(&self, proxy: Proxy<'_>, examples: Vec<String>) -> Result<()> {
-        let name = if matches!(proxy, Proxy::Ours(..)) { "ours" } else { "HAProxy" };
+        let name = if matches!(proxy, Proxy::Ours { .. }) { "ours" } else { "HAProxy" };
         let named: Vec<String> = examples.into_iter().map(|example| format!("{name}: {example}")).collect();
         if let Proxy::HaProxy(haproxy) = proxy {
             haproxy.stop().await?;
@@ -187,16 +203,16 @@ impl Bench<'_> {
         proxy.weigh(0).await?;
         let load = Load::start(proxy.address(), Call::Tool, self.lab.args.connections)?;
         tokio::time::sleep(WARM_UP).await;
-        let began = now()?;
+        let (began, cpu) = (now()?, proxy.cpu()?);
         let stretch = self.lab.args.round().div_f64(WEIGHTS.len() as f64 + 1.0);
         tokio::time::sleep(stretch).await;
         for weight in WEIGHTS {
             proxy.weigh(weight).await?;
             tokio::time::sleep(stretch).await;
         }
-        let ended = now()?;
+        let (ended, cpu) = (now()?, proxy.cpu()? - cpu);
         let recorded = load.stop()?;
-        let round = figures(&recorded, began, ended)?;
+        let round = figures(&recorded, began, ended, cpu)?;
         Ok((round, recorded.examples))
     }
 
@@ -271,7 +287,7 @@ fn failures(recorded: &Recorded) -> u64 {
     recorded.samples.iter().filter(|sample| matches!(sample.answer, Answer::Failed(_))).count() as u64
 }
 
-fn figures(recorded: &Recorded, began: u64, ended: u64) -> Result<Round> {
+fn figures(recorded: &Recorded, began: u64, ended: u64, cpu: f64) -> Result<Round> {
     let mut times = Histogram::<u64>::new(3)?;
     for sample in recorded.samples.iter().filter(|sample| sample.ended >= began && sample.ended <= ended) {
         times.record(sample.ended.saturating_sub(sample.began))?;
@@ -284,6 +300,7 @@ fn figures(recorded: &Recorded, began: u64, ended: u64) -> Result<Round> {
         p99_ms: millis(0.99),
         requests: recorded.samples.len() as u64,
         failed: failures(recorded),
+        cpu_us: cpu * 1e6 / times.len() as f64,
     })
 }
 

@@ -140,6 +140,7 @@ async fn all(lab: &Lab) -> Result<String> {
         haproxy: mcp.haproxy,
         rps_ratio: mcp.rps_ratio,
         p99_ratio: mcp.p99_ratio,
+        cpu_us: mcp.cpu_us,
         compared_failed: mcp.failed,
         compared_requests: mcp.requests,
         rounds: mcp.rounds,

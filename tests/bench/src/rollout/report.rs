@@ -27,6 +27,8 @@ pub(crate) struct Report {
     /// Ours by HAProxy's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_ratio: Option<f64>,
+    /// Processor time of our proxy per request in these rounds, median, in microseconds.
+    pub(crate) cpu_us: f64,
     /// Requests that our proxy failed in these rounds.
     pub(crate) compared_failed: u64,
     /// Requests that our proxy served in these rounds.
@@ -63,6 +65,8 @@ pub(crate) struct Other {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
 }
 
@@ -74,6 +78,8 @@ pub(crate) struct Round {
     pub(crate) p99_ms: f64,
     pub(crate) requests: u64,
     pub(crate) failed: u64,
+    /// Processor time of the proxy per request, in microseconds: other work on the machine disturbs it least.
+    pub(crate) cpu_us: f64,
 }
 
 /// All rounds, in the order in which they were run.
@@ -99,12 +105,14 @@ impl Rounds {
         if haproxy.skipped.is_none() {
             haproxy.rps = theirs(|round| round.rps);
             haproxy.p99_ms = theirs(|round| round.p99_ms);
+            haproxy.cpu_us = theirs(|round| round.cpu_us);
             haproxy.failed = Some(sum(&self.haproxy, |round| round.failed));
             haproxy.requests = Some(sum(&self.haproxy, |round| round.requests));
         }
         Fast {
             rps: ours(|round| round.rps).unwrap_or(0.0),
             p99_ms: ours(|round| round.p99_ms).unwrap_or(0.0),
+            cpu_us: ours(|round| round.cpu_us).unwrap_or(0.0),
             failed: sum(&self.ours, |round| round.failed),
             requests: sum(&self.ours, |round| round.requests),
             rps_ratio: ratio(|round| round.rps),
@@ -120,6 +128,7 @@ impl Rounds {
 pub(crate) struct Fast {
     pub(crate) rps: f64,
     pub(crate) p99_ms: f64,
+    pub(crate) cpu_us: f64,
     pub(crate) failed: u64,
     pub(crate) requests: u64,
     pub(crate) haproxy: Other,
@@ -199,21 +208,28 @@ fn table(out: &mut String, report: &Report) -> std::fmt::Result {
         "  all traffic back {:.2} s after the first failed measurement, {:.2} s after the abort; exit code {}",
         broken.rollback_s, broken.rollback_from_abort_s, broken.exit_code
     )?;
-    writeln!(out, "weights changed under load{:>16} {:>10} {:>9}", "requests/s", "p99", "failed")?;
-    let line = |out: &mut String, name: &str, rps: f64, p99: f64, failed: u64| {
-        writeln!(out, "  {name:<28} {rps:>10.0} {p99:>7.2} ms {failed:>9}")
+    writeln!(out, "weights changed under load{:>16} {:>10} {:>10} {:>9}", "requests/s", "p99", "CPU each", "failed")?;
+    let line = |out: &mut String, name: &str, rps: f64, p99: f64, cpu: f64, failed: u64| {
+        writeln!(out, "  {name:<28} {rps:>10.0} {p99:>7.2} ms {cpu:>7.1} us {failed:>9}")
     };
     let other = |out: &mut String, name: &str, other: &Other, rps: Option<f64>, p99: Option<f64>| {
         if let Some(why) = &other.skipped {
             return writeln!(out, "  {name:<28} SKIPPED: {why}");
         }
-        line(out, name, other.rps.unwrap_or(0.0), other.p99_ms.unwrap_or(0.0), other.failed.unwrap_or(0))?;
+        line(
+            out,
+            name,
+            other.rps.unwrap_or(0.0),
+            other.p99_ms.unwrap_or(0.0),
+            other.cpu_us.unwrap_or(0.0),
+            other.failed.unwrap_or(0),
+        )?;
         writeln!(out, "  {:<28} {:>10.2} {:>7.2}", "ours by HAProxy", rps.unwrap_or(0.0), p99.unwrap_or(0.0))
     };
-    line(out, "MCP services, ours", report.rps, report.p99_ms, report.compared_failed)?;
+    line(out, "MCP services, ours", report.rps, report.p99_ms, report.cpu_us, report.compared_failed)?;
     other(out, "MCP services, HAProxy", &report.haproxy, report.rps_ratio, report.p99_ratio)?;
     let fast = &report.fast;
-    line(out, "trivial service, ours", fast.rps, fast.p99_ms, fast.failed)?;
+    line(out, "trivial service, ours", fast.rps, fast.p99_ms, fast.cpu_us, fast.failed)?;
     other(out, "trivial service, HAProxy", &fast.haproxy, fast.rps_ratio, fast.p99_ratio)?;
     let kill = &report.kill;
     writeln!(out, "instances killed under load, {} behind each", kill.killed)?;
