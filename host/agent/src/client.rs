@@ -22,6 +22,9 @@ use crate::socket::SocketPath;
 
 pub use crate::ensure::ensure_running;
 
+/// How long an agent may take to stop its services and itself.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// An agent, addressed by its state folder. Each call opens a connection of its own, so a client stays usable when the
 /// agent restarts.
 #[derive(Debug, Clone)]
@@ -146,13 +149,21 @@ impl Client {
         self.open_logs(service, query, "follow=true").await
     }
 
-    /// `POST /v1/agent/stop`: asks the agent to stop. It is gone when [`Client::agent`] says not running.
+    /// `POST /v1/agent/stop`: stops the agent, and waits until it has let go of its folder, so that another can be
+    /// started at once.
     ///
     /// # Errors
-    /// As every call.
+    /// As every call; [`AgentError::Protocol`] when it is still there after a minute.
     pub async fn stop(&self, services: StopServices) -> Result<(), AgentError> {
         let _: serde_json::Value = self.call(Method::POST, "/v1/agent/stop", Some(&StopAgent { services })).await?;
-        Ok(())
+        let gone = async {
+            while crate::state::is_held(&self.state_dir) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(STOP_WITHIN, gone).await.map_err(|_| AgentError::Protocol {
+            why: format!("the agent was asked to stop and is still there after {} s", STOP_WITHIN.as_secs()),
+        })
     }
 
     /// One call with JSON both ways, for paths without a method of their own.

@@ -224,7 +224,7 @@ impl AgentError {
                 "Repair the file from the copy, or move it away to start empty. Service processes were left running."
             }
             Self::AlreadyRunning { .. } => "Use the running agent, or stop it first.",
-            Self::NotRunning { .. } => "Start the agent.",
+            Self::NotRunning { .. } => "Start it: `basb-host agent start`",
             Self::StartFailed { .. } => "Read the agent's log, or start it in the foreground to see why.",
             Self::Api { next, .. } => next,
             Self::Protocol { .. } => "Try again; if it repeats, read the agent's log.",

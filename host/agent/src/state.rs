@@ -189,6 +189,12 @@ impl Store {
     }
 }
 
+/// Whether an agent has this state folder.
+pub(crate) fn is_held(dir: &Path) -> bool {
+    let lock = OpenOptions::new().read(true).open(dir.join("agent.lock"));
+    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Opens (and creates) a lock file. The lock itself is taken by the caller.
 pub(crate) fn open_lock(path: &Path) -> Result<File, AgentError> {
     OpenOptions::new()

@@ -336,7 +336,9 @@ impl Body {
     pub fn title(&self) -> String {
         match self {
             Self::RunStarted { deployment, environment, services, .. } => {
-                format!("deploying {deployment} to {environment}: {} services", services.len())
+                let count = services.len();
+                let services = if count == 1 { "service" } else { "services" };
+                format!("deploying {deployment} to {environment}: {count} {services}")
             }
             Self::RunResumed {} => "going on where the run stopped".to_owned(),
             Self::RunFinished { outcome, took, .. } => format!("{} after {took}", outcome.sentence()),
@@ -379,9 +381,7 @@ impl Body {
             },
             Self::RolledBack { revision, took, .. } => match revision {
                 Some(revision) => format!("rolled back: all traffic is on {revision} again, verified after {took}"),
-                None => {
-                    format!("rolled back: there was no stable revision, so nothing has traffic; verified after {took}")
-                }
+                None => "rolled back: there was no stable revision, so nothing has traffic".to_owned(),
             },
             Self::RollbackFailed { reason } => format!("the rollback failed, a human is needed: {reason}"),
             Self::Failed { reason } => format!("failed before anything was changed: {reason}"),

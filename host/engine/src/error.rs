@@ -107,7 +107,8 @@ impl EngineError {
             Self::Agent(e) => e.next().to_owned(),
             Self::Entry { .. } => "the journal is damaged or of another version: `basb-host history` shows the others".to_owned(),
             Self::History(_) => "use the version of basb-host that wrote it".to_owned(),
-            Self::Call { .. } => "the message says what the plugin could not do".to_owned(),
+            Self::Call { code, .. } if code.starts_with("run/") => "`basb-host history` lists the runs".to_owned(),
+            Self::Call { .. } => "the message says what the plugin could not do; nothing was changed".to_owned(),
         }
     }
 }

@@ -112,7 +112,8 @@ pub async fn plan(prepared: &Prepared, journal: &Journal) -> Result<Plan, Engine
         let listen = service.listen.as_deref();
         let desired = convert::desired(deployment, name, listen, &candidate, &service.workload, service.replicas);
         let planned = prepared.plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
-        let steps = match deployment.strategies.get(&service.strategy) {
+        // The same revision in another size is changed in place, as a repair is: without steps.
+        let steps = match deployment.strategies.get(&service.strategy).filter(|_| stable.as_ref() != Some(&candidate)) {
             Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
             None => Vec::new(),
         };

@@ -360,8 +360,17 @@ fn not_granted(missing: &[Capability], manifest: &Manifest, request: &LoadReques
         reason.map_or_else(String::new, |r| format!(" ({})", basb_capabilities::printable(&r.reason, 200)))
     };
     let needs: Vec<_> = missing.iter().map(|capability| format!("`{capability}`{}", reason(capability))).collect();
-    let lines: Vec<_> = missing.iter().map(|capability| capability.example()).collect();
+    let lines: Vec<_> = missing.iter().map(|capability| example(*capability, request.kind)).collect();
     Refused::NotGranted { needs: needs.join(", "), lines: grant_lines(request.name.as_str(), &lines.join("\n")) }
+}
+
+/// The lines that would grant a capability. What a probe wants is nearly always the service that it is pointed at.
+fn example(capability: Capability, kind: Kind) -> &'static str {
+    match (kind, capability) {
+        (Kind::Probe, Capability::Http) => "http:\n  - target: service\n    methods: [GET, POST]\n    path: /**",
+        (Kind::Probe, Capability::Tcp) => "tcp:\n  - target: service",
+        (_, capability) => capability.example(),
+    }
 }
 
 /// Looks the functions of a world up once.

@@ -102,6 +102,15 @@ impl<'a> Agent<'a> {
         Ok(Gone::Draining(left))
     }
 
+    /// Removes the service.
+    ///
+    /// # Errors
+    /// What the agent says.
+    pub fn delete_service(&self) -> Result<(), Failure> {
+        let response = self.send(Request::delete(self.url("")))?;
+        if response.status == 404 { Ok(()) } else { succeeded(&response).map(|_| ()) }
+    }
+
     fn put(&self, path: &str, body: &impl Serialize) -> Result<Response, Failure> {
         let response = self.send(Request::put(self.url(path)).json(body))?;
         succeeded(&response)?;

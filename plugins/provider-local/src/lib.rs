@@ -135,8 +135,16 @@ impl Provider for Local {
         revision: &str,
         _state: Option<&str>,
     ) -> Result<Progress, Failure> {
-        match Agent::new(cx, service)?.delete_revision(revision, config.drain.0)? {
-            Gone::Yes => Ok(Progress::done(format!("revision {revision} is gone"))),
+        let agent = Agent::new(cx, service)?;
+        match agent.delete_revision(revision, config.drain.0)? {
+            Gone::Yes => {
+                // A service without any revision answers nobody and would keep its address taken.
+                if agent.service()?.is_some_and(|there| there.revisions.is_empty()) {
+                    agent.delete_service()?;
+                    return Ok(Progress::done(format!("revision {revision} is gone, and the empty service with it")));
+                }
+                Ok(Progress::done(format!("revision {revision} is gone")))
+            }
             Gone::Draining(left) => Ok(Progress::running(
                 "draining",
                 LOOK_AGAIN,

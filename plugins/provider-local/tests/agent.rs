@@ -106,6 +106,11 @@ impl FakeAgent {
                 revisions[at]["retiring"] = json!(true);
                 Reply::json(202, there)
             }
+            ("DELETE", []) => {
+                assert_eq!(there["revisions"], json!([]), "only an empty service is removed");
+                *service = None;
+                Reply::json(202, &json!({}))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -269,7 +274,9 @@ fn retiring_drains_and_what_is_gone_is_done() {
     assert!(matches!(again, Progress::Done(_)));
     let quick: Config = serde_json::from_value(json!({"drain": "250ms"})).unwrap();
     Local::retire(&cx, &quick, "k", &service(), "r1", None).unwrap();
-    assert!(host.request_lines().last().unwrap().ends_with("/revisions/r1?drainMs=250"));
+    assert!(host.request_lines().iter().any(|line| line.ends_with("/revisions/r1?drainMs=250")));
+    let removed = host.request_lines().iter().filter(|line| line.starts_with("DELETE") && line.ends_with("brain.dev.capture")).count();
+    assert_eq!(removed, 1, "an empty service would keep its address taken: {:?}", host.request_lines());
 }
 
 #[test]

@@ -342,15 +342,18 @@ fn the_programs_are_named_when_they_are_missing() {
     assert!(said.contains("run `cargo build -p no-such-binary` first"), "{said}");
 }
 #[test]
-fn zz_play() {
+fn a_denial_in_the_middle_shows_the_lines_that_lift_it() {
     let lab = Lab::new();
     let text = lab.write(&FileOptions::default());
-    lab.write_text(&swap(
-        &text,
-        "{ target: service, methods: [GET, POST, DELETE], path: /mcp }",
-        "{ host: HOST, methods: [GET], path: /** }",
-    ));
-    let out = lab.host(&["run"]);
-    println!("{}", out.stderr);
-    panic!();
+    let good = "    grants:\n      http:\n        - { target: service, methods: [GET, POST, DELETE], path: /mcp }\n";
+    let narrow = swap(good, "GET, POST, DELETE", "GET");
+    lab.write_text(&swap(&text, good, &narrow));
+    let events = lab.run(1).exits(3).events();
+    let reason = events.titles("service.aborted").pop().unwrap();
+    assert!(reason.contains("asked for POST"), "{reason}");
+    let lines = reason.lines().skip_while(|line| *line != "plugins:").skip(2);
+    let pasted = lines.take_while(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n") + "\n";
+    nothing_left(&lab);
+    lab.write_text(&swap(&text, good, &pasted));
+    lab.run(1).exits(0);
 }

@@ -661,7 +661,8 @@ impl ServiceRun {
                 self.last = self.after;
                 self.queue.extend([Todo::Observe, Todo::Next]);
             }
-            Phase::Verify => self.enter(Phase::Bake, out),
+            Phase::Verify if self.spec.bake.is_some() => self.enter(Phase::Bake, out),
+            Phase::Verify => self.enter(Phase::Record, out),
             Phase::Bake => self.enter(Phase::Record, out),
             Phase::Record => self.finish(ServiceOutcome::Promoted),
             Phase::Rollback => self.finish(ServiceOutcome::RolledBack),
@@ -681,11 +682,14 @@ impl ServiceRun {
                 self.finish(ServiceOutcome::Unchanged);
                 return;
             }
-            let message = format!(
-                "{} should have {replicas} instances and all traffic; it has {} of {} available and {}",
-                c.revision, c.available, c.desired, c.weight
-            );
-            out.push(Body::DriftFound { message });
+            // Another number of instances in the file is what the operator asks for; anything else is drift.
+            if same_size {
+                let message = format!(
+                    "{} should have {replicas} instances and all traffic; it has {} of {} available and {}",
+                    c.revision, c.available, c.desired, c.weight
+                );
+                out.push(Body::DriftFound { message });
+            }
             self.repair = true;
         } else if let Some(stable) = self.stable.clone().filter(|s| s.available == 0) {
             let message =
