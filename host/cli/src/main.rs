@@ -52,7 +52,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
     // What needs no runtime, no state and no plugin answers at once.
     match &cli.command {
         Command::Schema => {
-            printer.json_pretty(&basb_spec::schema());
+            printer.json_pretty(&basb_engine::deployment_schema());
             return Ok(Exit::Done);
         }
         Command::Completions { shell } => {

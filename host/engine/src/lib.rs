@@ -17,6 +17,7 @@ mod plan;
 mod plugins;
 mod prepare;
 mod revision;
+mod schema;
 mod session;
 mod state;
 
@@ -28,5 +29,6 @@ pub use inspect::report as report_plugin;
 pub use plan::{Change, Plan, PlannedAction, PlannedStep, ServicePlan};
 pub use plugins::{LoadedPlugin, PluginSet, plugin_bytes};
 pub use prepare::{Prepared, prepare};
+pub use schema::deployment_schema;
 pub use session::{Deployed, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent};
 pub use state::StateDir;

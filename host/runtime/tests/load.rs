@@ -34,8 +34,8 @@ fn everything_that_is_not_granted_is_listed_at_once() {
     assert_eq!(code, "plugin/not-granted");
     for line in [
         "`http` (to be denied), `tcp` (to be denied), `exec` (to be denied)",
-        "plugins:\n  guest:\n    grants:\n      http:\n        - host: HOST",
-        "      tcp:\n        - host: HOST",
+        "plugins:\n  guest:\n    grants:\n      http:\n        - target: service",
+        "      tcp:\n        - target: service",
         "      exec:\n        - program: NAME",
     ] {
         assert!(text.contains(line), "{line}\n---\n{text}");

@@ -275,7 +275,11 @@ fn retiring_drains_and_what_is_gone_is_done() {
     let quick: Config = serde_json::from_value(json!({"drain": "250ms"})).unwrap();
     Local::retire(&cx, &quick, "k", &service(), "r1", None).unwrap();
     assert!(host.request_lines().iter().any(|line| line.ends_with("/revisions/r1?drainMs=250")));
-    let removed = host.request_lines().iter().filter(|line| line.starts_with("DELETE") && line.ends_with("brain.dev.capture")).count();
+    let removed = host
+        .request_lines()
+        .iter()
+        .filter(|line| line.starts_with("DELETE") && line.ends_with("brain.dev.capture"))
+        .count();
     assert_eq!(removed, 1, "an empty service would keep its address taken: {:?}", host.request_lines());
 }
 
