@@ -81,7 +81,7 @@ impl Lab {
             let lab = Self::bare();
             for strategy in ["strategy-canary", "strategy-blue-green", "strategy-rolling"] {
                 lab.write(&FileOptions { strategy, config: "{}", ..FileOptions::default() });
-                lab.host(&["--state", folder.to_str().unwrap(), "validate"]);
+                let _ = lab.host(&["--state", folder.to_str().unwrap(), "validate"]);
             }
             folder.join("cache")
         });

@@ -134,6 +134,17 @@ fn another_release_supersedes_what_is_unfinished() {
 }
 
 #[test]
+fn the_stable_release_again_undoes_what_is_unfinished() {
+    let (lab, first) = deployed(&FileOptions::default());
+    let mut run = lab.start(2);
+    run.until_weight(20);
+    let _ = run.kill();
+    lab.run(1).exits(0);
+    assert_eq!(lab.cloud().service("capture").only().0, first);
+    assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
+}
+
+#[test]
 fn one_run_at_a_time() {
     let config = "{ steps: [ { setWeight: 20 }, { pause: { duration: 10m } } ] }";
     let (lab, _) = deployed(&FileOptions { config, ..FileOptions::default() });

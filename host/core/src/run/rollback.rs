@@ -64,17 +64,20 @@ impl ServiceRun {
                     self.queue.push_back(Todo::Wait(delay, "keep the candidate for a look".to_owned()));
                     self.queue.push_back(Todo::Retire(revision));
                 }
+                self.queue.extend(self.leftovers().into_iter().map(Todo::Retire));
             }
             None => {
                 // Verified even when no traffic was ever set: that there is none is the promise.
                 let none = BTreeMap::new();
-                if self.touched_traffic {
+                let leftovers = self.leftovers();
+                if self.touched_traffic || !leftovers.is_empty() {
                     self.queue.push_back(Todo::Traffic(none.clone()));
                     self.queue.push_back(Todo::VerifyTraffic(none));
                 } else {
                     self.rolled_back(out);
                 }
                 self.queue.push_back(Todo::Retire(revision));
+                self.queue.extend(leftovers.into_iter().map(Todo::Retire));
             }
         }
     }

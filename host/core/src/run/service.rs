@@ -466,6 +466,12 @@ impl ServiceRun {
             observed.into_iter().flat_map(|o| &o.revisions).map(|r| r.revision.clone()).filter(|r| !known(r)).collect();
     }
 
+    /// Revisions of rollouts that were never finished. The stable one is none of them, even where it is no way back.
+    pub(super) fn leftovers(&self) -> Vec<RevisionId> {
+        let kept = self.stable_start.as_ref().map(|s| &s.revision);
+        self.strays.iter().filter(|r| Some(*r) != kept).cloned().collect()
+    }
+
     fn probed(&mut self, probe: PluginName, phase: Phase, sample: &Sample, attempt: u32, out: &mut Vec<Body>) {
         let verdict = sample.verdict;
         out.push(Body::ProbeMeasured { probe: probe.clone(), phase, verdict, summary: sample.summary.clone() });
