@@ -32,6 +32,12 @@ impl Output {
         self
     }
 
+    /// Whether it ended with another code than this one.
+    #[must_use]
+    pub fn exits_not(&self, code: i32) -> Option<()> {
+        (self.code != Some(code)).then_some(())
+    }
+
     /// Standard output as one JSON document.
     ///
     /// # Panics

@@ -1,11 +1,8 @@
 //! One request: choose an instance, pass the request on, pass the answer back, and try again where that is safe.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -17,12 +14,10 @@ use hyper::upgrade::OnUpgrade;
 
 use super::body::{InFlight, Passed, RequestBody, ResponseBody};
 use super::headers::{self, Peer};
-use super::lease::{Lease, Sent};
-use super::pool::{self, Reuse};
+use super::pool::{self, Lease, Reuse};
 use super::{Front, Table, Target, Upstream, balance, upgrade};
 
-/// A body up to this many bytes is taken in before anything is passed on: an idempotent request can be repeated then, and
-/// to the instance head and body leave together.
+/// A body up to this many bytes is held in memory so that an idempotent request can be repeated.
 const LARGEST_HELD: u64 = 64 * 1024;
 
 /// Attempts per request, connections that were refused included.
@@ -73,12 +68,6 @@ const BAD_REQUEST: Refusal = Refusal {
     why: "the request's target, host or body is malformed",
     next: "Correct the request.",
 };
-const TOO_SLOW: Refusal = Refusal {
-    status: StatusCode::REQUEST_TIMEOUT,
-    code: "request-timeout",
-    why: "the request's body did not arrive in time",
-    next: "Send the request again.",
-};
 const NO_TUNNEL: Refusal = Refusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     code: "no-connect",
@@ -112,7 +101,7 @@ struct Outgoing {
 
 impl Outgoing {
     /// Takes a client's request apart and cleans its head.
-    async fn prepare(request: Request<Incoming>, front: &Front, peer: &Peer) -> Result<Self, Refusal> {
+    async fn prepare(request: Request<Incoming>, peer: &Peer) -> Result<Self, Refusal> {
         let mut request = request;
         if *request.method() == Method::CONNECT {
             return Err(NO_TUNNEL);
@@ -147,8 +136,8 @@ impl Outgoing {
         let small = body.size_hint().exact().is_some_and(|size| size <= LARGEST_HELD);
         let body = if body.is_end_stream() {
             RequestBody::Held(Bytes::new())
-        } else if small {
-            RequestBody::Held(whole(body, front.limits.client_head).await?)
+        } else if idempotent && small {
+            RequestBody::Held(body.collect().await.map_err(|_| BAD_REQUEST)?.to_bytes())
         } else {
             if chunked {
                 // Said explicitly, or hyper would leave out a body of unknown length for GET.
@@ -188,26 +177,6 @@ impl Outgoing {
             self.body = Some(body);
         }
     }
-}
-
-/// A body as a whole, which must not take longer than this.
-async fn whole(body: Incoming, limit: Duration) -> Result<Bytes, Refusal> {
-    let mut whole = pin!(body.collect());
-    // Nearly always it is in the buffer behind the head, and all it takes is to be asked for: no need for a timer.
-    let mut asked = false;
-    let at_once = std::future::poll_fn(|context| match whole.as_mut().poll(context) {
-        Poll::Ready(whole) => Poll::Ready(Some(whole)),
-        Poll::Pending if asked => Poll::Ready(None),
-        Poll::Pending => {
-            asked = true;
-            Poll::Pending
-        }
-    });
-    let whole = match at_once.await {
-        Some(whole) => whole,
-        None => tokio::time::timeout(limit, whole).await.map_err(|_| TOO_SLOW)?,
-    };
-    Ok(whole.map_err(|_| BAD_REQUEST)?.to_bytes())
 }
 
 /// Chooses instances for one request, never the same twice while there is another.
@@ -287,7 +256,7 @@ impl<'a> Chooser<'a> {
 
 /// Answers one request of a client.
 pub(crate) async fn forward(front: &Front, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut outgoing = match Outgoing::prepare(request, front, peer).await {
+    let mut outgoing = match Outgoing::prepare(request, peer).await {
         Ok(outgoing) => outgoing,
         Err(refusal) => return refuse(front, refusal),
     };
@@ -306,7 +275,7 @@ pub(crate) async fn forward(front: &Front, peer: &Peer, request: Request<Incomin
         };
         let reused = lease.reused;
         match exchange(front, &mut outgoing, lease).await {
-            Exchange::Answered(response, lease) => return pass(response, outgoing, lease, in_flight).await,
+            Exchange::Answered(response, lease) => return pass(response, outgoing, lease, in_flight),
             // Nothing reached the instance: a kept connection had just been closed.
             Exchange::Unwritten if reused => reuse = Reuse::Never,
             Exchange::Unwritten => {
@@ -366,16 +335,19 @@ async fn exchange(front: &Front, outgoing: &mut Outgoing, mut lease: Lease) -> E
         RequestBody::Held(_) => None,
     };
     let progress = || parts.as_ref().map_or(0, |parts| parts.load(Ordering::Relaxed));
-    match lease.send(request, front.limits.upstream_head, progress).await {
-        Sent::Answered(response) => {
-            if parts.is_some_and(|parts| Arc::strong_count(&parts) > 1) {
-                // The answer has begun before the upload is complete: from here on they go their own ways.
-                lease.detach();
-            }
-            Exchange::Answered(response, lease)
+    let mut answer = pin!(lease.sender.try_send_request(request));
+    let answered = loop {
+        let before = progress();
+        match tokio::time::timeout(front.limits.upstream_head, answer.as_mut()).await {
+            Ok(answered) => break answered,
+            // The client is still sending: the instance cannot be expected to answer yet.
+            Err(_) if progress() != before => {}
+            Err(_) => return Exchange::TimedOut,
         }
-        Sent::TimedOut => Exchange::TimedOut,
-        Sent::Failed(mut error) => match error.take_message() {
+    };
+    match answered {
+        Ok(response) => Exchange::Answered(response, lease),
+        Err(mut error) => match error.take_message() {
             Some(request) => {
                 outgoing.take_back(request);
                 Exchange::Unwritten
@@ -388,13 +360,8 @@ async fn exchange(front: &Front, outgoing: &mut Outgoing, mut lease: Lease) -> E
 }
 
 /// Passes an answer back, streaming.
-async fn pass(
-    response: Response<Incoming>,
-    outgoing: Outgoing,
-    lease: Lease,
-    in_flight: InFlight,
-) -> Response<ResponseBody> {
-    let (mut response, mut lease) = (response, lease);
+fn pass(response: Response<Incoming>, outgoing: Outgoing, lease: Lease, in_flight: InFlight) -> Response<ResponseBody> {
+    let mut response = response;
     let counters = &in_flight.counters;
     counters.total.fetch_add(1, Ordering::Relaxed);
     if response.status().is_server_error() {
@@ -404,7 +371,6 @@ async fn pass(
         && let Some((_, client)) = outgoing.upgrade
     {
         let protocol = response.headers().get(header::UPGRADE).cloned();
-        lease.detach();
         upgrade::join(client, &mut response, in_flight);
         let mut response = response.map(|_| ResponseBody::Own(Bytes::new()));
         headers::strip_hop_by_hop(response.headers_mut());
@@ -416,5 +382,5 @@ async fn pass(
     let (mut parts, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, ResponseBody::Passed(Passed::new(body, in_flight, lease).await))
+    Response::from_parts(parts, ResponseBody::Passed(Passed::new(body, in_flight, lease)))
 }

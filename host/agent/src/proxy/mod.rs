@@ -9,7 +9,6 @@ mod balance;
 mod body;
 mod forward;
 mod headers;
-mod lease;
 mod listener;
 mod pool;
 mod upgrade;

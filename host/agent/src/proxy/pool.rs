@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::lease::Lease;
+use super::body::RequestBody;
 
 /// Idle connections kept per worker and upstream.
 const MOST_IDLE: usize = 256;
@@ -29,8 +29,16 @@ const FRESH_ENOUGH: Duration = Duration::from_secs(1);
 /// The largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 256 * 1024;
 
+/// A connection in use.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) sender: http1::SendRequest<RequestBody>,
+    /// Whether it has served before: then a failure to write says nothing about the instance.
+    pub(crate) reused: bool,
+}
+
 struct Idle {
-    lease: Lease,
+    sender: http1::SendRequest<RequestBody>,
     since: Instant,
 }
 
@@ -59,18 +67,15 @@ pub(crate) fn take(upstream: &Upstream, reuse: Reuse) -> Option<Lease> {
         let mut index = pool.len();
         while index > 0 {
             index -= 1;
-            let idle = pool.get_mut(index)?;
-            idle.lease.look();
-            if idle.lease.is_ready() {
+            let idle = pool.get(index)?;
+            if idle.sender.is_closed() {
+                pool.swap_remove(index);
+            } else if idle.sender.is_ready() {
                 if reuse == Reuse::Recent && idle.since.elapsed() > FRESH_ENOUGH {
                     return None;
                 }
-                let Idle { mut lease, .. } = pool.remove(index);
-                lease.reused = true;
-                return Some(lease);
-            }
-            if idle.lease.is_closed() {
-                pool.swap_remove(index);
+                let idle = pool.remove(index);
+                return Some(Lease { sender: idle.sender, reused: true });
             }
         }
         None
@@ -79,13 +84,13 @@ pub(crate) fn take(upstream: &Upstream, reuse: Reuse) -> Option<Lease> {
 
 /// Keeps a connection whose answer is complete, unless its upstream is on its way out.
 pub(crate) fn give_back(upstream: &Upstream, lease: Lease) {
-    if lease.is_closed() || upstream.draining.load(std::sync::atomic::Ordering::Relaxed) {
+    if lease.sender.is_closed() || upstream.draining.load(std::sync::atomic::Ordering::Relaxed) {
         return;
     }
     IDLE.with_borrow_mut(|pools| {
         let pool = pools.entry(upstream.key).or_default();
         if pool.len() < MOST_IDLE {
-            pool.push(Idle { lease, since: Instant::now() });
+            pool.push(Idle { sender: lease.sender, since: Instant::now() });
         }
     });
 }
@@ -94,16 +99,13 @@ pub(crate) fn give_back(upstream: &Upstream, lease: Lease) {
 pub(crate) fn sweep() {
     IDLE.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            pool.retain_mut(|idle| {
-                idle.lease.look();
-                !idle.lease.is_closed() && idle.since.elapsed() < LONGEST_IDLE
-            });
+            pool.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < LONGEST_IDLE);
             !pool.is_empty()
         });
     });
 }
 
-/// Opens a connection to an upstream.
+/// Opens a connection to an upstream; it is driven by a task of this worker.
 pub(crate) async fn connect(upstream: &Upstream, limit: Duration) -> io::Result<Lease> {
     let stream = tokio::time::timeout(limit, TcpStream::connect(upstream.address))
         .await
@@ -114,5 +116,9 @@ pub(crate) async fn connect(upstream: &Upstream, limit: Duration) -> io::Result<
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    Ok(Lease::new(sender, connection))
+    tokio::spawn(async move {
+        // An error here reaches whoever waits for the answer as well.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Lease { sender, reused: false })
 }

@@ -1,0 +1,201 @@
+//! What goes where, in which form, and how it looks.
+//!
+//! `INSTA_UPDATE=always cargo test -p basb-e2e --test output` writes what is seen as what is expected; read the difference
+//! before keeping it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use basb_core::event::Event;
+use basb_e2e::{FileOptions, Lab, program};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+/// The kinds that the documentation has a paragraph for.
+fn documented() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(repository().join("docs/events.md")).unwrap();
+    let kind = |line: &str| Some(line.strip_prefix('`')?.split_once("`:")?.0.to_owned());
+    text.lines().filter_map(kind).collect()
+}
+
+#[test]
+fn json_events_are_as_documented_and_alone_on_standard_output() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let documented = documented();
+    assert!(documented.len() > 15, "{documented:?}");
+    let mut seen = BTreeSet::new();
+    for (release, code) in [(1, 0), (1, 0), (2, 0), (3, 3)] {
+        let out = lab.run(release).exits(code);
+        assert_eq!(out.stderr, "", "events are data, and nothing else is said");
+        let events = out.events();
+        assert_eq!(events.kinds().first(), Some(&"run.started"));
+        assert_eq!(events.kinds().last(), Some(&"run.finished"));
+        let order: Vec<(u64, u32)> = events.0.iter().map(|e| (e.seq, e.part)).collect();
+        assert!(order.is_sorted_by(|a, b| a < b), "each event once, in order: {order:?}");
+        seen.extend(events.kinds().into_iter().map(str::to_owned));
+        // The history says the same, word for word.
+        let shown = lab.host(&["--json", "show", &events.run()]).exits(0).stdout;
+        assert_eq!(shown, out.stdout);
+    }
+    let unknown: Vec<_> = seen.difference(&documented).collect();
+    assert!(unknown.is_empty(), "not in docs/events.md: {unknown:?}");
+    assert!(seen.len() > 12, "{seen:?}");
+}
+
+#[test]
+fn every_documented_example_of_an_event_is_one() {
+    let text = std::fs::read_to_string(repository().join("docs/events.md")).unwrap();
+    let mut examples = 0;
+    for line in text.lines().filter(|l| l.starts_with('{') && l.contains("\"kind\"")) {
+        let event: Event = serde_json::from_str(line).unwrap_or_else(|e| std::panic::panic_any(format!("{e}: {line}")));
+        assert!(documented().contains(event.body.kind()), "{line}");
+        examples += 1;
+    }
+    assert_eq!(examples, documented().len(), "one example of each kind");
+}
+
+#[test]
+fn one_json_document_where_one_is_asked_for() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let json = |args: &[&str], code: i32| {
+        let out = lab.host(&[&["--json"][..], args].concat()).exits(code);
+        assert_eq!(out.stdout.lines().count(), 1, "{args:?}: {}", out.stdout);
+        out.json()
+    };
+    for (args, code) in [(&["validate"][..], 0), (&["plan"], 2), (&["status"], 0), (&["history"], 0)] {
+        assert_eq!(json(args, code)["version"], 1, "{args:?}");
+    }
+    assert_eq!(json(&["validate"], 0)["valid"], true);
+    lab.run(1).exits(0);
+    for args in [&["validate"][..], &["plan"], &["status"], &["history"], &["agent", "status"]] {
+        assert_eq!(json(args, 0)["version"], 1, "{args:?}");
+    }
+
+    // Errors are data too, and are said to people beside it.
+    let missing = lab.host(&["--json", "validate", "nowhere.yaml"]).exits(1);
+    assert_eq!(missing.json().pointer("/diagnostics/0/code"), Some(&Value::from("spec/not-found")));
+    assert!(missing.stderr.contains("there is no file"), "{}", missing.stderr);
+    let unknown = lab.host(&["--json", "show", "nonsense"]).exits(1);
+    assert_eq!(unknown.json().pointer("/error/code"), Some(&Value::from("journal/unknown-run")));
+    assert!(unknown.stderr.contains("code: journal/unknown-run"), "{}", unknown.stderr);
+}
+
+#[test]
+fn people_read_standard_error_and_programs_standard_output() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let out = lab.host(&["run"]).exits(0);
+    assert_eq!(out.stdout, "", "a run has no data but its events");
+    assert!(out.stderr.contains("capture: verify: probe tools: pass"), "{}", out.stderr);
+    assert!(!out.stderr.contains('\u{1b}'), "a line at a time, without colour or movement: {}", out.stderr);
+    let quiet = lab.host(&["--quiet", "run"]).exits(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    let plan = lab.host(&["plan"]).exits(0);
+    assert_eq!(plan.stderr, "");
+    assert!(plan.stdout.contains("nothing to do"), "{}", plan.stdout);
+}
+
+#[test]
+fn colour_where_it_is_wanted() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let coloured = |no_color: Option<&str>, args: &[&str]| {
+        let mut command = lab.command(args);
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        let out = command.output().unwrap();
+        (out.stdout.contains(&0x1b), out.stderr.contains(&0x1b))
+    };
+    // Data: the plan. To people: an error.
+    for (args, always) in [(&["plan"][..], (true, false)), (&["show", "nonsense"], (false, true)), (&["run", "x.yaml"], (false, true))] {
+        let with = |when: &str, no_color| coloured(no_color, &[&["--color", when][..], args].concat());
+        assert_eq!(coloured(None, args), (false, false), "{args:?}: nobody is at a terminal");
+        assert_eq!(coloured(Some("1"), args), (false, false), "{args:?}");
+        assert_eq!(with("never", None), (false, false), "{args:?}");
+        assert_eq!(with("always", None), always, "{args:?}");
+        assert_eq!(with("always", Some("1")), always, "{args:?}: what is asked for on the command line wins");
+        assert_eq!(with("auto", Some("")), (false, false), "{args:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_committed() {
+    let lab = Lab::new();
+    let golden = std::fs::read_to_string(repository().join("host/spec/tests/deployment.schema.json")).unwrap();
+    let printed = lab.host(&["schema"]).exits(0);
+    assert_eq!(printed.json(), serde_json::from_str::<Value>(&golden).unwrap());
+    assert_eq!(printed.stdout.trim_end(), golden.trim_end());
+    assert_eq!(printed.stderr, "");
+}
+
+#[test]
+fn completions_for_each_shell() {
+    let lab = Lab::new();
+    for (shell, sign) in [("bash", "complete -F _basb-host"), ("zsh", "#compdef basb-host"), ("fish", "complete -c basb-host")] {
+        let script = lab.host(&["completions", shell]).exits(0).stdout;
+        assert!(script.contains(sign), "{shell}: {script}");
+        for command in ["validate", "promote", "completions"] {
+            assert!(script.contains(command), "{shell}: no {command}");
+        }
+    }
+    assert!(!lab.state().join("journal").exists(), "that needs no state");
+}
+
+/// What a command wrote to standard output is as in the file, apart from what is known to differ from run to run.
+#[track_caller]
+fn looks(name: &str, known: &[(String, &'static str)], seen: &str) {
+    let mut seen = seen.to_owned();
+    for (what, placeholder) in known {
+        seen = seen.replace(what, placeholder);
+    }
+    let filters = vec![
+        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "[DATE]"),
+        (r"(?m)^\d\d:\d\d:\d\d ", "[TIME] "),
+        (r"\b(in|after) \d+(\.\d+)? ?(ms|s)\b", "$1 [TOOK]"),
+        (r" +\d+(\.\d+)?(ms|s)\n", " [TOOK]\n"),
+        (r"sha256:[0-9a-f]{64}", "sha256:[DIGEST]"),
+        (r" +\d+ bytes", " [SIZE] bytes"),
+        (r"size +\d+", "size [SIZE]"),
+        // How many measurements fit into a time differs.
+        (r"(?m)^.*: analysis healthy: tool-success #\d.*: pass: .*\n", ""),
+    ];
+    insta::with_settings!({ filters => filters, omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, seen);
+    });
+}
+
+#[test]
+fn how_it_looks() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let out = |args: &[&str], code: i32| lab.host(args).exits(code).stdout;
+    let mut known = vec![
+        (lab.root().to_str().unwrap().to_owned(), "[ROOT]"),
+        (program("second-brain").to_str().unwrap().to_owned(), "[PROGRAM]"),
+        (format!("127.0.0.1:{}", lab.port()), "127.0.0.1:[PORT]"),
+    ];
+    looks("help", &known, &out(&["--help"], 0));
+    looks("validate", &known, &out(&["validate"], 0));
+    looks("plugin-list", &known, &out(&["plugin", "list"], 0));
+    looks("plugin-inspect", &known, &out(&["plugin", "inspect", "builtin:probe-mcp"], 0));
+
+    let candidate = |plan: &Value| plan.pointer("/services/0/candidate").unwrap().as_str().unwrap().to_owned();
+    known.push((candidate(&lab.host(&["--json", "plan"]).exits(2).json()), "[FIRST]"));
+    looks("plan-first", &known, &out(&["plan"], 2));
+    known.push((lab.run(1).exits(0).events().run(), "[RUN-1]"));
+    looks("status", &known, &out(&["status"], 0));
+    looks("show-first", &known, &out(&["show"], 0));
+
+    known.push((candidate(&lab.host(&["--json", "plan", "--set", "release=3"]).exits(2).json()), "[BROKEN]"));
+    looks("plan-next", &known, &out(&["plan", "--set", "release=3"], 2));
+    known.push((lab.run(3).exits(3).events().run(), "[RUN-2]"));
+    looks("show-rolled-back", &known, &out(&["show"], 0));
+    looks("history", &known, &out(&["history"], 0));
+}
