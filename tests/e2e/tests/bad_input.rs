@@ -1,7 +1,5 @@
 //! Whatever is wrong is said once, with a code and what to do next, and nothing is changed by it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use basb_e2e::{FileOptions, Lab, Mcp, Output, program, swap};
 use std::net::TcpListener;
 use std::path::Path;

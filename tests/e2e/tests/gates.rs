@@ -1,7 +1,5 @@
 //! A gate stops a run until a person decides.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use basb_e2e::{FileOptions, Lab, Load, Mcp};
 
 /// A lab whose second release waits at a gate with half of the traffic, and the run.

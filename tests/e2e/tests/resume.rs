@@ -1,7 +1,5 @@
 //! A run that is cut off anywhere goes on where it stopped; one at a time; and an interrupt is a safe way back.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use basb_core::event::{Body, Event};
 use basb_e2e::{FileOptions, Lab, Load, Mcp};
 use rustix::process::Signal;

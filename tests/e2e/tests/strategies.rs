@@ -1,7 +1,5 @@
 //! Blue-green and rolling updates, forward and back.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use basb_core::event::Body;
 use basb_e2e::{Events, FileOptions, Lab, Load, Mcp};
 

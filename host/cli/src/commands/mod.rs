@@ -58,3 +58,8 @@ pub fn render(diagnostic: &dyn miette::Diagnostic) -> String {
     let _ = miette::GraphicalReportHandler::new_themed(theme).with_width(100).render_report(&mut text, diagnostic);
     text
 }
+
+/// `1 service`, `2 services`.
+pub fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}

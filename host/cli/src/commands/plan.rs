@@ -31,7 +31,11 @@ fn show(plan: &Plan, printer: Printer) {
     if plan.is_empty() {
         printer.line("nothing to do: everything is as the file says");
     } else {
-        printer.line(&format!("{changed} of {} services change; `basb-host run` does it", plan.services.len()));
+        let what = match plan.services.len() {
+            1 => "the service changes".to_owned(),
+            all => format!("{changed} of {all} services change"),
+        };
+        printer.line(&format!("{what}; `basb-host run` does it"));
     }
 }
 

@@ -30,7 +30,9 @@ pub fn inspect(source: &str, printer: Printer) -> Result<Exit, CliError> {
         let functions = import.get("functions").and_then(|f| f.as_array()).cloned().unwrap_or_default();
         let functions: Vec<&str> = functions.iter().filter_map(|f| f.as_str()).collect();
         let interface = import.get("interface").and_then(|v| v.as_str()).unwrap_or_default();
-        printer.line(&format!("  imports    {interface}: {}", functions.join(", ")));
+        // An interface may have types only.
+        let functions = if functions.is_empty() { String::new() } else { format!(": {}", functions.join(", ")) };
+        printer.line(&format!("  imports    {interface}{functions}"));
     }
     for wish in list("capabilities") {
         let part = |key: &str| wish.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();

@@ -21,10 +21,10 @@ pub async fn run(file: &FileArgs, state: Option<&Path>, printer: Printer) -> Res
             "warnings": prepared.warnings,
         })),
         Form::Text => printer.line(&format!(
-            "{} is valid: {} services, {} plugins, environment {}",
+            "{} is valid: {}, {}, environment {}",
             file.file.display(),
-            deployment.services.len(),
-            prepared.plugins.len(),
+            super::counted(deployment.services.len(), "service"),
+            super::counted(prepared.plugins.len(), "plugin"),
             deployment.environment
         )),
     }
