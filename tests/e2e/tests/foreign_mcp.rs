@@ -19,48 +19,55 @@ fn file(lab: &Lab) -> String {
     swap(&text, "result.success_rate >= 0.99", "result.tools >= 1")
 }
 
-/// Puts a server in place of ours, by a canary, and calls one of its tools through the proxy with somebody else's client.
-fn takes_the_place_of_ours(command: Option<ServerCommand>, era: &str, tool: &str, arguments: &str, answer: &str) {
-    let Some(command) = command else { return };
+/// Deploys a server of somebody else, calls one of its tools through the proxy with somebody else's client, rolls an
+/// update of it out, and finds that ours cannot take its place unnoticed.
+fn is_deployed_like_ours(command: Option<ServerCommand>, era: &str, tool: &str, arguments: &str, answer: &str) {
+    let Some(mut command) = command else { return };
     let lab = Lab::new();
     let text = file(&lab);
-    lab.write_text(&text);
-    lab.run(1).exits(0);
-
     let ours = "[\"${program}\", capture, --vault, \"${vault}\", --release, \"${release}\"]";
-    lab.write_text(&swap(&text, ours, &serde_json::to_string(&command).unwrap()));
-    let events = lab.host(&["--json", "run"]).exits(0).events();
-    assert_eq!(events.weights("capture"), [50, 100]);
-    let probed = events.titles("probe.measured").pop().unwrap();
-    assert!(probed.contains(&format!("verify: probe tools: pass: MCP {era}")), "{probed}");
-    assert_eq!(events.titles("analysis.finished").len(), 2);
-
-    let url = format!("http://127.0.0.1:{}/mcp", lab.port());
-    if let Some(seen) = foreign::client(&url, tool, arguments) {
+    let with = |command: &ServerCommand| lab.write_text(&swap(&text, ours, &serde_json::to_string(command).unwrap()));
+    let calls = || {
+        let url = format!("http://127.0.0.1:{}/mcp", lab.port());
+        let Some(seen) = foreign::client(&url, tool, arguments) else { return };
         assert!(seen["tools"].as_array().unwrap().iter().any(|name| name == tool), "{seen}");
         assert_eq!(seen["failed"], false, "{seen}");
         assert!(seen["text"].as_str().unwrap().contains(answer), "{seen}");
-    }
+    };
 
-    // And ours in place of it again.
+    with(&command);
+    let events = lab.host(&["--json", "run"]).exits(0).events();
+    let probed = events.titles("probe.measured").pop().unwrap();
+    assert!(probed.contains(&format!("verify: probe tools: pass: MCP {era}")), "{probed}");
+    calls();
+
+    // Another command is another revision, and the server does not mind the argument.
+    command.push("again".to_owned());
+    with(&command);
+    let events = lab.host(&["--json", "run"]).exits(0).events();
+    assert_eq!(events.weights("capture"), [50, 100]);
+    assert_eq!(events.titles("analysis.finished").len(), 2);
+    calls();
+
+    // A server without its tools breaks what its users rely on.
     lab.write_text(&text);
-    lab.run(2).exits(0);
-    if let Some(seen) = foreign::client(&url, "vault_stats", "{}") {
-        assert_eq!(seen["failed"], false, "{seen}");
-    }
+    let events = lab.run(1).exits(3).events();
+    let reason = events.titles("service.aborted").pop().unwrap();
+    assert!(reason.contains("contract is broken") && reason.contains(&format!("`{tool}` is gone")), "{reason}");
+    calls();
 }
 
 #[test]
 fn a_server_on_the_python_sdk_of_the_legacy_era() {
-    takes_the_place_of_ours(foreign::python_legacy(), "2025-11-25", "shout", r#"{"text":"hear me"}"#, "HEAR ME");
+    is_deployed_like_ours(foreign::python_legacy(), "2025-11-25", "shout", r#"{"text":"hear me"}"#, "HEAR ME");
 }
 
 #[test]
 fn a_server_on_the_python_sdk_of_the_modern_era() {
-    takes_the_place_of_ours(foreign::python_modern(), "2026-07-28", "shout", r#"{"text":"hear me"}"#, "HEAR ME");
+    is_deployed_like_ours(foreign::python_modern(), "2026-07-28", "shout", r#"{"text":"hear me"}"#, "HEAR ME");
 }
 
 #[test]
 fn the_reference_server_on_the_typescript_sdk() {
-    takes_the_place_of_ours(foreign::everything(), "2025-11-25", "echo", r#"{"message":"hear me"}"#, "hear me");
+    is_deployed_like_ours(foreign::everything(), "2025-11-25", "echo", r#"{"message":"hear me"}"#, "hear me");
 }

@@ -119,7 +119,7 @@ impl World {
             failure: Failure {
                 code: "provider/unavailable".into(),
                 message: "boom".into(),
-                retry_after: (roll % 3 != 0).then_some(Millis(5)),
+                retry_after: (!roll.is_multiple_of(3)).then_some(Millis(5)),
             },
         })
     }
@@ -152,11 +152,12 @@ impl World {
 
     fn carry_out(&mut self, run: &Run, service: &ServiceName, order: &Order, wild: bool) -> Outcome {
         let replicas = run.services()[service].spec().replicas;
-        let before = self.roll() % 2 == 0;
-        if order.effect.mutates() && before {
-            if let Some(failed) = self.fails() {
-                return failed;
-            }
+        let before = self.roll().is_multiple_of(2);
+        if order.effect.mutates()
+            && before
+            && let Some(failed) = self.fails()
+        {
+            return failed;
         }
         let phase = run.services()[service].phase();
         let done = || Outcome::Done { summary: String::new() };
