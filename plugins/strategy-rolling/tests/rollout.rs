@@ -59,7 +59,8 @@ fn what_is_wrong_is_said_with_its_path() {
         [(Severity::Error, "/maxSurge".into())]
     );
     assert_eq!(problems(&json!({"maxParallel": 0}), &four), [(Severity::Error, "/maxParallel".into())]);
-    assert_eq!(problems(&json!({"maxUnavailable": 4}), &four), [(Severity::Warning, "/maxUnavailable".into())]);
+    assert_eq!(problems(&json!({"maxUnavailable": 3}), &four), [(Severity::Error, "/maxUnavailable".into())]);
+    assert!(problems(&json!({"maxUnavailable": 2}), &four).is_empty(), "the host lets half of them be missing");
     let unknown = json!({"analysis": {"templates": ["helth"]}});
     assert_eq!(problems(&unknown, &four), [(Severity::Error, "/analysis/templates/0".into())]);
     assert!(problems(&json!({}), &four).is_empty());
