@@ -63,6 +63,7 @@ impl HaProxy {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()?;
         let mut haproxy = Self { child, admin, servers, address };
         let until = Instant::now() + Duration::from_secs(10);

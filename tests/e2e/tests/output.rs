@@ -172,6 +172,8 @@ fn looks(name: &str, known: &[(String, &'static str)], seen: &str) {
         (r" +\d+ bytes", " [SIZE] bytes"),
         (r"size +\d+", "size [SIZE]"),
         (r"\d of \d measurements", "[N] of [N] measurements"),
+        // Shares come in the order of the revisions' digests.
+        (r"traffic \[\w+\] \d+%, \[\w+\] \d+%", "traffic [SHARES]"),
         // How many measurements fit into a time differs.
         (r"(?m)^.*: analysis healthy: tool-success #\d.*: pass: .*\n", ""),
     ];

@@ -156,6 +156,7 @@ async fn run(lab: &Lab, state: &Path, release: u8) -> Result<Ended> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()?;
     let (stdout, mut errors) = (child.stdout.take().ok_or("no output")?, child.stderr.take().ok_or("no output")?);
     let read = async {

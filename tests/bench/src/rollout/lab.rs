@@ -59,6 +59,8 @@ impl Lab {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // An interrupt from the terminal is for us: we stop it in order.
+            .process_group(0)
             .spawn()?;
         let client = self.remember(state.join("agent"), Some(child));
         let until = Instant::now() + PATIENCE;
@@ -94,31 +96,34 @@ impl Lab {
 
 async fn stop(mut agent: Known) -> Result<()> {
     let client = Client::new(&agent.state);
-    let Ok(info) = client.agent().await else {
-        // None was ever started, or it broke down: then its services are still there.
-        kill_services(&agent.state);
-        return Ok(());
+    // One that does not answer was never started, or is ending already.
+    let ended = match client.agent().await {
+        Ok(info) => ask_to_stop(&client, info.pid).await,
+        Err(_) => Ok(()),
     };
+    if let Some(child) = &mut agent.child
+        && tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
+    {
+        child.kill().await?;
+    }
+    // Nothing is left to kill when all went well.
+    kill_services(&agent.state);
+    ended
+}
+
+async fn ask_to_stop(client: &Client, pid: u32) -> Result<()> {
     let asked = client.stop(StopServices::Stop).await;
     let until = Instant::now() + PATIENCE;
-    let mut gone = false;
-    while asked.is_ok() && !gone && Instant::now() < until {
+    while asked.is_ok() && Instant::now() < until {
+        if client.agent().await.is_err() {
+            return Ok(());
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        gone = client.agent().await.is_err();
     }
-    if !gone {
-        if let Some(pid) = i32::try_from(info.pid).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        kill_services(&agent.state);
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
     }
-    if let Some(child) = &mut agent.child {
-        if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
-            child.kill().await?;
-        }
-        kill_services(&agent.state);
-    }
-    if gone { Ok(()) } else { Err("the agent did not stop when it was asked to, and was killed".into()) }
+    Err("the agent did not stop when it was asked to, and was killed".into())
 }
 
 /// Kills the processes that an agent's state names, each made sure of by the time at which it was started.
