@@ -60,7 +60,7 @@ impl Condition {
     /// Whether the condition holds for a measurement.
     ///
     /// # Errors
-    /// [`NoAnswer`]: it must never be taken for a yes or a no.
+    /// What keeps it from an answer: it must never be taken for a yes or a no.
     pub fn holds(&self, sample: &Sample) -> Result<bool, NoAnswer> {
         let mut context = Context::default();
         let mut result: std::collections::HashMap<String, Value> =
