@@ -4,54 +4,9 @@
 //! quoted as YAML and has its control characters escaped, so that no name can smuggle a second grant into the lines
 //! that an operator is told to paste, or repaint the terminal that they are shown on.
 
-use crate::CallScope;
 use crate::network::Place;
 use crate::network::address::AddressClass;
-use std::fmt::Write as _;
-
-/// `text` with control characters escaped and cut off after `limit` bytes, fit for a terminal.
-#[must_use]
-pub fn printable(text: &str, limit: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(limit));
-    for c in text.chars() {
-        if out.len() >= limit {
-            out.push('…');
-            break;
-        }
-        // Bidirectional overrides reorder what is seen, so they count as control characters here.
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}') {
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// `text` as a YAML scalar: plain where nothing can be misread, double-quoted otherwise.
-#[must_use]
-pub fn yaml_value(text: &str) -> String {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.');
-    let plain = starts_well
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
-        && !matches!(
-            text.to_ascii_lowercase().as_str(),
-            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
-        )
-        && text.parse::<f64>().is_err()
-        && !matches!(text, ".inf" | ".nan");
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
-}
-
-/// `lines` under `grants` of this plugin, as they stand in a deployment file.
-#[must_use]
-pub fn grant_lines(plugin: &str, lines: &str) -> String {
-    let mut out = format!("plugins:\n  {}:\n    grants:", yaml_value(plugin));
-    for line in lines.lines() {
-        let _ = write!(out, "\n      {line}");
-    }
-    out
-}
+use crate::{CallScope, grant_lines, printable};
 
 /// Who asks, in front of every denial.
 pub(crate) fn who(scope: &CallScope) -> String {
@@ -93,28 +48,4 @@ pub(crate) fn forbidden_address(
         AddressClass::Metadata | AddressClass::Unusable => "there is no way to grant it".to_owned(),
     };
     refused(scope, wanted, &format!("{found}; {next}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn what_a_plugin_names_cannot_become_a_second_line() {
-        assert_eq!(yaml_value("api.example.com"), "api.example.com");
-        assert_eq!(yaml_value("/v1/**"), "\"/v1/**\"");
-        assert_eq!(yaml_value("x\nhttp: []"), "\"x\\nhttp: []\"");
-        assert_eq!(yaml_value("true"), "\"true\"");
-        assert_eq!(yaml_value("1.5"), "\"1.5\"");
-        assert_eq!(printable("a\u{1b}[31mb\u{202e}", 100), "a\\u{1b}[31mb\\u{202e}");
-    }
-
-    proptest! {
-        #[test]
-        fn a_yaml_value_is_one_line_without_control_characters(text in ".{0,40}") {
-            let value = yaml_value(&text);
-            prop_assert!(!value.contains('\n') && !value.contains('\r'));
-        }
-    }
 }

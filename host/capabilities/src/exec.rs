@@ -100,7 +100,7 @@ fn decide<'a>(scope: &'a CallScope, command: &Command) -> Result<&'a ProgramGran
     let wanted = || format!("the program `{}` with {:?}", command.program, command.args);
     let named: Vec<_> = scope.grants.exec.iter().filter(|grant| grant.program == command.program).collect();
     let lines = |path: &str| {
-        let args: Vec<_> = command.args.iter().map(|arg| yaml_value(&globset::escape(arg))).collect();
+        let args: Vec<_> = command.args.iter().map(|arg| yaml_value(&TextPattern::literal(arg))).collect();
         let (name, path) = (yaml_value(&command.program), yaml_value(path));
         format!("exec:\n  - program: {name}\n    path: {path}\n    args: [{}]", args.join(", "))
     };

@@ -8,11 +8,9 @@
 //! **Must never** let anything through that the operator's grant does not cover, treat an unknown word in a grant as
 //! if it were not there, or know of wasmtime or of the journal.
 
-mod capability;
 mod denial;
 pub mod exec;
 pub mod files;
-pub mod grants;
 pub mod http;
 mod limits;
 pub mod log;
@@ -21,15 +19,16 @@ mod scope;
 pub mod smtp;
 pub mod tcp;
 
-pub use capability::Capability;
-pub use denial::{grant_lines, printable, yaml_value};
-pub use grants::{GrantProblem, Grants, grants_schema};
+pub use basb_grants as grants;
+pub use basb_grants::{Capability, GrantProblem, Grants, grant_lines, grants_schema, printable, yaml_value};
 pub use limits::Limits;
 pub use scope::{CallScope, Caller, Counters, HostCall, LogLevel, LogLine, Mode};
 
+use basb_credentials::Credentials;
+use basb_redact::Redactor;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What the host offers to all plugins of a run.
 #[derive(Debug, Clone)]
@@ -42,6 +41,8 @@ pub struct Options {
     pub limits: Limits,
     /// Who is trusted in TLS.
     pub roots: http::Roots,
+    /// Knows the secrets that must not come back to a plugin.
+    pub redactor: Redactor,
 }
 
 impl Options {
@@ -53,6 +54,7 @@ impl Options {
             base_dir: base_dir.into(),
             limits: Limits::default(),
             roots: http::Roots::System,
+            redactor: Redactor::default(),
         }
     }
 }
@@ -66,6 +68,8 @@ pub struct Capabilities {
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
+    redactor: Redactor,
+    credentials: OnceLock<Arc<Credentials>>,
     http: http::Http,
     tcp: tcp::Tcp,
     files: files::Files,
@@ -78,7 +82,7 @@ impl Capabilities {
     /// Sets them up. Opens nothing yet: certificates are read at the first HTTPS request.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { sockets, base_dir, limits, roots } = options;
+        let Options { sockets, base_dir, limits, roots, redactor } = options;
         Self {
             inner: Arc::new(Inner {
                 http: http::Http::new(sockets, limits.clone(), roots),
@@ -88,6 +92,8 @@ impl Capabilities {
                 smtp: smtp::Smtp::new(limits.clone()),
                 log: log::Log::new(limits.clone()),
                 limits,
+                redactor,
+                credentials: OnceLock::new(),
             }),
         }
     }
@@ -96,6 +102,17 @@ impl Capabilities {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    /// Knows the secrets that must not come back to a plugin.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.inner.redactor
+    }
+
+    /// Gives the host the credentials of a deployment. They are read after the host is set up; only the first count.
+    pub fn use_credentials(&self, credentials: Arc<Credentials>) {
+        let _ = self.inner.credentials.set(credentials);
     }
 
     /// The one door to the network.

@@ -2,6 +2,7 @@
 
 use crate::{Capability, Grants};
 use basb_core::Digest;
+use basb_credentials::CredentialName;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,9 @@ pub enum Mode {
     Normal,
     /// Only what reads: for `plan`, as an enforced dry run.
     ReadOnly,
+    /// Nothing at all, whatever is granted: while a plugin is started or asked what it is, when there is no run yet that
+    /// could be told of it.
+    Sealed,
 }
 
 /// One call of one plugin. Everything a capability decides, it decides on this.
@@ -36,6 +40,8 @@ pub struct CallScope {
     pub caller: Caller,
     /// What the operator granted.
     pub grants: Arc<Grants>,
+    /// The credentials that the host may add to its requests.
+    pub credentials: Arc<[CredentialName]>,
     /// The URL that the host gave to this very call; `target: service` stands for its origin.
     pub target: Option<Url>,
     /// Whether it may change anything.
@@ -50,7 +56,22 @@ impl CallScope {
     /// A scope with fresh counters.
     #[must_use]
     pub fn new(caller: Caller, grants: Arc<Grants>, deadline: Instant) -> Self {
-        Self { caller, grants, target: None, mode: Mode::Normal, deadline, counters: Counters::default() }
+        Self {
+            caller,
+            grants,
+            credentials: Arc::default(),
+            target: None,
+            mode: Mode::Normal,
+            deadline,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The same with these credentials.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Arc<[CredentialName]>) -> Self {
+        self.credentials = credentials;
+        self
     }
 
     /// The same with the target of this call.

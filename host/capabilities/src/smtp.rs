@@ -7,7 +7,7 @@
 //!
 //! TLS and logging in come with the secrets store; until then a server that wants them answers with a refusal.
 
-use crate::grants::ServerGrant;
+use crate::grants::{ServerGrant, TextPattern};
 use crate::network::{self, ConnectError, Place};
 use crate::scope::Taken;
 use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
@@ -162,7 +162,7 @@ fn decide<'a>(scope: &'a CallScope, message: &Message) -> Result<&'a ServerGrant
         let stray =
             addresses.iter().find(|address| !patterns.is_empty() && !patterns.iter().any(|p| p.covers(address)));
         if let Some(address) = stray {
-            let address = yaml_value(&globset::escape(address));
+            let address = yaml_value(&TextPattern::literal(address));
             let (host, port) = (yaml_value(&grant.host.to_string()), grant.port);
             return Err(denied(format!(
                 "smtp:\n  - server: {server}\n    host: {host}\n    port: {port}\n    {key}: [{address}]"

@@ -28,6 +28,18 @@ pub struct Deployment {
     pub notifiers: BTreeMap<PluginName, Notifier>,
     /// Every plugin that is used, and what it may do.
     pub plugins: BTreeMap<PluginName, PluginSource>,
+    /// Where secrets come from, as written: `basb-secrets` reads it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub secret_stores: serde_json::Value,
+    /// Which secrets there are, as written; never a value. `basb-secrets` reads it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub secrets: serde_json::Value,
+    /// Which credentials there are, as written; never a value. `basb-credentials` reads it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub credentials: serde_json::Value,
+    /// The keys of those who sign plugins, by the names that plugins refer to: minisign public keys in base64.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publishers: BTreeMap<PluginName, String>,
 }
 
 /// A plugin with a configuration.
@@ -46,8 +58,14 @@ pub struct Use {
 pub struct PluginSource {
     /// `builtin:NAME` or the path of a component file, absolute.
     pub source: String,
-    /// The grants, as written: `basb-capabilities` reads them. An empty object grants nothing.
+    /// The grants, as written: `basb-grants` reads them. An empty object grants nothing.
     pub grants: serde_json::Value,
+    /// The credentials that the host may add to its requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<PluginName>,
+    /// Who must have signed it: a name under `publishers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<PluginName>,
 }
 
 /// A service and how it is released.

@@ -207,6 +207,7 @@ pub fn entry(at: Timestamp, record: &Record) -> NewEntry {
         Record::Resumed => ("resumed", None),
         Record::Intent { service, .. } => ("intent", Some(service)),
         Record::Outcome { service, .. } => ("outcome", Some(service)),
+        Record::Called { service, .. } => ("called", service.as_ref()),
         Record::Request { service, .. } => ("request", service.as_ref()),
         Record::Finished(_) => ("finished", None),
     };

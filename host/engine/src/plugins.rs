@@ -104,7 +104,7 @@ pub async fn load_one(
         refused("plugin/bad-grant", all.join("; "), "the documentation of grants lists every key")
     })?;
     let bytes = plugin_bytes(&source.source, base)?;
-    let request = LoadRequest { name: name.clone(), kind, grants };
+    let request = LoadRequest { name: name.clone(), kind, grants, credentials: source.credentials.clone() };
     runtime
         .load(bytes, request)
         .await

@@ -166,6 +166,7 @@ impl Plugin {
     fn scope(&self, call: &'static str, options: &CallOptions, deadline: Instant) -> CallScope {
         let caller = Caller { plugin: self.shared_name(), digest: self.shared_digest(), call };
         CallScope::new(caller, self.shared_grants(), deadline)
+            .with_credentials(self.shared_credentials())
             .with_target(options.target.clone())
             .with_mode(options.mode)
     }
@@ -201,7 +202,7 @@ impl Plugin {
         let start = Instant::now();
         let caller = Caller { plugin: self.shared_name(), digest: self.shared_digest(), call: "start" };
         let deadline = start + TRY_OUT;
-        let scope = Arc::new(CallScope::new(caller, Arc::new(Grants::default()), deadline).with_mode(Mode::ReadOnly));
+        let scope = Arc::new(CallScope::new(caller, Arc::new(Grants::default()), deadline).with_mode(Mode::Sealed));
         let plugin = self.clone();
         let outcome = self.shared().guests.run_blocking(deadline, async move {
             let shared = plugin.shared();

@@ -5,11 +5,10 @@ use crate::call::{Function, Shared};
 use crate::error::Failure;
 use crate::guests::{Guests, Reaches};
 use crate::host::State;
-use crate::inspect::{self, InspectError, Inspection};
 use crate::limits::CallLimits;
 use crate::link::{CapabilitySet, Linkers};
 use crate::ticker::Ticker;
-use crate::{Kind, Manifest, PoolSize, engine, printable_list};
+use crate::{InspectError, Inspection, Kind, Manifest, PoolSize, engine, inspect, printable_list};
 use basb_capabilities::{Capabilities, Capability, Grants, grant_lines};
 use basb_core::{Digest, PluginName};
 use std::sync::Arc;
@@ -81,6 +80,8 @@ pub struct LoadRequest {
     pub kind: Kind,
     /// What the operator granted.
     pub grants: Grants,
+    /// The credentials that the host may add to its requests.
+    pub credentials: Vec<basb_core::PluginName>,
 }
 
 /// Why a plugin does not load. The text says everything that is missing, and what to write.
@@ -274,7 +275,7 @@ impl Runtime {
         // What is not allowed is not compiled either.
         let (inspection, component) = match cached {
             Some(entry) => (entry.inspection, Some(entry.component)),
-            None => (inspect::inspect(bytes)?, None),
+            None => (inspect(bytes)?, None),
         };
         let (manifest, set) = admit(&inspection, &request)?;
         let component = match component {
@@ -291,6 +292,7 @@ impl Runtime {
                 kind: request.kind,
                 reaches: if set.is_empty() { Reaches::Nothing } else { Reaches::TheHost },
                 grants: Arc::new(request.grants),
+                credentials: request.credentials.into(),
                 manifest,
                 inspection,
                 functions,
@@ -376,7 +378,7 @@ fn example(capability: Capability, kind: Kind) -> &'static str {
 /// Looks the functions of a world up once.
 fn functions(pre: &InstancePre<State>, kind: Kind) -> Result<Vec<Function>, Refused> {
     let component = pre.component();
-    let interface = format!("{}{kind}@0.1.0", inspect::PACKAGE);
+    let interface = format!("{}{kind}@0.1.0", basb_inspect::PACKAGE);
     let missing = |what: &str| Refused::Interface(format!("`{what}` is missing"));
     let instance = component.get_export_index(None, &interface).ok_or_else(|| missing(&interface))?;
     let names = crate::worlds::functions(kind);
@@ -401,6 +403,7 @@ struct Loaded {
     kind: Kind,
     reaches: Reaches,
     grants: Arc<Grants>,
+    credentials: Arc<[basb_core::PluginName]>,
     manifest: Manifest,
     inspection: Inspection,
     functions: Vec<Function>,
@@ -469,6 +472,10 @@ impl Plugin {
 
     pub(crate) fn shared_grants(&self) -> Arc<Grants> {
         Arc::clone(&self.inner.grants)
+    }
+
+    pub(crate) fn shared_credentials(&self) -> Arc<[basb_core::PluginName]> {
+        Arc::clone(&self.inner.credentials)
     }
 
     pub(crate) fn reaches(&self) -> Reaches {

@@ -47,6 +47,10 @@ pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Opt
         probes,
         analyses,
         notifiers,
+        secret_stores: Value::Null,
+        secrets: Value::Null,
+        credentials: Value::Null,
+        publishers: BTreeMap::new(),
     })
 }
 
@@ -83,7 +87,7 @@ fn build_notifier(notifier: NotifierFile) -> Option<Notifier> {
 fn build_plugin(plugin: PluginFile, base: &Path) -> Option<PluginSource> {
     let source = plugin.source?.value.0;
     let source = if source.starts_with("builtin:") { source } else { absolute(&source, base) };
-    Some(PluginSource { source, grants: object(plugin.grants) })
+    Some(PluginSource { source, grants: object(plugin.grants), credentials: Vec::new(), publisher: None })
 }
 
 fn build_service(service: ServiceFile, base: &Path) -> Option<Service> {

@@ -142,7 +142,7 @@ fn request(bytes: &[u8]) -> Result<LoadRequest> {
         grants.insert(capability.name().to_owned(), grant);
     }
     let grants = Grants::parse(&grants.into()).map_err(|problems| format!("{problems:?}"))?;
-    Ok(LoadRequest { name: PluginName::new("bench")?, kind, grants })
+    Ok(LoadRequest { name: PluginName::new("bench")?, kind, grants, credentials: Vec::new() })
 }
 
 /// The slowest plugin's median load from a warm cache, and the time to compile all of them, in milliseconds.

@@ -5,11 +5,13 @@
 //! and whose outcome was not are handed out again, under the number that they had.
 
 mod analyses;
+mod call;
 pub mod invariant;
 mod record;
 mod rollback;
 mod service;
 
+pub use call::{Admission, OutsideCall, PluginCall};
 pub use record::*;
 pub use service::ServiceRun;
 
@@ -111,7 +113,8 @@ impl Run {
     pub fn apply(&mut self, at: Timestamp, seq: u64, record: &Record) -> Vec<Event> {
         let mut bodies = Vec::new();
         match record {
-            Record::Started(_) => {}
+            // What a call did outside is for the audit; the run goes by its outcome.
+            Record::Started(_) | Record::Called { .. } => {}
             Record::Resumed => {
                 self.reopen();
                 bodies.push((None, Body::RunResumed {}));

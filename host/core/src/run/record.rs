@@ -1,5 +1,6 @@
 //! What the journal holds: intents, outcomes and requests. Everything else is derived from them.
 
+use super::PluginCall;
 use crate::analysis::Sample;
 use crate::model::{Deployment, Workload};
 use crate::{Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
@@ -33,6 +34,15 @@ pub enum Record {
         id: u32,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// A plugin was called and had the host do something outside. For the audit; decides nothing.
+    Called {
+        /// For which service; none for a notifier.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceName>,
+        /// The call.
+        #[serde(flatten)]
+        call: Box<PluginCall>,
     },
     /// An operator asked for something.
     Request {

@@ -24,7 +24,12 @@ pub fn runtime() -> Runtime {
 }
 
 pub fn request(kind: Kind, grants: Value) -> LoadRequest {
-    LoadRequest { name: PluginName::new("guest").unwrap(), kind, grants: Grants::parse(&grants).unwrap() }
+    LoadRequest {
+        name: PluginName::new("guest").unwrap(),
+        kind,
+        grants: Grants::parse(&grants).unwrap(),
+        credentials: Vec::new(),
+    }
 }
 
 /// The grants that let `guest-misbehave` load; none of them leads anywhere.

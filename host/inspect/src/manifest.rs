@@ -2,7 +2,7 @@
 //! imports are the fact, and both must fit.
 
 use crate::Kind;
-use basb_capabilities::Capability;
+use basb_grants::Capability;
 use serde::{Deserialize, Serialize};
 
 /// The custom section that holds it.
@@ -77,8 +77,7 @@ impl Manifest {
         struct Head {
             manifest_version: u32,
         }
-        let form =
-            |error: serde_json::Error| ManifestError::Form(basb_capabilities::printable(&error.to_string(), 300));
+        let form = |error: serde_json::Error| ManifestError::Form(basb_grants::printable(&error.to_string(), 300));
         let head: Head = serde_json::from_slice(json).map_err(form)?;
         if head.manifest_version != 1 {
             return Err(ManifestError::Version(head.manifest_version));
@@ -91,7 +90,7 @@ impl Manifest {
     fn check(&self) -> Result<(), ManifestError> {
         let value = |field, why: &str| Err(ManifestError::Value { field, why: why.to_owned() });
         if self.wit != "0.1" && !self.wit.starts_with("0.1.") {
-            return Err(ManifestError::Wit(basb_capabilities::printable(&self.wit, 40)));
+            return Err(ManifestError::Wit(basb_grants::printable(&self.wit, 40)));
         }
         let plain =
             |text: &str, longest| !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control);

@@ -1,10 +1,10 @@
 //! Reads grants from JSON, and says of everything that is wrong where it is and what to write instead.
 
-use super::{
+use crate::Capability;
+use crate::{
     Access, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, PathPattern, PatternError,
     ProgramGrant, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant, TextPattern,
 };
-use crate::Capability;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

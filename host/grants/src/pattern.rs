@@ -202,7 +202,7 @@ impl PathPattern {
         out
     }
 
-    /// Whether it covers this path, which must be normal: see [`crate::http::url`].
+    /// Whether it covers this path, which must be normal: see `basb_capabilities::http::url`.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         // globset's trailing `**` wants at least one character, but `/v1/**` is meant to cover `/v1/` too.
@@ -218,6 +218,12 @@ impl TextPattern {
     /// [`PatternError`] when it is malformed.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         Self::compile(text)
+    }
+
+    /// The pattern that covers this very text.
+    #[must_use]
+    pub fn literal(text: &str) -> String {
+        globset::escape(text)
     }
 
     /// Whether it covers this text.

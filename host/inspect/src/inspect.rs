@@ -3,9 +3,9 @@
 //! Only functions that a component really uses are imported by it, so the list of imports is an upper bound of what it
 //! can do.
 
+use crate::Kind;
 use crate::manifest::{self, Manifest, ManifestError};
-use crate::{Kind, printable_list};
-use basb_capabilities::{Capability, printable};
+use basb_grants::{Capability, printable, printable_list};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;

@@ -3,14 +3,7 @@
 //! Stops a typing error from becoming a permission, or from silently taking one away: an unknown capability, an unknown
 //! key or a value out of place is an error, never ignored; there is no `all`.
 
-mod parse;
-mod pattern;
-mod schema;
-
-pub use pattern::{HostPattern, PathPattern, PatternError, TextPattern};
-pub use schema::grants_schema;
-
-use crate::Capability;
+use crate::{Capability, HostPattern, PathPattern, TextPattern, parse};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! The kinds of plugins: one for each world.
 
-use basb_capabilities::Capability;
+use basb_grants::Capability;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -1,0 +1,51 @@
+//! A request on its way out, and what was added to it.
+
+use crate::CredentialName;
+use basb_redact::SecretValue;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use url::Url;
+
+/// Where a request goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Over the network; the URL says where.
+    Network,
+    /// To the unix socket that the host knows by this name.
+    Socket(String),
+}
+
+/// A request on its way out: the grant covers it, nothing is added yet.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its method.
+    pub method: Method,
+    /// Where to; may hold placeholders in path and query.
+    pub url: Url,
+    /// Its headers; may hold placeholders.
+    pub headers: HeaderMap,
+    /// Its body; may hold placeholders.
+    pub body: Bytes,
+    /// By which way it goes.
+    pub place: Place,
+}
+
+/// A client certificate with its key (mTLS), as PEM.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// Which credential it belongs to: connections made with it are used for nothing else.
+    pub credential: CredentialName,
+    /// The certificate chain, as PEM.
+    pub certificate: SecretValue,
+    /// The private key, as PEM.
+    pub key: SecretValue,
+}
+
+/// What was added to a request.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// The credentials that were used, for the record.
+    pub credentials: Vec<CredentialName>,
+    /// What to show in the TLS handshake.
+    pub identity: Option<ClientIdentity>,
+}
