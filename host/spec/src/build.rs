@@ -1,6 +1,6 @@
 //! From a file without problems to the model. Relative paths become absolute here.
 
-use crate::read::{At, Dict, Flag, Object};
+use crate::read::{At, Dict, Flag, Object, Text};
 use crate::shape::{
     AnalysisFile, DeploymentFile, MetricFile, NotifierFile, PluginFile, ReadyFile, ServiceFile, UseFile, WorkloadFile,
 };
@@ -47,10 +47,10 @@ pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Opt
         probes,
         analyses,
         notifiers,
-        secret_stores: Value::Null,
-        secrets: Value::Null,
-        credentials: Value::Null,
-        publishers: BTreeMap::new(),
+        secret_stores: section(file.secret_stores),
+        secrets: section(file.secrets),
+        credentials: section(file.credentials),
+        publishers: all(file.publishers, |key: Text| Some(key.0))?,
     })
 }
 
@@ -70,6 +70,14 @@ fn list<T>(items: Vec<At<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }
 
+/// A section that somebody else reads, as it is written; null where there is none.
+fn section(section: Option<At<Dict<PluginName, Object>>>) -> Value {
+    section.map_or(Value::Null, |section| {
+        let entries = section.value.0.into_iter();
+        Value::Object(entries.filter_map(|item| Some((item.key, item.value?.0))).collect())
+    })
+}
+
 fn object(config: Option<At<Object>>) -> Value {
     config.map_or_else(|| Value::Object(Map::new()), |config| config.value.0)
 }
@@ -87,7 +95,12 @@ fn build_notifier(notifier: NotifierFile) -> Option<Notifier> {
 fn build_plugin(plugin: PluginFile, base: &Path) -> Option<PluginSource> {
     let source = plugin.source?.value.0;
     let source = if source.starts_with("builtin:") { source } else { absolute(&source, base) };
-    Some(PluginSource { source, grants: object(plugin.grants), credentials: Vec::new(), publisher: None })
+    Some(PluginSource {
+        source,
+        grants: object(plugin.grants),
+        credentials: plugin.credentials.map(|names| list(names.value.0)).unwrap_or_default(),
+        publisher: plugin.publisher.map(|name| name.value),
+    })
 }
 
 fn build_service(service: ServiceFile, base: &Path) -> Option<Service> {

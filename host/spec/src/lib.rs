@@ -29,3 +29,4 @@ pub use load::{Choice, LoadOptions, Loaded, MAX_FILE, load, parse};
 pub use schema::schema;
 pub use source::{Location, Source, Span};
 pub use source_map::SourceMap;
+pub use vars::placeholder;

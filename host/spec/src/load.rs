@@ -232,8 +232,15 @@ impl Job<'_> {
             None => Arc::clone(self.root),
         };
         let vars = self.variables(name, &mut problems);
-        let mut filler =
-            Filler { source: self.source, vars: &vars, used: &mut self.used, problems: &mut problems, made: 0 };
+        let secrets = secret_names(self.root);
+        let mut filler = Filler {
+            source: self.source,
+            vars: &vars,
+            secrets: &secrets,
+            used: &mut self.used,
+            problems: &mut problems,
+            made: 0,
+        };
         let tree = filler.fill(&tree, "", &|pointer| {
             matches!(pointer, "/vars" | "/version" | "/defaultEnvironment")
                 || (pointer.starts_with("/environments/")
@@ -256,8 +263,15 @@ impl Job<'_> {
         let mut problems = Vec::new();
         let vars = self.variables(name, &mut Vec::new());
         let Some(services) = self.root.get("services") else { return problems };
-        let mut filler =
-            Filler { source: self.source, vars: &vars, used: &mut self.used, problems: &mut problems, made: 0 };
+        let secrets = secret_names(self.root);
+        let mut filler = Filler {
+            source: self.source,
+            vars: &vars,
+            secrets: &secrets,
+            used: &mut self.used,
+            problems: &mut problems,
+            made: 0,
+        };
         let filled = filler.fill(&services.value, "/services", &|_| false);
         if !problems.is_empty() {
             // With a variable of another environment in it the rest cannot be judged.
@@ -322,6 +336,16 @@ impl Job<'_> {
         let span = self.root.get("environments").and_then(|e| e.value.get(name)).map(|e| e.value.span);
         span.zip(problem.location).is_some_and(|(span, at)| (span.start..=span.end).contains(&at.span.start))
     }
+}
+
+/// The names under `secrets`.
+fn secret_names(root: &Node) -> BTreeSet<&str> {
+    root.get("secrets")
+        .map(|section| section.value.entries())
+        .unwrap_or_default()
+        .iter()
+        .map(|e| e.key.as_str())
+        .collect()
 }
 
 /// What makes two problems one: found in two environments it is told once.

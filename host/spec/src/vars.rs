@@ -1,4 +1,5 @@
-//! Variables: `${name}` in a text is replaced, `$${` stands for `${` itself.
+//! Variables: `${name}` in a text is replaced, `$${` stands for `${` itself. `${secret.name}` becomes a placeholder: the
+//! value never enters the deployment, the host puts it in its place when a request leaves.
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{Source, Span};
@@ -10,6 +11,16 @@ use std::sync::Arc;
 /// The most text that variables may blow a file up to, in bytes.
 const MAX_FILLED: usize = 16 * 1024 * 1024;
 
+/// What stands in front of a secret's name.
+const SECRET: &str = "secret.";
+
+/// The placeholder of a secret: made of characters that URLs, forms and JSON leave as they are.
+/// `basb_credentials::placeholder` knows the same.
+#[must_use]
+pub fn placeholder(secret: &str) -> String {
+    format!("__basb.secret.{secret}__")
+}
+
 /// Whether a name can be that of a variable: a letter, then letters, digits, `_`, `-` and `.`.
 pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -20,6 +31,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 pub(crate) struct Filler<'a> {
     pub(crate) source: &'a Arc<Source>,
     pub(crate) vars: &'a BTreeMap<String, String>,
+    pub(crate) secrets: &'a BTreeSet<&'a str>,
     pub(crate) used: &'a mut BTreeSet<String>,
     pub(crate) problems: &'a mut Vec<Diagnostic>,
     /// How many bytes it has made so far.
@@ -90,7 +102,25 @@ impl Filler<'_> {
             });
             seen = advance(written, seen, &reference);
             rest = tail;
-            if let Some(value) = self.vars.get(name) {
+            if let Some(secret) = name.strip_prefix(SECRET) {
+                self.used.insert(name.to_owned());
+                if self.secrets.contains(secret) {
+                    out.push_str(&placeholder(secret));
+                } else {
+                    let message = format!("there is no secret `{}`", shorten(secret));
+                    let near = suggest::nearest(secret, self.secrets.iter().copied());
+                    let help = near.map_or_else(
+                        || {
+                            format!(
+                                "name it under `secrets`:\nsecrets:\n  {}: {{ store: env, key: NAME }}",
+                                shorten(secret)
+                            )
+                        },
+                        |near| format!("did you mean `${{secret.{near}}}`?"),
+                    );
+                    self.problem(place, pointer, message, help);
+                }
+            } else if let Some(value) = self.vars.get(name) {
                 self.used.insert(name.to_owned());
                 self.made = self.made.saturating_add(value.len());
                 if self.made <= MAX_FILLED {

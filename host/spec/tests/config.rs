@@ -178,7 +178,7 @@ fn a_problem_of_a_plugin_has_a_line() {
     let base = "/strategies/careful/config";
     let at = loaded.source.diagnostic_at(&format!("{base}/steps/2/setWeight"), "config/x", "no", None);
     let place = at.location.unwrap();
-    assert_eq!((place.line, place.column), (55, 22));
+    assert_eq!((place.line, place.column), (64, 22));
     assert_eq!(&text[place.span.start..place.span.end], "50");
     // What is not in the file is shown at what encloses it.
     let at = loaded.source.diagnostic_at(&format!("{base}/maxSurge"), "config/x", "no", None);
@@ -188,7 +188,7 @@ fn a_problem_of_a_plugin_has_a_line() {
     assert_eq!(json["pointer"], "/strategies/careful/config/maxSurge");
     // An override leads to the override.
     let at = loaded.source.locate("/services/capture/replicas");
-    assert_eq!((at.line, &text[at.span.start..at.span.end]), (18, "3"));
+    assert_eq!((at.line, &text[at.span.start..at.span.end]), (27, "3"));
     // Another environment is there as it is written.
     let at = loaded.source.locate("/environments/docker/provider/config/network");
     assert_eq!(&text[at.span.start..at.span.end], "\"net-${release}\"");

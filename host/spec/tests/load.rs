@@ -85,6 +85,22 @@ fn what_is_not_used_is_a_warning() {
 }
 
 #[test]
+fn a_secret_is_a_placeholder_and_must_exist() {
+    let secrets = "name: demo\nsecrets: { token: { store: env, key: T }, spare: { store: env, key: S } }";
+    let text = SMALL.replace("name: demo", secrets);
+    let with = |name: &str| text.replace("command: [", &format!("command: [\"x${{secret.{name}}}y\", "));
+    assert!(with("token").contains("${secret.token}"), "{text}");
+    let loaded = parse(&with("token"), "f", Path::new("/"), Choice::default()).unwrap();
+    let json = serde_json::to_string(&loaded.deployment).unwrap();
+    assert!(json.contains("x__basb.secret.token__y"), "{json}");
+    let warned: Vec<_> = loaded.warnings.iter().map(|w| w.pointer.as_str()).collect();
+    assert_eq!(warned, ["/secrets/spare"]);
+    let problem = parse(&with("tokn"), "f", Path::new("/"), Choice::default()).unwrap_err();
+    let shown = format!("{problem:?}");
+    assert!(shown.contains("there is no secret `tokn`") && shown.contains("did you mean `${secret.token}`?"), "{shown}");
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_lines_change_nothing() {
     let plain = parse(SMALL, "f", Path::new("/"), Choice::default()).unwrap().deployment;
     let windows = format!("\u{feff}{}", SMALL.replace('\n', "\r\n"));

@@ -15,6 +15,9 @@ pub(crate) enum Target {
     Probe,
     Analysis,
     Service,
+    Secret,
+    Credential,
+    Publisher,
 }
 
 impl Target {
@@ -25,6 +28,9 @@ impl Target {
             Self::Probe => "probes",
             Self::Analysis => "analyses",
             Self::Service => "services",
+            Self::Secret => "secrets",
+            Self::Credential => "credentials",
+            Self::Publisher => "publishers",
         }
     }
 
@@ -35,6 +41,9 @@ impl Target {
             Self::Probe => "probe",
             Self::Analysis => "analysis",
             Self::Service => "service",
+            Self::Secret => "secret",
+            Self::Credential => "credential",
+            Self::Publisher => "publisher",
         }
     }
 }
@@ -61,7 +70,15 @@ struct Checker<'f, 'r, 's> {
 }
 
 pub(crate) fn check(file: &DeploymentFile, reader: &mut Reader<'_>, references: &mut References) {
-    let targets = [Target::Plugin, Target::Strategy, Target::Probe, Target::Analysis, Target::Service];
+    let targets = [
+        Target::Plugin,
+        Target::Strategy,
+        Target::Probe,
+        Target::Analysis,
+        Target::Service,
+        Target::Credential,
+        Target::Publisher,
+    ];
     let names = targets.into_iter().map(|target| (target, names(file, target).into_iter().collect())).collect();
     // A section that is missing or misspelt has been told; that everything in it is missing as well is no news.
     let silent = targets.into_iter().filter(|target| is_told(file, reader, *target)).collect();
@@ -82,6 +99,12 @@ pub(crate) fn check(file: &DeploymentFile, reader: &mut Reader<'_>, references: 
         for metric in analysis.metrics.iter().flat_map(|metrics| &metrics.value.0) {
             checker.one(Target::Probe, metric.value.probe.as_ref());
         }
+    }
+    for (_, plugin) in entries(file.plugins.as_ref()) {
+        if let Some(credentials) = &plugin.credentials {
+            checker.many(Target::Credential, &credentials.value.0);
+        }
+        checker.one(Target::Publisher, plugin.publisher.as_ref());
     }
     for section in [&file.strategies, &file.probes] {
         for (_, uses) in entries(section.as_ref()) {
@@ -106,6 +129,9 @@ fn is_told(file: &DeploymentFile, reader: &Reader<'_>, target: Target) -> bool {
         Target::Probe => file.probes.is_some(),
         Target::Analysis => file.analyses.is_some(),
         Target::Service => file.services.is_some(),
+        Target::Secret => file.secrets.is_some(),
+        Target::Credential => file.credentials.is_some(),
+        Target::Publisher => file.publishers.is_some(),
     };
     let misspelt = |problem: &Diagnostic| {
         problem.code == "spec/unknown-key"
@@ -175,6 +201,9 @@ fn names(file: &DeploymentFile, target: Target) -> Vec<&str> {
         Target::Probe => keys(&file.probes),
         Target::Analysis => keys(&file.analyses),
         Target::Service => keys(&file.services),
+        Target::Secret => keys(&file.secrets),
+        Target::Credential => keys(&file.credentials),
+        Target::Publisher => keys(&file.publishers),
     }
 }
 
@@ -185,10 +214,18 @@ fn mentions(file: &DeploymentFile, references: &mut References) {
     let configs = |section: &Option<At<Dict<PluginName, UseFile>>>| -> Vec<serde_json::Value> {
         entries(section.as_ref()).filter_map(|(_, uses)| uses.config.as_ref()).map(|c| c.value.0.clone()).collect()
     };
-    let mut rest: Vec<serde_json::Value> = configs(&file.strategies);
+    mentioned(configs(&file.strategies), &known, Target::Analysis, references);
+    // Credentials refer to secrets in the same way: what their keys mean is known to `basb-credentials`.
+    let known: BTreeSet<&str> = names(file, Target::Secret).into_iter().collect();
+    let credentials = entries(file.credentials.as_ref()).map(|(_, credential)| credential.0.clone()).collect();
+    mentioned(credentials, &known, Target::Secret, references);
+}
+
+/// Every text in these values that is a known name counts as a reference.
+fn mentioned(mut rest: Vec<serde_json::Value>, known: &BTreeSet<&str>, target: Target, references: &mut References) {
     while let Some(value) = rest.pop() {
         match value {
-            serde_json::Value::String(text) if known.contains(text.as_str()) => references.add(Target::Analysis, &text),
+            serde_json::Value::String(text) if known.contains(text.as_str()) => references.add(target, &text),
             serde_json::Value::Array(items) => rest.extend(items),
             serde_json::Value::Object(members) => rest.extend(members.into_iter().map(|(_, value)| value)),
             _ => {}

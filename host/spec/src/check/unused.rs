@@ -15,10 +15,20 @@ pub(crate) fn check(
     variables: &BTreeSet<String>,
 ) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
-    for target in [Target::Plugin, Target::Strategy, Target::Probe, Target::Analysis] {
+    for target in [
+        Target::Plugin,
+        Target::Strategy,
+        Target::Probe,
+        Target::Analysis,
+        Target::Secret,
+        Target::Credential,
+        Target::Publisher,
+    ] {
         let section = target.section();
         for entry in root.get(section).map(|section| section.value.entries()).unwrap_or_default() {
-            if !references.has(target, &entry.key) {
+            // `${secret.NAME}` is found where variables are.
+            let filled = target == Target::Secret && variables.contains(&format!("secret.{}", entry.key));
+            if !references.has(target, &entry.key) && !filled {
                 let message = format!("the {} `{}` is not used", target.word(), entry.key);
                 let pointer = join(&join("", section), &entry.key);
                 warnings.push(

@@ -26,6 +26,17 @@ record! {
         /// Variables: `${release}` in any text is replaced by the variable's value, `$${` stands for `${` itself.
         /// An environment may override them, and `--set release=2` overrides both.
         "vars" vars: optional Variables;
+        /// Where secrets come from, beside `env`, the environment of basb-host itself, which is always there.
+        "secretStores" secret_stores: optional Dict<PluginName, Object>;
+        /// Secrets, by the names that credentials and `${secret.NAME}` refer to; where each is to be had, never its
+        /// value.
+        "secrets" secrets: optional Dict<PluginName, Object>;
+        /// What the host adds to requests on their way out, by the names that plugins refer to: each is bound to
+        /// destinations, and no plugin sees it.
+        "credentials" credentials: optional Dict<PluginName, Object>;
+        /// The minisign public keys of those who sign plugins. With one key here every plugin that is a file must be
+        /// signed.
+        "publishers" publishers: optional Dict<PluginName, Text>;
         /// The environment that is used when none is asked for. Not needed when there is only one.
         "defaultEnvironment" default_environment: optional PluginName;
         /// The plugins, by the names that the rest of the file uses, and what they may do.
@@ -52,6 +63,10 @@ record! {
         "source" source: required PluginLocation;
         /// What it may do: by default nothing. `basb-host plugin inspect` shows what a plugin asks for.
         "grants" grants: optional Object;
+        /// The credentials that the host may add to its requests, by their names under `credentials`.
+        "credentials" credentials: optional List<PluginName>;
+        /// Who must have signed it: a name under `publishers`.
+        "publisher" publisher: optional PluginName;
     }
 }
 
