@@ -74,6 +74,19 @@ pub struct Append {
     pub notifications: Vec<NewNotification>,
     /// The end of the run, after the records.
     pub finish: Option<Finish>,
+    /// Whether it may be written to a run that is finished.
+    pub after_finish: AfterFinish,
+}
+
+/// Whether records may be added to a run that is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AfterFinish {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// They are added behind the finish: notes that change nothing about the run, such as what delivering its last
+    /// notification did.
+    Add,
 }
 
 impl From<Vec<NewEntry>> for Append {
@@ -107,6 +120,13 @@ impl Append {
     #[must_use]
     pub fn notify(mut self, notification: NewNotification) -> Self {
         self.notifications.push(notification);
+        self
+    }
+
+    /// Notes that may come after the run's finish.
+    #[must_use]
+    pub fn addendum(mut self) -> Self {
+        self.after_finish = AfterFinish::Add;
         self
     }
 
@@ -172,15 +192,23 @@ fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u6
         lease::check(connection, fence)?;
     }
     let head = connection
-        .prepare_cached("SELECT head_seq, head_hash, finished_at FROM runs WHERE run = ?1")?
+        .prepare_cached("SELECT head_seq, head_hash, finish_seq, finish_hash FROM runs WHERE run = ?1")?
         .query_row(params![run.as_str()], |r| {
-            Ok((row::unsigned(r, 0)?, r.get::<_, Hash>(1)?, r.get::<_, Option<i64>>(2)?))
+            let finished: Option<i64> = r.get(2)?;
+            let finish = match finished {
+                Some(_) => Some((row::unsigned(r, 2)?, r.get::<_, Hash>(3)?)),
+                None => None,
+            };
+            Ok((row::unsigned(r, 0)?, r.get::<_, Hash>(1)?, finish))
         })
         .optional()?;
+    let closes = append.finish.is_some() || append.after_finish == AfterFinish::Refuse;
     let (mut seq, mut hash) = match head {
         None => return Err(JournalError::UnknownRun { run: run.as_str().to_owned() }.into()),
-        Some((_, _, Some(_))) => return Err(JournalError::RunFinished { run: run.clone() }.into()),
-        Some((seq, hash, None)) => (seq, hash),
+        Some((_, _, Some(_))) if closes => return Err(JournalError::RunFinished { run: run.clone() }.into()),
+        // The first note behind the finish follows it in the chain, later ones follow each other.
+        Some((seq, _, Some((finish_seq, finish_hash)))) if seq == finish_seq => (seq, finish_hash),
+        Some((seq, hash, _)) => (seq, hash),
     };
 
     let mut numbers = Vec::with_capacity(append.entries.len());
@@ -213,14 +241,15 @@ fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u6
         let last = chain::finish(&hash, seq, finish.at.0, &finish.outcome, &finish.body);
         connection
             .prepare_cached(
-                "UPDATE runs SET finished_at = ?2, outcome = ?3, result = ?4, finish_hash = ?5 WHERE run = ?1",
+                "UPDATE runs SET finished_at = ?2, outcome = ?3, result = ?4, finish_hash = ?5, finish_seq = ?6 WHERE run = ?1",
             )?
             .execute(params![
                 run.as_str(),
                 row::to_column("the time of a finish", finish.at.0)?,
                 finish.outcome,
                 finish.body,
-                last
+                last,
+                row::to_column("a sequence number", seq)?
             ])?;
     }
     Ok(numbers)

@@ -132,6 +132,13 @@ pub(crate) fn digest(hash: &Hash) -> Result<Digest, WorkError> {
 
 /// Computes the whole chain of a run again and compares. Runs inside one read transaction.
 pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Result<Head, Broken>, WorkError> {
+    struct Finished {
+        at: u64,
+        outcome: String,
+        result: String,
+        hash: Hash,
+        seq: u64,
+    }
     struct Stored {
         deployment: String,
         environment: String,
@@ -140,17 +147,23 @@ pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Result<Head
         root: Hash,
         head_seq: u64,
         head_hash: Hash,
-        finish: Option<(u64, String, String, Hash)>,
+        finish: Option<Finished>,
     }
     let stored = connection
         .prepare_cached(
             "SELECT deployment, environment, started_at, body, root, head_seq, head_hash, \
-             finished_at, outcome, result, finish_hash FROM runs WHERE run = ?1",
+             finished_at, outcome, result, finish_hash, finish_seq FROM runs WHERE run = ?1",
         )?
         .query_row(params![run.as_str()], |r| {
             let finished: Option<i64> = r.get(7)?;
             let finish = match finished {
-                Some(_) => Some((row::unsigned(r, 7)?, r.get(8)?, r.get(9)?, r.get(10)?)),
+                Some(_) => Some(Finished {
+                    at: row::unsigned(r, 7)?,
+                    outcome: r.get(8)?,
+                    result: r.get(9)?,
+                    hash: r.get(10)?,
+                    seq: row::unsigned(r, 11)?,
+                }),
                 None => None,
             };
             Ok(Stored {
@@ -176,6 +189,14 @@ pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Result<Head
     }
     let mut previous = root;
     let mut last = 0;
+    // The finish has its place in the chain: behind the record with its number, before the notes that came later.
+    let closed = |previous: Hash, last: u64| match &stored.finish {
+        Some(f) if f.seq == last => {
+            let hash = finish(&previous, last, f.at, &f.outcome, &f.result);
+            (hash == f.hash).then_some(hash)
+        }
+        _ => Some(previous),
+    };
     let mut statement = connection
         .prepare_cached("SELECT seq, at, service, kind, body, hash FROM entries WHERE run = ?1 ORDER BY seq")?;
     let mut rows = statement.query(params![run.as_str()])?;
@@ -184,6 +205,8 @@ pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Result<Head
         if seq != last + 1 {
             return broken(last + 1, "it is missing");
         }
+        let Some(behind) = closed(previous, last) else { return broken(last, "the finish after it was changed") };
+        previous = behind;
         let service: Option<String> = r.get(2)?;
         let (kind, body): (String, String) = (r.get(3)?, r.get(4)?);
         let hash = entry(&previous, seq, row::unsigned(r, 1)?, service.as_deref(), &kind, &body);
@@ -201,11 +224,9 @@ pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Result<Head
     if stored.head_hash != previous {
         return broken(last, "it is not the record that the chain ended with");
     }
-    if let Some((at, outcome, result, hash)) = stored.finish {
-        previous = finish(&previous, last, at, &outcome, &result);
-        if previous != hash {
-            return broken(last, "the finish after it was changed");
-        }
+    let Some(previous) = closed(previous, last) else { return broken(last, "the finish after it was changed") };
+    if stored.finish.as_ref().is_some_and(|f| f.seq > last) {
+        return broken(last + 1, "it is missing, and the finish is behind it");
     }
     Ok(Ok(Head { seq: last, hash: digest(&previous)? }))
 }

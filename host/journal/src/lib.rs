@@ -26,7 +26,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use append::{Append, Finish, NewEntry, NewNotification, NewStable};
+pub use append::{AfterFinish, Append, Finish, NewEntry, NewNotification, NewStable};
 pub use chain::{Broken, Head, VerifyError};
 pub use error::JournalError;
 pub use journal::{FILE_NAME, Journal};

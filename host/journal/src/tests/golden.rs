@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 const V1: &str = include_str!("golden-v1.sql");
+const V2: &str = include_str!("golden-v2.sql");
 
 fn restored(dump: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -16,8 +17,17 @@ fn restored(dump: &str) -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn format_1_is_readable() {
-    let folder = restored(V1);
+async fn old_formats_are_readable() {
+    for dump in [V1, V2] {
+        format_is_readable(dump).await;
+    }
+    let journal = restored(V2);
+    let journal = Journal::open(journal.path()).unwrap();
+    assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
+}
+
+async fn format_is_readable(dump: &str) {
+    let folder = restored(dump);
     let journal = Journal::open(folder.path()).unwrap();
 
     let done = journal.run("01golden-d").await.unwrap();
@@ -59,12 +69,14 @@ fn tables(path: &Path) -> Vec<String> {
 /// A change of the tables without a new format, or a migration that leads somewhere else, is noticed here.
 #[test]
 fn an_old_file_and_a_new_one_have_the_same_tables() {
-    assert_eq!(SCHEMA_VERSION, 1, "a new format needs a dump of its own beside this one");
-    let old = restored(V1);
-    drop(Journal::open(old.path()).unwrap());
+    assert_eq!(SCHEMA_VERSION, 2, "a new format needs a dump of its own beside these");
     let new = tempfile::tempdir().unwrap();
     drop(Journal::open(new.path()).unwrap());
-    assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
+    for dump in [V1, V2] {
+        let old = restored(dump);
+        drop(Journal::open(old.path()).unwrap());
+        assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
+    }
 }
 
 /// Makes what is committed as the dump, apart from the dumping: `sqlite3 FILE .dump`, and the two pragmas in front.
@@ -100,5 +112,10 @@ async fn write_a_sample() {
         journal.acquire("second-brain/local", owner, ttl, Timestamp(now)).await.unwrap();
     }
     journal.request(&open, Timestamp(at + 20_002), "abort", "{}").await.unwrap();
+    let late = run_id("01golden-late");
+    journal.start_run(start(late.as_str(), at + 30_000)).await.unwrap();
+    journal.append(&late, entry(at + 30_001, "phase.started")).await.unwrap();
+    journal.finish_run(&late, Timestamp(at + 30_002), "done", "{}").await.unwrap();
+    journal.append(&late, Append::from(entry(at + 30_003, "note")).addendum()).await.unwrap();
     println!("{}", journal.verify(&done).await.unwrap().hash);
 }

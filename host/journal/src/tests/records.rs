@@ -32,6 +32,40 @@ async fn a_finished_run_takes_no_more() {
     assert_eq!(record.state, RunState::Finished { at: Timestamp(9), outcome: "done".to_owned(), body });
 }
 
+/// Notes behind the finish are part of the chain, and change neither the finish nor how the run ended.
+#[tokio::test]
+async fn notes_may_follow_the_finish() {
+    let (folder, journal, run) = with_run("r-1").await;
+    journal.append(&run, vec![entry(1, "a"), entry(2, "b")]).await.unwrap();
+    journal.finish_run(&run, Timestamp(9), "done", "{}").await.unwrap();
+    let finished = journal.verify(&run).await.unwrap();
+    let note = |at| Append::from(entry(at, "note")).addendum();
+    assert_eq!(journal.append(&run, note(10)).await.unwrap(), [3]);
+    assert_eq!(journal.append(&run, note(11)).await.unwrap(), [4]);
+    let finish = Finish { at: Timestamp(12), outcome: "failed".to_owned(), body: "{}".to_owned() };
+    assert_eq!(journal.append(&run, note(12).finish(finish)).await.unwrap_err().code(), "journal/run-finished");
+    let head = journal.verify(&run).await.unwrap();
+    assert_eq!(head.seq, 4);
+    assert_ne!(head.hash, finished.hash);
+    assert!(matches!(journal.run("r-1").await.unwrap().state, RunState::Finished { outcome, .. } if outcome == "done"));
+    drop(journal);
+    let path = folder.path().join(crate::FILE_NAME);
+    for (sql, seq) in [
+        ("UPDATE runs SET outcome = 'failed'", 2),
+        ("UPDATE runs SET finish_seq = 3", 3),
+        ("UPDATE runs SET finish_seq = 9", 3),
+        ("UPDATE runs SET finish_seq = NULL, finished_at = NULL, outcome = NULL, result = NULL, finish_hash = NULL", 3),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(&path, copy.path().join(crate::FILE_NAME)).unwrap();
+        Connection::open(copy.path().join(crate::FILE_NAME)).unwrap().execute_batch(sql).unwrap();
+        match Journal::open(copy.path()).unwrap().verify(&run).await.unwrap_err() {
+            VerifyError::Broken(broken) => assert_eq!(broken.seq, seq, "{sql}: {broken}"),
+            other => panic!("{sql}: {other}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn runs_are_found_by_prefix_and_filter() {
     let (_folder, journal, _) = with_run("01ab").await;
