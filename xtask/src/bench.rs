@@ -14,29 +14,28 @@ pub enum Form {
 
 /// Builds and runs a benchmark.
 pub fn run(what: &str, form: Form, more: &[String]) -> Done {
-    if !["rollout", "plugin-call"].contains(&what) {
-        return Err(format!("there is no benchmark `{what}`: there are rollout and plugin-call"));
-    }
+    // The one that measures a part of the host in its own process needs no other program.
+    let packages: &[&str] = match what {
+        "policy" => &["basb-bench"],
+        "rollout" | "plugin-call" => &["basb-host", "second-brain", "basb-bench"],
+        _ => return Err(format!("there is no benchmark `{what}`: there are rollout, plugin-call and policy")),
+    };
     crate::setup::run_if_needed()?;
-    shell::run(&mut cargo([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "basb-host",
-        "-p",
-        "second-brain",
-        "-p",
-        "basb-bench",
-    ]))?;
+    let mut build = cargo(["build", "--release", "--locked"]);
+    for package in packages {
+        build.args(["-p", package]);
+    }
+    shell::run(&mut build)?;
     let release = target().join("release");
     let example = root().join("examples/second-brain/deployment.yaml");
     let mut bench = Command::new(release.join("basb-bench"));
-    bench.arg(what).arg("--bin").arg(release.join("basb-host"));
+    bench.arg(what);
+    if what != "policy" {
+        bench.arg("--bin").arg(release.join("basb-host")).arg("--file").arg(example);
+    }
     if what == "rollout" {
         bench.arg("--example").arg(release.join("second-brain"));
     }
-    bench.arg("--file").arg(example);
     if form == Form::Json {
         bench.arg("--json");
     }

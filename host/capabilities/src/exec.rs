@@ -2,12 +2,14 @@
 //!
 //! [`Exec::run`] is the one choke point. Stops a plugin from running anything else, from passing arguments that were not
 //! foreseen, from inheriting or setting variables (secrets, `LD_PRELOAD`) that were not granted, from filling memory with
-//! output, and from leaving processes behind: the whole process group is ended with the call.
+//! output, from leaving processes behind (the whole process group is ended with the call), and from reading a known
+//! secret in the output.
 
 use crate::grants::{Effect, ProgramGrant, TextPattern};
-use crate::scope::Taken;
-use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
+use crate::record::{Recording, Taken};
+use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_core::Digest;
+use basb_redact::Redactor;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -70,6 +72,16 @@ impl ExecError {
             Self::Other(_) => "failed",
         }
     }
+
+    fn redacted(mut self, redactor: &Redactor) -> Self {
+        let (Self::Denied(text)
+        | Self::NotStarted(text)
+        | Self::TimedOut(text)
+        | Self::TooLarge(text)
+        | Self::Other(text)) = &mut self;
+        *text = redactor.text(text).into_owned();
+        self
+    }
 }
 
 /// Whether a list of arguments is of the granted form: one pattern for each, and a last `**` for any number more.
@@ -98,6 +110,9 @@ pub enum Fit {
 /// What to tell the plugin.
 fn decide<'a>(scope: &'a CallScope, command: &Command) -> Result<&'a ProgramGrant, String> {
     let wanted = || format!("the program `{}` with {:?}", command.program, command.args);
+    if let Some(text) = denial::sealed(scope, &wanted()) {
+        return Err(text);
+    }
     let named: Vec<_> = scope.grants.exec.iter().filter(|grant| grant.program == command.program).collect();
     let lines = |path: &str| {
         let args: Vec<_> = command.args.iter().map(|arg| yaml_value(&TextPattern::literal(arg))).collect();
@@ -128,11 +143,19 @@ fn decide<'a>(scope: &'a CallScope, command: &Command) -> Result<&'a ProgramGran
     Err(denial::refused(scope, &wanted(), &why))
 }
 
+/// Whether anything that the program would see holds a placeholder: nobody would replace it there.
+fn holds_placeholder(command: &Command) -> bool {
+    let args = command.args.iter().map(String::as_bytes);
+    let env = command.env.iter().map(|(_, value)| value.as_bytes());
+    args.chain(env).chain(std::iter::once(command.stdin.as_slice())).any(placeholder::is_in)
+}
+
 /// The capability.
 #[derive(Debug)]
 pub struct Exec {
     base_dir: PathBuf,
     limits: Limits,
+    redactor: Redactor,
 }
 
 /// Ends the program and everything it started when the call is over, whatever ended it.
@@ -148,8 +171,8 @@ impl Drop for Group {
 }
 
 impl Exec {
-    pub(crate) fn new(base_dir: PathBuf, limits: Limits) -> Self {
-        Self { base_dir, limits }
+    pub(crate) fn new(base_dir: PathBuf, limits: Limits, redactor: Redactor) -> Self {
+        Self { base_dir, limits, redactor }
     }
 
     /// Runs a program to its end: the one choke point of this capability.
@@ -159,22 +182,37 @@ impl Exec {
     pub async fn run(&self, scope: &CallScope, command: Command) -> Result<Output, ExecError> {
         let first = command.args.first().map(String::as_str).unwrap_or_default();
         let what = crate::printable(&format!("{} {first}", command.program), 100);
-        let number = scope.counters.begin(Capability::Exec, what, self.limits.kept_calls);
-        let result = self.run_unseen(scope, command).await;
+        let Some(recording) = scope.counters.begin(Capability::Exec, &what, &self.limits, &self.redactor) else {
+            return Err(ExecError::Other(denial::too_many(scope, &self.limits)));
+        };
+        let result = self.run_unseen(scope, command, &recording).await;
+        let result = result.map_err(|error| error.redacted(&self.redactor));
         let outcome = match &result {
             Ok(Output { status: Some(status), .. }) => format!("status {status}"),
             Ok(Output { status: None, .. }) => "ended by a signal".to_owned(),
             Err(error) => error.word().to_owned(),
         };
-        scope.counters.finish(number, outcome);
+        if matches!(result, Err(ExecError::Denied(_))) {
+            recording.deny();
+        }
+        recording.finish(&outcome);
         result
     }
 
-    async fn run_unseen(&self, scope: &CallScope, command: Command) -> Result<Output, ExecError> {
+    async fn run_unseen(
+        &self,
+        scope: &CallScope,
+        command: Command,
+        recording: &Recording<'_>,
+    ) -> Result<Output, ExecError> {
         if scope.counters.take_request(self.limits.requests) == Taken::Exhausted {
-            return Err(ExecError::Other(format!("{} has used up its requests", denial::who(scope))));
+            return Err(ExecError::Other(denial::requests_used_up(scope, &self.limits)));
         }
         let grant = decide(scope, &command).map_err(ExecError::Denied)?;
+        if holds_placeholder(&command) {
+            let wanted = format!("the program `{}`", command.program);
+            return Err(ExecError::Denied(denial::misplaced_secret(scope, &wanted)));
+        }
         if command.stdin.len() > self.limits.request_bytes {
             return Err(ExecError::TooLarge(format!(
                 "{} bytes for standard input are over the limit",
@@ -186,10 +224,16 @@ impl Exec {
         let longest = command.timeout.min(scope.deadline.saturating_duration_since(start));
         let work = async {
             check_digest(grant).await?;
+            recording.allow(command.stdin.len() as u64, Vec::new());
             self.spawn(grant, &command).await
         };
         match tokio::time::timeout(longest, work).await {
-            Ok(result) => result,
+            Ok(Ok(Output { status, stdout, stderr })) => {
+                recording.received((stdout.len() + stderr.len()) as u64);
+                let clean = |raw: Vec<u8>| self.redactor.bytes(&raw).into_owned();
+                Ok(Output { status, stdout: clean(stdout), stderr: clean(stderr) })
+            }
+            Ok(Err(error)) => Err(error),
             Err(_) => {
                 let ms = longest.as_millis();
                 Err(ExecError::TimedOut(format!(
@@ -207,7 +251,7 @@ impl Exec {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
             .envs(command.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.base_dir)
+            .current_dir(grant.folder.as_ref().map_or_else(|| self.base_dir.clone(), |f| self.base_dir.join(f)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -3,11 +3,12 @@
 //! Every request goes through `Files::open`, the one choke point: it finds the grant, checks access and path, and opens
 //! the folder as a capability (`cap-std`). Stops a plugin from leaving its folder by `..`, by an absolute path or by a
 //! symbolic link that leads outside; from leaving half a file behind; and from overwriting what somebody else wrote
-//! since it was read.
+//! since it was read. What is read is redacted: a file that holds a known secret shows `[secret NAME]` in its place.
 
 use crate::grants::{Access, FolderGrant};
 use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
 use basb_core::Digest;
+use basb_redact::Redactor;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, PermissionsExt as _};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -17,9 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A file's content and its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// The bytes.
+    /// The bytes, without known secrets.
     pub contents: Vec<u8>,
-    /// Their digest.
+    /// The digest of the file as it is, for a conditional write.
     pub digest: Digest,
 }
 
@@ -86,6 +87,16 @@ impl FilesError {
             Self::Other(_) => "failed",
         }
     }
+
+    fn redacted(mut self, redactor: &Redactor) -> Self {
+        let (Self::Denied(text)
+        | Self::NotFound(text)
+        | Self::Conflict(text)
+        | Self::TooLarge(text)
+        | Self::Other(text)) = &mut self;
+        *text = redactor.text(text).into_owned();
+        self
+    }
 }
 
 /// What is to be done, for the choke point.
@@ -127,13 +138,14 @@ struct Opened {
 pub struct Files {
     base_dir: PathBuf,
     limits: Limits,
+    redactor: Redactor,
     /// Between looking at a file and replacing it nobody else in this process writes.
     writing: Arc<Mutex<()>>,
 }
 
 impl Files {
-    pub(crate) fn new(base_dir: PathBuf, limits: Limits) -> Self {
-        Self { base_dir, limits, writing: Arc::new(Mutex::new(())) }
+    pub(crate) fn new(base_dir: PathBuf, limits: Limits, redactor: Redactor) -> Self {
+        Self { base_dir, limits, redactor, writing: Arc::new(Mutex::new(())) }
     }
 
     /// Reads a whole file.
@@ -142,11 +154,13 @@ impl Files {
     /// [`FilesError`].
     pub async fn read(&self, scope: &CallScope, folder: &str, path: &str) -> Result<File, FilesError> {
         let limit = self.limits.file_bytes;
-        self.act(scope, Act::Read, folder, path, move |opened| {
-            let contents = read_bounded(&opened, limit)?;
-            Ok(File { digest: Digest::of(&contents), contents })
-        })
-        .await
+        let redactor = self.redactor.clone();
+        let read = self.act(scope, Act::Read, folder, path, 0, move |opened| {
+            let raw = read_bounded(&opened, limit)?;
+            let file = File { digest: Digest::of(&raw), contents: redactor.bytes(&raw).into_owned() };
+            Ok((file, raw.len() as u64))
+        });
+        read.await
     }
 
     /// Replaces a whole file at once: a reader, or a crash, sees the old content or the new one and nothing between.
@@ -164,16 +178,17 @@ impl Files {
     ) -> Result<Digest, FilesError> {
         let limit = self.limits.file_bytes;
         let writing = Arc::clone(&self.writing);
-        self.act(scope, Act::Write, folder, path, move |opened| {
+        let size = contents.len() as u64;
+        let write = self.act(scope, Act::Write, folder, path, size, move |opened| {
             if contents.len() as u64 > limit {
                 let text = format!("{} bytes for {} are over the limit of {limit}", contents.len(), opened.shown);
                 return Err(FilesError::TooLarge(text));
             }
             let _guard = writing.lock().unwrap_or_else(PoisonError::into_inner);
             replace(&opened, &contents, &expect, limit)?;
-            Ok(Digest::of(&contents))
-        })
-        .await
+            Ok((Digest::of(&contents), 0))
+        });
+        write.await
     }
 
     /// Lists a folder, sorted by name. An empty path is the folder itself.
@@ -182,7 +197,15 @@ impl Files {
     /// [`FilesError`].
     pub async fn list(&self, scope: &CallScope, folder: &str, path: &str) -> Result<Vec<Entry>, FilesError> {
         let limit = self.limits.folder_entries;
-        self.act(scope, Act::List, folder, path, move |opened| list(&opened, limit)).await
+        let redactor = self.redactor.clone();
+        let listing = self.act(scope, Act::List, folder, path, 0, move |opened| {
+            let mut entries = list(&opened, limit)?;
+            for entry in &mut entries {
+                entry.name = redactor.text(&entry.name).into_owned();
+            }
+            Ok((entries, 0))
+        });
+        listing.await
     }
 
     /// Removes a file; one that is not there is no error.
@@ -191,38 +214,49 @@ impl Files {
     /// [`FilesError`].
     pub async fn remove(&self, scope: &CallScope, folder: &str, path: &str) -> Result<(), FilesError> {
         let writing = Arc::clone(&self.writing);
-        self.act(scope, Act::Remove, folder, path, move |opened| {
+        let removal = self.act(scope, Act::Remove, folder, path, 0, move |opened| {
             let _guard = writing.lock().unwrap_or_else(PoisonError::into_inner);
             match opened.dir.remove_file(&opened.path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&opened, &error)),
-                _ => Ok(()),
+                _ => Ok(((), 0)),
             }
-        })
-        .await
+        });
+        removal.await
     }
 
-    /// Opens, acts on a thread that may block, and notes what came of it.
+    /// Opens, acts on a thread that may block, and notes what came of it, and how many bytes came in.
     async fn act<T: Send + 'static>(
         &self,
         scope: &CallScope,
         act: Act,
         folder: &str,
         path: &str,
-        work: impl FnOnce(Opened) -> Result<T, FilesError> + Send + 'static,
+        sent: u64,
+        work: impl FnOnce(Opened) -> Result<(T, u64), FilesError> + Send + 'static,
     ) -> Result<T, FilesError> {
         let shown = format!("`{}` in the folder `{}`", crate::printable(path, 200), crate::printable(folder, 60));
         let what = format!("{} {shown}", act.verb());
-        let number = scope.counters.begin(Capability::Files, what, self.limits.kept_calls);
+        let Some(recording) = scope.counters.begin(Capability::Files, &what, &self.limits, &self.redactor) else {
+            return Err(FilesError::Other(denial::too_many(scope, &self.limits)));
+        };
         let result = match self.open(scope, act, folder, path, shown) {
-            Ok(open) => tokio::task::spawn_blocking(move || open().and_then(work))
-                .await
-                .unwrap_or_else(|error| Err(FilesError::Other(format!("the file could not be worked on: {error}")))),
+            Ok(open) => {
+                recording.allow(sent, Vec::new());
+                tokio::task::spawn_blocking(move || open().and_then(work))
+                    .await
+                    .unwrap_or_else(|error| Err(FilesError::Other(format!("the file could not be worked on: {error}"))))
+            }
             Err(error) => Err(error),
         };
-        scope
-            .counters
-            .finish(number, result.as_ref().map_or_else(|error| error.word().to_owned(), |_| "done".to_owned()));
-        result
+        let result = result.map_err(|error| error.redacted(&self.redactor));
+        match &result {
+            Ok((_, received)) => recording.received(*received),
+            // A link that leads outside is found while the file is opened.
+            Err(FilesError::Denied(_)) => recording.deny(),
+            Err(_) => {}
+        }
+        recording.finish(result.as_ref().map_or_else(|error| error.word(), |_| "done"));
+        result.map(|(value, _)| value)
     }
 
     /// The one choke point of this capability. What it returns opens the folder, which may block.
@@ -272,6 +306,9 @@ fn open_root(root: &Path, act: Act) -> io::Result<Dir> {
 /// Which grant covers it.
 fn decide<'a>(scope: &'a CallScope, act: Act, folder: &str, shown: &str) -> Result<&'a FolderGrant, FilesError> {
     let wanted = || format!("{} {shown}", act.verb());
+    if let Some(text) = denial::sealed(scope, &wanted()) {
+        return Err(FilesError::Denied(text));
+    }
     let Some(grant) = scope.grants.files.iter().find(|grant| grant.folder == folder) else {
         let access = if act.changes() == Access::ReadWrite { "read-write" } else { "read" };
         let name = yaml_value(folder);

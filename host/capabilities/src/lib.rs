@@ -15,6 +15,8 @@ pub mod http;
 mod limits;
 pub mod log;
 pub mod network;
+mod placeholder;
+mod record;
 mod scope;
 pub mod smtp;
 pub mod tcp;
@@ -22,7 +24,8 @@ pub mod tcp;
 pub use basb_grants as grants;
 pub use basb_grants::{Capability, GrantProblem, Grants, grant_lines, grants_schema, printable, yaml_value};
 pub use limits::Limits;
-pub use scope::{CallScope, Caller, Counters, HostCall, LogLevel, LogLine, Mode};
+pub use record::{Counters, HostCall, Verdict};
+pub use scope::{CallScope, Caller, LogLevel, LogLine, Mode};
 
 use basb_credentials::Credentials;
 use basb_redact::Redactor;
@@ -43,6 +46,8 @@ pub struct Options {
     pub roots: http::Roots,
     /// Knows the secrets that must not come back to a plugin.
     pub redactor: Redactor,
+    /// Who turns names into addresses.
+    pub resolver: Arc<dyn network::Resolver>,
 }
 
 impl Options {
@@ -55,6 +60,7 @@ impl Options {
             limits: Limits::default(),
             roots: http::Roots::System,
             redactor: Redactor::default(),
+            resolver: Arc::new(network::SystemResolver),
         }
     }
 }
@@ -69,7 +75,7 @@ pub struct Capabilities {
 struct Inner {
     limits: Limits,
     redactor: Redactor,
-    credentials: OnceLock<Arc<Credentials>>,
+    credentials: Arc<OnceLock<Arc<Credentials>>>,
     http: http::Http,
     tcp: tcp::Tcp,
     files: files::Files,
@@ -82,18 +88,22 @@ impl Capabilities {
     /// Sets them up. Opens nothing yet: certificates are read at the first HTTPS request.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { sockets, base_dir, limits, roots, redactor } = options;
+        let Options { sockets, base_dir, limits, roots, redactor, resolver } = options;
+        let way = network::Network::new(resolver);
+        let clean = || redactor.clone();
+        let credentials: Arc<OnceLock<Arc<Credentials>>> = Arc::default();
+        let http = http::Http::new(sockets, limits.clone(), roots, clean(), Arc::clone(&credentials), way.clone());
         Self {
             inner: Arc::new(Inner {
-                http: http::Http::new(sockets, limits.clone(), roots),
-                tcp: tcp::Tcp::new(limits.clone()),
-                files: files::Files::new(base_dir.clone(), limits.clone()),
-                exec: exec::Exec::new(base_dir, limits.clone()),
-                smtp: smtp::Smtp::new(limits.clone()),
-                log: log::Log::new(limits.clone()),
+                tcp: tcp::Tcp::new(limits.clone(), clean(), way.clone()),
+                files: files::Files::new(base_dir.clone(), limits.clone(), clean()),
+                exec: exec::Exec::new(base_dir, limits.clone(), clean()),
+                smtp: smtp::Smtp::new(limits.clone(), clean(), way, &http.tls(), Arc::clone(&credentials)),
+                log: log::Log::new(limits.clone(), clean()),
+                http,
                 limits,
                 redactor,
-                credentials: OnceLock::new(),
+                credentials,
             }),
         }
     }
@@ -113,6 +123,14 @@ impl Capabilities {
     /// Gives the host the credentials of a deployment. They are read after the host is set up; only the first count.
     pub fn use_credentials(&self, credentials: Arc<Credentials>) {
         let _ = self.inner.credentials.set(credentials);
+    }
+
+    /// The host's own way to the network, for secret stores and token endpoints: to places that the operator named, this
+    /// machine and metadata services included. At most 1 MiB comes back, and no redirect is followed. Never for anything
+    /// that a plugin has a say in.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn basb_secrets::Transport> {
+        self.inner.http.transport()
     }
 
     /// The one door to the network.

@@ -34,8 +34,10 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// Log lines that are kept to be shown with an error.
     pub kept_lines: usize,
-    /// Host calls that are kept to be shown with an error.
+    /// Host calls that are shown with an error.
     pub kept_calls: usize,
+    /// Host calls of one call over all capabilities, the log aside. Each is recorded; one more is refused.
+    pub host_calls: usize,
 }
 
 impl Default for Limits {
@@ -56,6 +58,7 @@ impl Default for Limits {
             log_line_bytes: 8 << 10,
             kept_lines: 20,
             kept_calls: 20,
+            host_calls: 2000,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Writing to the host's log: needs no grant, but is bounded.
 //!
 //! Stops a plugin from filling the disk or the terminal, and from forging lines or repainting the screen with control
-//! characters.
+//! characters, and from writing a secret there that reached it in spite of everything.
 
-use crate::scope::Taken;
+use crate::record::Taken;
 use crate::{CallScope, Limits, LogLevel, LogLine, printable};
+use basb_redact::Redactor;
 
 /// The call has written more than its share; the host ends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +19,12 @@ pub struct LogExhausted {
 #[derive(Debug)]
 pub struct Log {
     limits: Limits,
+    redactor: Redactor,
 }
 
 impl Log {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits }
+    pub(crate) fn new(limits: Limits, redactor: Redactor) -> Self {
+        Self { limits, redactor }
     }
 
     /// Writes one line: the one choke point of this capability.
@@ -36,7 +38,8 @@ impl Log {
         if scope.counters.take_log_bytes(cost, limit) == Taken::Exhausted {
             return Err(LogExhausted { limit });
         }
-        let text = printable(message, self.limits.log_line_bytes);
+        // Before it is cut off or escaped: a secret in two halves, or with an escaped line end, would not be known again.
+        let text = printable(&self.redactor.text(message), self.limits.log_line_bytes);
         let (plugin, call) = (&*scope.caller.plugin, scope.caller.call);
         match level {
             LogLevel::Debug => tracing::debug!(target: "basb::plugin", plugin, call, "{text}"),
@@ -62,7 +65,7 @@ mod tests {
     fn a_flood_ends_and_control_characters_do_not_pass() {
         let caller = Caller { plugin: "p".into(), digest: Arc::new(Digest::of(b"")), call: "check" };
         let scope = CallScope::new(caller, Arc::new(Grants::default()), Instant::now() + Duration::from_secs(60));
-        let log = Log::new(Limits::default());
+        let log = Log::new(Limits::default(), Redactor::default());
         log.write(&scope, LogLevel::Info, "a\r\nb\u{1b}").unwrap();
         assert_eq!(scope.counters.last_lines()[0].text, "a\\u{d}\\u{a}b\\u{1b}");
         let long = "x".repeat(1000);

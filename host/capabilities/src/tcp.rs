@@ -1,13 +1,15 @@
 //! One exchange over TCP: connect, send, read, close.
 //!
 //! [`Tcp::run`] is the one choke point. Stops a plugin from scanning ports or speaking to a service that it was not
-//! granted; the address is checked as for HTTP ([`crate::network`]).
+//! granted; the address is checked as for HTTP ([`crate::network`]). No placeholder is replaced here, so what holds one
+//! does not go out; what comes back is redacted.
 
-use crate::grants::TcpGrant;
+use crate::grants::{Effect, TcpGrant};
 use crate::network::address::Reach;
-use crate::network::{self, ConnectError, Place};
-use crate::scope::Taken;
-use crate::{CallScope, Capability, Limits, denial, yaml_value};
+use crate::network::{ConnectError, Network, Place};
+use crate::record::{Recording, Taken};
+use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
+use basb_redact::Redactor;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -67,27 +69,58 @@ impl TcpError {
             Self::Other(_) => "failed",
         }
     }
+
+    fn redacted(mut self, redactor: &Redactor) -> Self {
+        let (Self::Denied(text) | Self::Dns(text) | Self::Refused(text) | Self::TimedOut(text) | Self::Other(text)) =
+            &mut self;
+        *text = redactor.text(text).into_owned();
+        self
+    }
 }
 
-/// Whether a grant covers a place, and how far it may lead.
-#[must_use]
-pub fn decide(grants: &[TcpGrant], target: Option<&Place>, place: &Place) -> Option<Reach> {
-    grants.iter().find_map(|grant| match grant {
-        TcpGrant::Host { host, port, resolves } if *port == place.port => place.covered_by(host, *resolves),
-        TcpGrant::Host { .. } => None,
-        TcpGrant::Service => target.filter(|target| *target == place).map(Place::reach_of_target),
-    })
+/// Why an exchange may not take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No grant covers the place.
+    NotGranted,
+    /// A grant covers it, but does not say that the exchange only reads, and this call may only read.
+    NotARead,
+}
+
+/// Whether a grant covers a place, and how far it may lead. What an exchange does cannot be seen from outside, so in a
+/// call that may only read the grant has to say that it reads.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn decide(grants: &[TcpGrant], target: Option<&Place>, mode: Mode, place: &Place) -> Result<Reach, Refusal> {
+    let mut refusal = Refusal::NotGranted;
+    for grant in grants {
+        let reach = match grant {
+            TcpGrant::Host { host, port, resolves, .. } if *port == place.port => place.covered_by(host, *resolves),
+            TcpGrant::Host { .. } => None,
+            TcpGrant::Service { .. } => target.filter(|target| *target == place).map(Place::reach_of_target),
+        };
+        match (reach, mode) {
+            (None, _) | (_, Mode::Sealed) => {}
+            (Some(reach), Mode::Normal) => return Ok(reach),
+            (Some(reach), Mode::ReadOnly) if grant.effect() == Effect::Read => return Ok(reach),
+            (Some(_), Mode::ReadOnly) => refusal = Refusal::NotARead,
+        }
+    }
+    Err(refusal)
 }
 
 /// The capability.
 #[derive(Debug)]
 pub struct Tcp {
     limits: Limits,
+    redactor: Redactor,
+    network: Network,
 }
 
 impl Tcp {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits }
+    pub(crate) fn new(limits: Limits, redactor: Redactor, network: Network) -> Self {
+        Self { limits, redactor, network }
     }
 
     /// Does one exchange: the one choke point of this capability.
@@ -96,41 +129,74 @@ impl Tcp {
     /// [`TcpError`].
     pub async fn run(&self, scope: &CallScope, exchange: Exchange) -> Result<Reply, TcpError> {
         let shown = format!("TCP {}:{}", crate::printable(&exchange.host, 100), exchange.port);
-        let number = scope.counters.begin(Capability::Tcp, shown.clone(), self.limits.kept_calls);
-        let result = self.run_unseen(scope, exchange, &shown).await;
-        let outcome =
-            result.as_ref().map_or_else(|error| error.word().to_owned(), |r| format!("{} bytes", r.received.len()));
-        scope.counters.finish(number, outcome);
-        result
+        let Some(recording) = scope.counters.begin(Capability::Tcp, &shown, &self.limits, &self.redactor) else {
+            return Err(TcpError::Other(denial::too_many(scope, &self.limits)));
+        };
+        let result = self.run_unseen(scope, exchange, &shown, &recording).await;
+        let result = result.map_err(|error| error.redacted(&self.redactor));
+        let outcome = match &result {
+            Ok(reply) => {
+                recording.received(reply.received.len() as u64);
+                format!("{} bytes", reply.received.len())
+            }
+            Err(error) => error.word().to_owned(),
+        };
+        if matches!(result, Err(TcpError::Denied(_))) {
+            recording.deny();
+        }
+        recording.finish(&outcome);
+        result.map(|reply| Reply { received: self.redactor.bytes(&reply.received).into_owned(), ..reply })
     }
 
-    async fn run_unseen(&self, scope: &CallScope, exchange: Exchange, shown: &str) -> Result<Reply, TcpError> {
+    async fn run_unseen(
+        &self,
+        scope: &CallScope,
+        exchange: Exchange,
+        shown: &str,
+        recording: &Recording<'_>,
+    ) -> Result<Reply, TcpError> {
         if scope.counters.take_request(self.limits.requests) == Taken::Exhausted {
-            return Err(TcpError::Other(format!("{} has used up its requests", denial::who(scope))));
+            return Err(TcpError::Other(denial::requests_used_up(scope, &self.limits)));
+        }
+        if let Some(text) = denial::sealed(scope, shown) {
+            return Err(TcpError::Denied(text));
         }
         let place = Place::parse(&exchange.host, exchange.port).map_err(TcpError::Other)?;
         let target = scope.target.as_ref().and_then(Place::of);
-        let Some(reach) = decide(&scope.grants.tcp, target.as_ref(), &place) else {
-            let lines = if target.as_ref() == Some(&place) {
-                "tcp:\n  - target: service".to_owned()
-            } else {
-                format!("tcp:\n  - host: {}\n    port: {}", yaml_value(&place.host.to_string()), place.port)
-            };
-            return Err(TcpError::Denied(denial::not_granted(scope, shown, &lines)));
-        };
+        let reach = decide(&scope.grants.tcp, target.as_ref(), scope.mode, &place).map_err(|refusal| {
+            TcpError::Denied(match refusal {
+                Refusal::NotARead => denial::refused(
+                    scope,
+                    shown,
+                    "this call may only read; if the exchange only reads, add to its entry in `grants`: `effect: read`",
+                ),
+                Refusal::NotGranted if target.as_ref() == Some(&place) => {
+                    denial::not_granted(scope, shown, "tcp:\n  - target: service")
+                }
+                Refusal::NotGranted => {
+                    let host = yaml_value(&place.host.to_string());
+                    denial::not_granted(scope, shown, &format!("tcp:\n  - host: {host}\n    port: {}", place.port))
+                }
+            })
+        })?;
         if exchange.send.len() > self.limits.request_bytes {
             return Err(TcpError::Other(format!("{} bytes to send are over the limit", exchange.send.len())));
         }
+        if placeholder::is_in(&exchange.send) {
+            return Err(TcpError::Denied(denial::misplaced_secret(scope, shown)));
+        }
+        recording.allow(exchange.send.len() as u64, Vec::new());
         let read_limit = (exchange.read_limit as usize).min(self.limits.response_bytes);
         let start = Instant::now();
         let longest = exchange.timeout.min(scope.deadline.saturating_duration_since(start));
         let mut received = Vec::new();
         let mut connected = 0;
         let work = async {
-            let mut stream = network::connect(&place, reach).await.map_err(|error| match &error {
+            let mut stream = self.network.connect(&place, reach).await.map_err(|error| match &error {
                 ConnectError::Forbidden { class, .. } => {
                     TcpError::Denied(denial::forbidden_address(scope, shown, &error.to_string(), *class, &place))
                 }
+                ConnectError::Metadata(_) => TcpError::Denied(denial::refused(scope, shown, &error.to_string())),
                 ConnectError::Dns(..) => TcpError::Dns(error.to_string()),
                 ConnectError::Refused(_) => TcpError::Refused(error.to_string()),
                 ConnectError::Failed(..) | ConnectError::Tls(..) => TcpError::Other(error.to_string()),
@@ -205,5 +271,45 @@ mod tests {
             .with_target(Some(format!("http://127.0.0.1:{port}").parse().unwrap()));
         assert!(matches!(tcp.run(&target, exchange(port, 4)).await.unwrap_err(), TcpError::Refused(_)));
         assert_eq!(target.counters.last_calls()[0].outcome, "refused");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_lets_out_what_is_said_to_read() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let all = Capabilities::new(Options::new("/"));
+        let plan = |grant| scope(json!({"tcp": [grant]})).with_mode(Mode::ReadOnly);
+        let changes = plan(json!({"host": "127.0.0.1", "port": port}));
+        let denied = all.tcp().run(&changes, exchange(port, 4)).await.unwrap_err();
+        assert!(matches!(&denied, TcpError::Denied(text) if text.contains("effect: read")), "{denied}");
+        assert_eq!(changes.counters.calls()[0].verdict, crate::Verdict::Denied);
+        let reads = plan(json!({"host": "127.0.0.1", "port": port, "effect": "read"}));
+        assert!(matches!(all.tcp().run(&reads, exchange(port, 4)).await, Err(TcpError::Refused(_))));
+        assert_eq!(reads.counters.calls()[0].verdict, crate::Verdict::Allowed);
+    }
+
+    #[tokio::test]
+    async fn a_placeholder_does_not_go_out_and_a_secret_does_not_come_in() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"it is s3cr3t-value").await.unwrap();
+        });
+        let options = Options::new("/");
+        let name = basb_redact::SecretName::new("token").unwrap();
+        let _ = options.redactor.learn(&name, &basb_redact::SecretValue::new("s3cr3t-value"));
+        let all = Capabilities::new(options);
+        let scope = scope(json!({"tcp": [{"host": "127.0.0.1", "port": port}]}));
+        let mut asks = exchange(port, 100);
+        asks.send = b"AUTH __basb.secret.token__".to_vec();
+        let denied = all.tcp().run(&scope, asks).await.unwrap_err();
+        assert!(matches!(&denied, TcpError::Denied(text) if text.contains("placeholder")), "{denied}");
+        let reply = all.tcp().run(&scope, Exchange { send: Vec::new(), ..exchange(port, 100) }).await.unwrap();
+        let text = String::from_utf8(reply.received).unwrap();
+        assert!(text.starts_with("it is ") && !text.contains("s3cr3t-value"), "{text}");
+        server.await.unwrap();
+        let calls = scope.counters.calls();
+        assert_eq!((calls[0].verdict, calls[1].verdict), (crate::Verdict::Denied, crate::Verdict::Allowed));
+        assert_eq!((calls[1].sent, calls[1].received), (0, 18));
     }
 }

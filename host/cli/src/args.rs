@@ -61,6 +61,16 @@ pub struct FileArgs {
     /// Set a variable of the file
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub sets: Vec<(String, String)>,
+    /// Refuse to go on without a lock file, instead of writing one
+    #[arg(long)]
+    pub locked: bool,
+}
+
+impl FileArgs {
+    /// What may be done where there is no lock file.
+    pub fn policy(&self) -> basb_registry::Policy {
+        if self.locked { basb_registry::Policy::Locked } else { basb_registry::Policy::TrustFirstUse }
+    }
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -124,6 +134,8 @@ pub enum Command {
     Promote(VerbArgs),
     /// Abort an unfinished run: back to the stable revisions
     Abort(VerbArgs),
+    /// Show what plugins can do and what they did, and check the record of it; runs no plugin
+    Audit(AuditArgs),
     /// Print the JSON Schema of the deployment file
     Schema,
     /// The one-machine cloud
@@ -176,4 +188,71 @@ pub enum PluginCommand {
     },
     /// List the plugins that come with basb-host
     List,
+    /// Show what differs from basb.lock, and agree to it; exit code 2 when something differs
+    Update(UpdateArgs),
+}
+
+/// Which plugins to agree to.
+#[derive(Debug, Clone, Args)]
+pub struct UpdateArgs {
+    /// The plugins, by their names in the deployment file; all of them when left out
+    pub names: Vec<String>,
+    /// The deployment file; basb.lock is beside it
+    #[arg(short, long, default_value = "deployment.yaml", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The environment; not needed when the file has one only, or names a default
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Set a variable of the file
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub sets: Vec<(String, String)>,
+    /// Agree: write basb.lock
+    #[arg(long)]
+    pub accept: bool,
+}
+
+/// What to audit.
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct AuditArgs {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// A component file, builtin:NAME, or a deployment file
+    #[arg(default_value = "deployment.yaml", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub what: String,
+    /// The environment of the deployment file; not needed when it has one only, or names a default
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Set a variable of the deployment file
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub sets: Vec<(String, String)>,
+    /// Print SARIF 2.1.0, which code scanners read
+    #[arg(long)]
+    pub sarif: bool,
+}
+
+/// What else to audit.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Show what a new version can do that the old one could not
+    Diff {
+        /// A component file, builtin:NAME, or an entry of a lock file: basb.lock#NAME
+        old: String,
+        /// The same
+        new: String,
+    },
+    /// Show what the plugins of a run had the host do: every call, from the journal
+    Run {
+        /// The run's id, or the beginning of it; the newest run when left out
+        run: Option<String>,
+        /// Only what was refused
+        #[arg(long)]
+        denied: bool,
+    },
+    /// Check that the journal is as it was written; exit code 1 when it is not
+    Verify {
+        /// The run's id, or the beginning of it; all runs when left out
+        run: Option<String>,
+    },
 }

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // Before anything else: this program is also its own compiler of plugins, in a process of its own.
+    basb_runtime::compiler::serve_if_asked();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -45,7 +47,7 @@ fn log_to_stderr(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("BASB_HOST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| printer::LogWriter).without_time().init();
 }
 
 fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
@@ -63,6 +65,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
         }
         Command::Plugin(PluginCommand::Inspect { source }) => return commands::plugin::inspect(source, printer),
         Command::Plugin(PluginCommand::List) => return commands::plugin::list(printer),
+        Command::Plugin(PluginCommand::Update(args)) => return commands::lock::update(args, printer),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
@@ -90,6 +93,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
             }
             Command::Promote(verb) => commands::verbs::promote(verb, state, printer).await,
             Command::Abort(verb) => commands::verbs::abort(verb, state, printer).await,
+            Command::Audit(args) => commands::audit::run(args, state, printer).await,
             Command::Agent(AgentCommand::Start) => commands::agent::start(state, printer).await,
             Command::Agent(AgentCommand::Stop { services }) => commands::agent::stop(*services, state, printer).await,
             Command::Agent(AgentCommand::Status) => commands::agent::status(state, printer).await,

@@ -1,8 +1,31 @@
 //! The one printer: data to standard output, everything else to standard error.
 
 use crate::args::{ColorWhen, Global};
+use basb_redact::Redactor;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// Every secret that this process has read: nothing is printed with one in it.
+pub fn secrets() -> &'static Redactor {
+    static SECRETS: OnceLock<Redactor> = OnceLock::new();
+    SECRETS.get_or_init(Redactor::default)
+}
+
+/// Standard error for the log, without secrets. A line comes whole: the subscriber writes each with one call.
+#[derive(Debug, Clone, Copy)]
+pub struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().lock().write_all(&secrets().bytes(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
 
 /// Whether data is for people or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +89,7 @@ impl Printer {
     /// Data as it is.
     pub fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        if out.write_all(&secrets().bytes(bytes)).and_then(|()| out.flush()).is_err() {
             gone();
         }
     }
@@ -101,7 +124,7 @@ impl Printer {
 }
 
 fn put(to: &mut impl Write, parts: &[&str]) {
-    let written = parts.iter().try_for_each(|part| to.write_all(part.as_bytes())).and_then(|()| to.flush());
+    let written = parts.iter().try_for_each(|part| to.write_all(secrets().text(part).as_bytes())).and_then(|()| to.flush());
     if written.is_err() {
         gone();
     }

@@ -4,6 +4,7 @@ use crate::CredentialName;
 use basb_redact::SecretValue;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use std::fmt;
 use url::Url;
 
 /// Where a request goes to.
@@ -16,7 +17,9 @@ pub enum Place {
 }
 
 /// A request on its way out: the grant covers it, nothing is added yet.
-#[derive(Debug, Clone)]
+///
+/// Shown without path, query, values and body, which hold secrets once credentials are applied.
+#[derive(Clone)]
 pub struct Outgoing {
     /// Its method.
     pub method: Method,
@@ -28,6 +31,17 @@ pub struct Outgoing {
     pub body: Bytes,
     /// By which way it goes.
     pub place: Place,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("to", &crate::destination::shown(self))
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
 }
 
 /// A client certificate with its key (mTLS), as PEM.

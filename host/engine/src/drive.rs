@@ -3,12 +3,15 @@
 //! Whatever the core decides is written before it is carried out, and whatever came of it is written before the next
 //! decision has an effect. Outcomes that arrive together, and the intents that follow from them, share one write.
 
+use crate::calls::Called;
 use crate::clock::now;
 use crate::{EngineError, courier};
 use basb_core::event::Event;
-use basb_core::run::{Effect, Order, Outcome, Record, Run, RunOutcome, Verb};
+use basb_core::run::{Effect, Failure, Order, Outcome, Record, Run, RunOutcome, Verb};
 use basb_core::{ServiceName, Timestamp};
 use basb_journal::{Append, Fence, Finish, Journal, NewEntry, NewStable, ServiceKey};
+use basb_redact::Redactor;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -68,6 +71,10 @@ pub struct Around<'a> {
     pub sink: &'a dyn EventSink,
     /// What is asked from outside.
     pub control: mpsc::Receiver<Control>,
+    /// What plugins did outside.
+    pub called: &'a mut mpsc::UnboundedReceiver<Called>,
+    /// Knows every secret: nothing that is written down or shown holds one.
+    pub redactor: Redactor,
 }
 
 /// What one turn of the loop writes.
@@ -97,7 +104,7 @@ pub async fn drive<H: Hands>(
     loop {
         let mut turn = Turn::default();
         for (at, record) in records.drain(..) {
-            take(&mut run, &mut seq, at, record, around.notifiers, &mut turn);
+            take(&mut run, &mut seq, at, without_secrets(&around.redactor, record), around.notifiers, &mut turn);
         }
         let decision = run.decide();
         for (service, order) in decision.orders {
@@ -150,11 +157,18 @@ pub async fn drive<H: Hands>(
                 }
                 None => control_open = false,
             },
+            Some(called) = around.called.recv() => records.push(called),
             joined = tasks.join_next() => {
-                gather(joined, &mut records);
+                let mut outcomes = Vec::new();
+                gather(joined, &mut outcomes);
                 while let Some(more) = tasks.try_join_next() {
-                    gather(Some(more), &mut records);
+                    gather(Some(more), &mut outcomes);
                 }
+                // What a call did outside is written before what came of it.
+                while let Ok(called) = around.called.try_recv() {
+                    records.push(called);
+                }
+                records.append(&mut outcomes);
             }
         }
     }
@@ -180,6 +194,37 @@ fn take(run: &mut Run, seq: &mut u64, at: Timestamp, record: Record, routes: &co
     turn.append.notifications.extend(events.iter().flat_map(|event| routes.notifications(event)));
     turn.append.entries.push(entry(at, &record));
     turn.events.extend(events);
+}
+
+/// The record with every known secret replaced. A plugin never sees a secret, so this changes nothing unless something else
+/// failed; events and notifications are made from what it leaves.
+pub fn without_secrets(redactor: &Redactor, record: Record) -> Record {
+    if redactor.is_empty() {
+        return record;
+    }
+    let Ok(text) = serde_json::to_string(&record) else { return record };
+    match redactor.text(&text) {
+        Cow::Borrowed(_) => record,
+        Cow::Owned(text) => serde_json::from_str(&text).unwrap_or_else(|_| unreadable(record)),
+    }
+}
+
+/// What is left of a record that cannot be read any more once its secrets are replaced: an id that held one, say.
+fn unreadable(record: Record) -> Record {
+    let failure = Failure {
+        code: "engine/secret-in-result".to_owned(),
+        message: "a plugin's result held a secret in a place where it cannot be replaced".to_owned(),
+        retry_after: None,
+    };
+    match record {
+        Record::Outcome { service, id, .. } => Record::Outcome { service, id, outcome: Outcome::Failed { failure } },
+        Record::Called { service, mut call } => {
+            call.calls.clear();
+            call.outcome = failure.code;
+            Record::Called { service, call }
+        }
+        other => other,
+    }
 }
 
 /// The stable revision that an outcome means: written with it, so that neither is ever without the other.

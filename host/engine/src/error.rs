@@ -47,6 +47,12 @@ pub enum EngineError {
         /// What to do.
         next: String,
     },
+    /// Secrets are not to be had.
+    #[error("{}", secrets_in(.0))]
+    Secrets(Vec<basb_secrets::SecretError>),
+    /// The lock file.
+    #[error(transparent)]
+    Lock(#[from] basb_registry::LockError),
     /// The embedded agent.
     #[error(transparent)]
     Agent(#[from] basb_agent::AgentError),
@@ -85,6 +91,8 @@ impl EngineError {
             Self::LeaseLost => "run/lease-lost",
             Self::Diagnostics(_) => "deployment/invalid",
             Self::Plugin { code, .. } | Self::Call { code, .. } => code,
+            Self::Secrets(all) => all.first().map_or("secret/missing", |e| e.code),
+            Self::Lock(e) => e.code(),
             Self::Agent(e) => e.code(),
             Self::Entry { .. } | Self::History(_) => "journal/unreadable-entry",
         }
@@ -104,6 +112,11 @@ impl EngineError {
             Self::LeaseLost => "`basb-host status` shows who is at work".to_owned(),
             Self::Diagnostics(_) => "mend the file; nothing was changed".to_owned(),
             Self::Plugin { next, .. } => next.clone(),
+            Self::Secrets(all) => {
+                let help: Vec<&str> = all.iter().map(|e| e.help.as_str()).collect();
+                format!("{}; nothing was changed", help.join("; "))
+            }
+            Self::Lock(e) => e.next_step(),
             Self::Agent(e) => e.next().to_owned(),
             Self::Entry { .. } => "the journal is damaged or of another version: `basb-host history` shows the others".to_owned(),
             Self::History(_) => "use the version of basb-host that wrote it".to_owned(),
@@ -111,6 +124,10 @@ impl EngineError {
             Self::Call { .. } => "the message says what the plugin could not do; nothing was changed".to_owned(),
         }
     }
+}
+
+fn secrets_in(all: &[basb_secrets::SecretError]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn problems_in(diagnostics: &basb_spec::Diagnostics) -> String {

@@ -4,6 +4,8 @@
 //! **Must never** decide what a release does next (that is `basb_core::run`), let an effect happen whose intent is not
 //! durable, or let a plugin's word move traffic without the core's check.
 
+mod access;
+mod calls;
 mod clock;
 mod convert;
 mod courier;

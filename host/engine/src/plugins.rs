@@ -1,11 +1,13 @@
 //! The plugins of a deployment: loaded, checked, and called with the right configuration and deadline.
 
+use crate::access::Access;
+use crate::calls::CallLog;
 use crate::clock::now;
 use crate::{EngineError, hands::call_failure};
-use basb_capabilities::Grants;
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
 use basb_core::{Millis, PluginName, ServiceName};
+use basb_registry::Found;
 use basb_runtime::wit::{notifier, probe, provider, strategy, types};
 use basb_runtime::worlds::{self, Notifier, Probe, Provider, Strategy};
 use basb_runtime::{CallError, CallOptions, Called, Kind, LoadRequest, Plugin, Runtime};
@@ -40,6 +42,8 @@ pub struct PluginSet {
     provider_config: String,
     info: provider::Info,
     asks: BTreeMap<PluginName, Vec<String>>,
+    access: Access,
+    log: CallLog,
 }
 
 /// Which plugins a deployment uses, and as what.
@@ -82,33 +86,25 @@ pub fn plugin_bytes(source: &str, base: &Path) -> Result<Cow<'static, [u8]>, Eng
     })
 }
 
-/// Loads one plugin.
+/// Loads one plugin whose bytes were read and checked.
 ///
 /// # Errors
 /// [`EngineError::Plugin`] with everything that is missing.
-pub async fn load_one(
+pub async fn load_found(
     runtime: &Runtime,
     name: &PluginName,
     kind: Kind,
     source: &PluginSource,
-    base: &Path,
+    found: Found,
 ) -> Result<Plugin, EngineError> {
-    let refused = |code: &str, message: String, next: &str| EngineError::Plugin {
+    let credentials = source.credentials.clone();
+    let request = LoadRequest { name: name.clone(), kind, grants: found.grants, credentials };
+    runtime.load(found.bytes, request).await.map_err(|e| EngineError::Plugin {
         name: name.to_string(),
-        code: code.to_owned(),
-        message,
-        next: next.to_owned(),
-    };
-    let grants = Grants::parse(&source.grants).map_err(|problems| {
-        let all: Vec<String> = problems.iter().map(|p| format!("grants{}: {}", p.pointer, p.message)).collect();
-        refused("plugin/bad-grant", all.join("; "), "the documentation of grants lists every key")
-    })?;
-    let bytes = plugin_bytes(&source.source, base)?;
-    let request = LoadRequest { name: name.clone(), kind, grants, credentials: source.credentials.clone() };
-    runtime
-        .load(bytes, request)
-        .await
-        .map_err(|e| refused(e.code(), e.to_string(), "nothing was changed; mend it and start again"))
+        code: e.code().to_owned(),
+        message: e.to_string(),
+        next: "nothing was changed; mend it and start again".to_owned(),
+    })
 }
 
 impl PluginSet {
@@ -116,7 +112,11 @@ impl PluginSet {
     ///
     /// # Errors
     /// [`EngineError`] when a plugin that is needed is not there, or does not answer.
-    pub async fn new(deployment: &Deployment, plugins: BTreeMap<PluginName, Plugin>) -> Result<Self, EngineError> {
+    pub async fn new(
+        deployment: &Deployment,
+        plugins: BTreeMap<PluginName, Plugin>,
+        access: Access,
+    ) -> Result<Self, EngineError> {
         let missing = |name: &PluginName| EngineError::Plugin {
             name: name.to_string(),
             code: "plugin/missing".to_owned(),
@@ -133,7 +133,27 @@ impl PluginSet {
             let info = it.describe(&CallOptions::new(PURE)).await.map_err(unanswered)?.value;
             asks.insert(name.clone(), info.events);
         }
-        Ok(Self { provider, provider_config: deployment.provider.config.to_string(), info, asks, plugins })
+        Ok(Self {
+            provider,
+            provider_config: deployment.provider.config.to_string(),
+            info,
+            asks,
+            plugins,
+            access,
+            log: CallLog::default(),
+        })
+    }
+
+    /// The secrets and credentials that they are served with.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Where their calls are told.
+    #[must_use]
+    pub fn log(&self) -> &CallLog {
+        &self.log
     }
 
     /// How many there are.
@@ -198,8 +218,8 @@ impl PluginSet {
         self.plugins.get(&uses.plugin).and_then(|p| p.notifier().ok()).ok_or_else(|| not_loaded(uses))
     }
 
-    fn provider_call(&self) -> (CallOptions, types::CallContext) {
-        let options = CallOptions::new(PROVIDER);
+    fn provider_call(&self, service: &str) -> (CallOptions, types::CallContext) {
+        let options = CallOptions::new(PROVIDER).observed(self.log.observer(Some(service)));
         let cx = worlds::context(now(), &options, self.provider_config.clone());
         (options, cx)
     }
@@ -209,7 +229,7 @@ impl PluginSet {
     /// # Errors
     /// [`Failure`] of the call or of the provider.
     pub async fn plan(&self, desired: provider::Desired) -> Result<provider::ServicePlan, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(&desired.service.service);
         flat(self.provider.plan(&options.read_only(), cx, desired).await)
     }
 
@@ -223,7 +243,7 @@ impl PluginSet {
         action: provider::Action,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(service_of(&action));
         value(self.provider.apply(&options, cx, key.to_owned(), action, state).await)
     }
 
@@ -232,7 +252,7 @@ impl PluginSet {
     /// # Errors
     /// [`Failure`] of the call or of the provider.
     pub async fn read(&self, service: types::ServiceRef) -> Result<Option<provider::Observed>, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(&service.service);
         flat(self.provider.read(&options, cx, service).await)
     }
 
@@ -247,7 +267,7 @@ impl PluginSet {
         weights: Vec<(String, u16)>,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(&service.service);
         value(self.provider.traffic(&options, cx, key.to_owned(), service, weights, state).await)
     }
 
@@ -260,7 +280,7 @@ impl PluginSet {
         service: types::ServiceRef,
         revision: String,
     ) -> Result<provider::InstanceReport, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(&service.service);
         flat(self.provider.instances(&options, cx, service, revision).await)
     }
 
@@ -275,7 +295,7 @@ impl PluginSet {
         revision: String,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call();
+        let (options, cx) = self.provider_call(&service.service);
         value(self.provider.retire(&options, cx, key.to_owned(), service, revision, state).await)
     }
 
@@ -320,7 +340,7 @@ impl PluginSet {
         let probe = self.probe(uses)?;
         let url = url::Url::parse(&target.url)
             .map_err(|e| call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None))?;
-        let options = CallOptions::new(OBSERVER).with_target(url);
+        let options = CallOptions::new(OBSERVER).with_target(url).observed(self.log.observer(Some(&target.service)));
         let cx = worlds::context(now(), &options, uses.config.to_string());
         value(probe.check(&options, cx, target).await)
     }
@@ -331,9 +351,16 @@ impl PluginSet {
     /// [`Failure`] of the call or of the notifier.
     pub async fn notify(&self, uses: &Use, event: notifier::Event) -> Result<(), Failure> {
         let notifier = self.notifier(uses)?;
-        let options = CallOptions::new(OBSERVER);
+        let options = CallOptions::new(OBSERVER).observed(self.log.observer(event.service.as_deref()));
         let cx = worlds::context(now(), &options, uses.config.to_string());
         flat(notifier.notify(&options, cx, event).await).map(|_| ())
+    }
+}
+
+fn service_of(action: &provider::Action) -> &str {
+    match action {
+        provider::Action::Deploy(desired) => &desired.service.service,
+        provider::Action::Scale(scaling) => &scaling.service.service,
     }
 }
 

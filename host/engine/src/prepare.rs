@@ -1,10 +1,12 @@
 //! From a deployment file to something that can run: plugins loaded, configurations checked, all problems at once.
 
+use crate::access::Access;
 use crate::plugins::{self, PluginSet};
 use crate::{EngineError, revision};
-use basb_capabilities::Grants;
 use basb_core::model::{Deployment, Use};
+use basb_core::run::RunStart;
 use basb_core::{PluginName, RevisionId, ServiceName};
+use basb_registry::{Decision, LockFile, Policy, Refusal, resolve};
 use basb_runtime::wit::types;
 use basb_runtime::{Plugin, Runtime};
 use basb_spec::{Diagnostic, Diagnostics, LoadOptions, SourceMap, check_config};
@@ -27,6 +29,8 @@ pub struct Prepared {
     pub base: PathBuf,
     /// The file.
     pub file: PathBuf,
+    /// The lock file to be written, where there is none yet.
+    pub first_use: Option<LockFile>,
 }
 
 /// The folder of a file, absolute.
@@ -41,16 +45,25 @@ pub fn base_of(file: &Path) -> PathBuf {
 /// # Errors
 /// [`EngineError::Diagnostics`] with all problems of the file and of the configurations in it, or the first plugin that
 /// does not load.
-pub async fn prepare(options: &LoadOptions, runtime: &Runtime) -> Result<Prepared, EngineError> {
+pub async fn prepare(options: &LoadOptions, runtime: &Runtime, policy: Policy) -> Result<Prepared, EngineError> {
     let loaded = basb_spec::load(options).map_err(EngineError::Diagnostics)?;
     let base = base_of(&options.path);
     let mut deployment = loaded.deployment;
-    let (plugins, mut problems) = load_plugins(&deployment, runtime, &base, &loaded.source).await?;
+    let access = match Access::of(&deployment, runtime.capabilities(), &base) {
+        Ok(access) => access,
+        Err(wrong) => {
+            let problem = |p: basb_secrets::ConfigProblem| {
+                loaded.source.diagnostic_at(&p.pointer, "credential/bad-config", p.message, Some(p.help))
+            };
+            return Err(EngineError::Diagnostics(Diagnostics::new(wrong.into_iter().map(problem).collect())));
+        }
+    };
+    let (plugins, mut problems, decision) = load_plugins(&deployment, runtime, &base, &loaded.source, policy).await?;
     problems.extend(check_configs(&mut deployment, &plugins, &loaded.source));
     if !problems.is_empty() {
         return Err(EngineError::Diagnostics(Diagnostics::new(problems)));
     }
-    let set = PluginSet::new(&deployment, plugins).await?;
+    let set = PluginSet::new(&deployment, plugins, access).await?;
     let (problems, warnings) = ask_strategies(&deployment, &set, &loaded.source).await?;
     if !problems.is_empty() {
         return Err(EngineError::Diagnostics(Diagnostics::new(problems)));
@@ -67,28 +80,38 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime) -> Result<Prepare
         warnings: loaded.warnings.into_iter().chain(warnings).collect(),
         base,
         file: options.path.clone(),
+        first_use: match decision {
+            Decision::FirstUse(lock) => Some(lock),
+            Decision::Same { .. } => None,
+        },
     })
 }
 
-/// Loads every plugin that the deployment uses; those that do not load are problems at their place in the file.
+/// Reads every plugin that the deployment uses, checks signatures and the lock file, and loads them; those that do not load
+/// are problems at their place in the file. What was checked is what is loaded: the bytes are read once.
 async fn load_plugins(
     deployment: &Deployment,
     runtime: &Runtime,
     base: &Path,
     source: &SourceMap,
-) -> Result<(BTreeMap<PluginName, Plugin>, Vec<Diagnostic>), EngineError> {
+    policy: Policy,
+) -> Result<(BTreeMap<PluginName, Plugin>, Vec<Diagnostic>, Decision), EngineError> {
+    let resolved =
+        resolve(deployment, base, |source| plugins::plugin_bytes(source, base).map_err(refusal)).map_err(|all| {
+            let at = |r: Refusal| {
+                let help = (!r.help.is_empty()).then_some(r.help);
+                source.diagnostic_at(&r.pointer, &r.code, r.message, help)
+            };
+            EngineError::Diagnostics(Diagnostics::new(all.into_iter().map(at).collect()))
+        })?;
+    let lock = basb_registry::read_lock(base)?;
+    let decision = basb_registry::check(lock.as_ref(), &resolved.locked(), policy)?;
+    let mut found = resolved.plugins;
     let mut plugins = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, kind) in plugins::used(deployment) {
-        let Some(from) = deployment.plugins.get(name) else { continue };
-        if let Err(wrong) = Grants::parse(&from.grants) {
-            problems.extend(wrong.into_iter().map(|p| {
-                let pointer = format!("/plugins/{name}/grants{}", p.pointer);
-                source.diagnostic_at(&pointer, "plugin/bad-grant", p.message, Some(p.help))
-            }));
-            continue;
-        }
-        match plugins::load_one(runtime, name, kind, from, base).await {
+        let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) else { continue };
+        match plugins::load_found(runtime, name, kind, from, found).await {
             Ok(plugin) => {
                 plugins.insert(name.clone(), plugin);
             }
@@ -98,21 +121,50 @@ async fn load_plugins(
             Err(e) => return Err(e),
         }
     }
-    Ok((plugins, problems))
+    Ok((plugins, problems, decision))
 }
 
-/// Loads the plugins of a deployment that was written down before.
+fn refusal(e: EngineError) -> Refusal {
+    Refusal { pointer: String::new(), code: e.code().to_owned(), message: e.to_string(), help: e.next_step() }
+}
+
+/// Loads the plugins of a run that was written down before: the very bytes that it began with.
 ///
 /// # Errors
-/// The first that does not load.
-pub async fn reload(deployment: &Deployment, runtime: &Runtime, base: &Path) -> Result<PluginSet, EngineError> {
+/// The first that does not load, or that is not what it was.
+pub async fn reload(start: &RunStart, runtime: &Runtime, base: &Path) -> Result<PluginSet, EngineError> {
+    let deployment = &start.deployment;
+    let access = Access::of(deployment, runtime.capabilities(), base).map_err(|problems| {
+        let all: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect();
+        EngineError::Call { code: "credential/bad-config".to_owned(), message: all.join("; ") }
+    })?;
+    let resolved =
+        resolve(deployment, base, |source| plugins::plugin_bytes(source, base).map_err(refusal)).map_err(|all| {
+            let all: Vec<String> = all.iter().map(|r| format!("{}: {}; {}", r.pointer, r.message, r.help)).collect();
+            EngineError::Call { code: "plugin/unusable".to_owned(), message: all.join("; ") }
+        })?;
+    let mut found = resolved.plugins;
     let mut plugins = BTreeMap::new();
     for (name, kind) in plugins::used(deployment) {
-        if let Some(from) = deployment.plugins.get(name) {
-            plugins.insert(name.clone(), plugins::load_one(runtime, name, kind, from, base).await?);
+        if let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) {
+            plugins.insert(name.clone(), plugins::load_found(runtime, name, kind, from, found).await?);
         }
     }
-    PluginSet::new(deployment, plugins).await
+    let set = PluginSet::new(deployment, plugins, access).await?;
+    let now = set.identities();
+    let changed: Vec<String> = start
+        .plugins
+        .iter()
+        .filter(|(name, was)| now.get(*name) != Some(was))
+        .map(|(name, was)| format!("{name} was {was}, is {}", now.get(name).map_or("gone", String::as_str)))
+        .collect();
+    if changed.is_empty() {
+        return Ok(set);
+    }
+    Err(EngineError::Call {
+        code: "run/plugins-changed".to_owned(),
+        message: format!("the run began with other plugins: {}", changed.join("; ")),
+    })
 }
 
 /// Checks every configuration against the schema that its plugin carries. Defaults are the plugin's own business: one

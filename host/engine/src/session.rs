@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::courier::{Courier, Routes};
-use crate::drive::{Around, Control, Ended, EventSink, drive, entry};
+use crate::drive::{Around, Control, Ended, EventSink, drive, entry, without_secrets};
 use crate::hands::PluginHands;
 use crate::history::{RunView, ServiceStatus, rebuild};
 use crate::lease::HeldLease;
@@ -15,6 +15,8 @@ use basb_core::event::Event;
 use basb_core::run::{RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, Verb};
 use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
 use basb_journal::{Append, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
+use basb_redact::Redactor;
+use basb_registry::Policy;
 use basb_runtime::{CacheFolder, Runtime, RuntimeOptions};
 use basb_spec::LoadOptions;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ pub struct SessionOptions {
     pub state: Option<PathBuf>,
     /// The program that `agent serve` makes an agent of.
     pub agent_program: PathBuf,
+    /// Learns every secret that is read, so that whoever prints can keep it out.
+    pub redactor: Redactor,
 }
 
 /// One process at work.
@@ -46,6 +50,7 @@ pub struct Session {
     state: StateDir,
     journal: Arc<Journal>,
     agent_program: PathBuf,
+    redactor: Redactor,
 }
 
 /// What happens to a run that is unfinished.
@@ -66,7 +71,7 @@ pub struct Started {
     first: Vec<(Timestamp, Record)>,
     lease: HeldLease,
     plugins: Arc<PluginSet>,
-    message: Option<String>,
+    messages: Vec<String>,
 }
 
 impl Started {
@@ -78,8 +83,8 @@ impl Started {
 
     /// What the operator should know before it goes on.
     #[must_use]
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
+    pub fn messages(&self) -> &[String] {
+        &self.messages
     }
 }
 
@@ -151,7 +156,7 @@ impl Session {
     pub fn open(options: SessionOptions) -> Result<Self, EngineError> {
         let state = StateDir::open(options.state.as_deref())?;
         let journal = Arc::new(Journal::open(&state.journal())?);
-        Ok(Self { state, journal, agent_program: options.agent_program })
+        Ok(Self { state, journal, agent_program: options.agent_program, redactor: options.redactor })
     }
 
     /// The journal.
@@ -174,6 +179,7 @@ impl Session {
             next: "check the state folder and the limits of this machine".to_owned(),
         };
         let mut options = Options::new(base);
+        options.redactor = self.redactor.clone();
         options.sockets.insert(AGENT.to_owned(), self.state.agent().join("agent.sock"));
         let mut runtime = RuntimeOptions::new(Capabilities::new(options));
         match CacheFolder::open(self.state.cache()) {
@@ -188,9 +194,9 @@ impl Session {
     ///
     /// # Errors
     /// [`EngineError`] with everything that is wrong; nothing was changed.
-    pub async fn prepare(&self, options: &LoadOptions) -> Result<Prepared, EngineError> {
+    pub async fn prepare(&self, options: &LoadOptions, policy: Policy) -> Result<Prepared, EngineError> {
         let runtime = self.runtime(&prepare::base_of(&options.path))?;
-        prepare::prepare(options, &runtime).await
+        prepare::prepare(options, &runtime, policy).await
     }
 
     /// Starts the one-machine cloud if a plugin may talk to it.
@@ -210,6 +216,7 @@ impl Session {
     /// # Errors
     /// [`EngineError`] when the provider cannot be asked.
     pub async fn plan(&self, prepared: &Prepared) -> Result<Plan, EngineError> {
+        prepared.plugins.access().check().await?;
         self.ensure_agent_for(&prepared.deployment).await?;
         plan::plan(prepared, &self.journal).await
     }
@@ -220,9 +227,18 @@ impl Session {
     /// [`EngineError`]; nothing was changed.
     pub async fn start(&self, prepared: Prepared, choice: RunChoice) -> Result<Started, EngineError> {
         let deployment = &prepared.deployment;
+        // What is missing is found before anything is changed, the lease included.
+        prepared.plugins.access().check().await?;
+        let mut messages = Vec::new();
+        if let Some(lock) = &prepared.first_use {
+            let file = basb_registry::write_lock(&prepared.base, lock)?;
+            messages.push(format!(
+                "written: {}, with what each plugin is and may do; look at it, and commit it",
+                file.display()
+            ));
+        }
         let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
         self.ensure_agent_for(deployment).await?;
-        let mut message = None;
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {
             let id = open.start.run.clone();
             let view = rebuild(&id, &self.journal.entries(&id, 1).await?).ok();
@@ -230,18 +246,19 @@ impl Session {
                 Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared) => {
                     let entries = view.seq;
                     let mut started = Self::take_up(view, lease, Arc::clone(&prepared.plugins));
-                    started.message = Some(format!("run {id} is unfinished: going on after its entry {entries}"));
+                    messages.push(format!("run {id} is unfinished: going on after its entry {entries}"));
+                    started.messages = messages;
                     return Ok(started);
                 }
                 _ => {
                     self.supersede(&id, &lease).await?;
-                    message =
-                        Some(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
+                    messages
+                        .push(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
                 }
             }
         }
         let mut started = self.begin(prepared, lease).await?;
-        started.message = message;
+        started.messages = messages;
         Ok(started)
     }
 
@@ -267,7 +284,7 @@ impl Session {
             first: vec![(now(), Record::Resumed)],
             lease,
             plugins,
-            message: None,
+            messages: Vec::new(),
         }
     }
 
@@ -299,7 +316,7 @@ impl Session {
         let mut append = Append::from(entry(at, &first)).fenced(lease.fence());
         append.notifications = events.iter().flat_map(|event| routes.notifications(event)).collect();
         self.journal.append(&id, append).await?;
-        Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins: prepared.plugins, message: None })
+        Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins: prepared.plugins, messages: Vec::new() })
     }
 
     async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
@@ -350,6 +367,8 @@ impl Session {
         events.iter().for_each(|event| sink.event(event));
         let routes = Routes::new(run.start(), plugins.asks());
         let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
+        let mut called = plugins.log().open();
+        let redactor = plugins.access().redactor().clone();
         let hands = Arc::new(PluginHands::new(&run, plugins));
         let (tell, asked) = mpsc::channel(16);
         let forward = {
@@ -362,7 +381,7 @@ impl Session {
                 }
             })
         };
-        let mailbox = tokio::spawn(read_mailbox(Arc::clone(&self.journal), id, tell));
+        let mailbox = tokio::spawn(read_mailbox(Arc::clone(&self.journal), id.clone(), tell));
         let delivery = {
             let courier = Arc::clone(&courier);
             tokio::spawn(async move { courier.run().await })
@@ -374,6 +393,8 @@ impl Session {
             notifiers: &routes,
             sink,
             control: asked,
+            called: &mut called,
+            redactor: redactor.clone(),
         };
         let ended = drive(run, seq, first, hands, around).await;
         for task in [forward, mailbox, delivery] {
@@ -385,6 +406,17 @@ impl Session {
             Ok(Ended::Finished(_) | Ended::AtGate) => courier.flush(FLUSH).await,
             _ => None,
         };
+        if ended.is_ok() {
+            // What the last notifications did is behind the run's finish.
+            let mut late = Vec::new();
+            while let Ok((at, record)) = called.try_recv() {
+                late.push(entry(at, &without_secrets(&redactor, record)));
+            }
+            if !late.is_empty() {
+                let append = Append::from(late).fenced(lease.fence()).addendum();
+                self.journal.append(&id, append).await?;
+            }
+        }
         lease.release().await;
         Ok((ended?, left))
     }
@@ -418,7 +450,8 @@ impl Session {
         })?;
         self.ensure_agent_for(&view.run.start().deployment).await?;
         let runtime = self.runtime(&notes.base)?;
-        let plugins = prepare::reload(&view.run.start().deployment, &runtime, &notes.base).await?;
+        let plugins = prepare::reload(view.run.start(), &runtime, &notes.base).await?;
+        plugins.access().check().await?;
         let mut started = Self::take_up(view, lease, Arc::new(plugins));
         started.first.push((now(), Record::Request { service, verb, by: "the operator".to_owned() }));
         Ok(Some(started))

@@ -59,7 +59,7 @@ impl Capability {
             Self::Tcp => "tcp:\n  - host: HOST\n    port: PORT",
             Self::Exec => "exec:\n  - program: NAME\n    path: /usr/bin/PROGRAM\n    args: [ARGUMENT]",
             Self::Files => "files:\n  - folder: NAME\n    path: ./FOLDER\n    access: read",
-            Self::Smtp => "smtp:\n  - server: NAME\n    host: HOST\n    port: 25",
+            Self::Smtp => "smtp:\n  - server: NAME\n    host: HOST\n    port: 587",
         }
     }
 }

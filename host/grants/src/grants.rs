@@ -3,7 +3,7 @@
 //! Stops a typing error from becoming a permission, or from silently taking one away: an unknown capability, an unknown
 //! key or a value out of place is an error, never ignored; there is no `all`.
 
-use crate::{Capability, HostPattern, PathPattern, TextPattern, parse};
+use crate::{ActionPattern, Capability, HostPattern, PathPattern, TextPattern, parse};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -116,6 +116,9 @@ pub struct HttpGrant {
     pub methods: BTreeSet<String>,
     /// To which paths.
     pub path: PathPattern,
+    /// To which AWS actions; empty where the action does not matter. A grant with actions covers only requests whose
+    /// action can be told beyond doubt.
+    pub actions: Vec<ActionPattern>,
     /// Which of them read although their method is not GET or HEAD.
     pub reads: Vec<ReadRule>,
 }
@@ -147,6 +150,8 @@ pub enum ReadRule {
     Method(String),
     /// Those to these paths.
     Path(PathPattern),
+    /// Those with these AWS actions.
+    Action(ActionPattern),
 }
 
 /// One exchange over TCP.
@@ -160,9 +165,24 @@ pub enum TcpGrant {
         port: u16,
         /// To which addresses the name may lead.
         resolves: Resolves,
+        /// Whether it changes anything there.
+        effect: Effect,
     },
     /// With the origin of the URL that the host gave to the call.
-    Service,
+    Service {
+        /// Whether it changes anything there.
+        effect: Effect,
+    },
+}
+
+impl TcpGrant {
+    /// Whether an exchange changes anything.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Host { effect, .. } | Self::Service { effect } => *effect,
+        }
+    }
 }
 
 /// What may be done in a folder.
@@ -185,10 +205,10 @@ pub struct FolderGrant {
     pub access: Access,
 }
 
-/// Whether a program changes anything outside.
+/// Whether a program, or an exchange over TCP, changes anything outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effect {
-    /// It only reads, so it may run during `plan`.
+    /// It only reads, so it may happen during `plan`.
     Read,
     /// It may change something.
     #[default]
@@ -208,8 +228,39 @@ pub struct ProgramGrant {
     pub args: Vec<TextPattern>,
     /// Variables that the plugin may set.
     pub env: BTreeSet<String>,
+    /// The folder that it starts in; relative to the deployment file, whose own folder it is where there is none.
+    pub folder: Option<PathBuf>,
     /// Whether it changes anything.
     pub effect: Effect,
+}
+
+/// How mail is kept from being read on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailTls {
+    /// Not at all: the operator wrote `none`.
+    None,
+    /// From the second command on (RFC 3207). A server that does not offer it gets no mail.
+    StartTls,
+    /// From the first byte on (RFC 8314).
+    Implicit,
+}
+
+impl MailTls {
+    /// What a port stands for where nothing is written (RFC 8314): never the lack of it.
+    #[must_use]
+    pub fn of_port(port: u16) -> Self {
+        if port == 465 { Self::Implicit } else { Self::StartTls }
+    }
+
+    /// As in a grant.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StartTls => "starttls",
+            Self::Implicit => "implicit",
+        }
+    }
 }
 
 /// A mail server.
@@ -227,10 +278,14 @@ pub struct ServerGrant {
     pub from: Vec<TextPattern>,
     /// Recipients; empty for all.
     pub to: Vec<TextPattern>,
+    /// How the mail is kept from being read on its way.
+    pub tls: MailTls,
+    /// The credential to log in with: the name of one of the kind `basic` that is bound to this server.
+    pub login: Option<String>,
 }
 
 mod show {
-    use super::{Access, FolderGrant, HttpGrant, HttpTarget, ProgramGrant, ServerGrant, TcpGrant};
+    use super::{Access, Effect, FolderGrant, HttpGrant, HttpTarget, MailTls, ProgramGrant, ServerGrant, TcpGrant};
     use std::fmt;
 
     fn joined<T: fmt::Display>(items: impl IntoIterator<Item = T>, between: &str) -> String {
@@ -248,16 +303,18 @@ mod show {
                 HttpTarget::Socket(name) => write!(f, "socket {name}, ")?,
                 HttpTarget::Service => f.write_str("the service's own URL, ")?,
             }
-            write!(f, "{}", self.path)
+            write!(f, "{}", self.path)?;
+            if self.actions.is_empty() { Ok(()) } else { write!(f, " with {}", joined(&self.actions, ", ")) }
         }
     }
 
     impl fmt::Display for TcpGrant {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match self {
-                Self::Host { host, port, .. } => write!(f, "{host}:{port}"),
-                Self::Service => f.write_str("the service's own host and port"),
+                Self::Host { host, port, .. } => write!(f, "{host}:{port}")?,
+                Self::Service { .. } => f.write_str("the service's own host and port")?,
             }
+            if self.effect() == Effect::Read { f.write_str(", only reading") } else { Ok(()) }
         }
     }
 
@@ -273,13 +330,24 @@ mod show {
 
     impl fmt::Display for ProgramGrant {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{} {}", self.path.display(), joined(&self.args, " "))
+            write!(f, "{} {}", self.path.display(), joined(&self.args, " "))?;
+            if let Some(folder) = &self.folder {
+                write!(f, " in {}", folder.display())?;
+            }
+            if self.effect == Effect::Read { f.write_str(", only reading") } else { Ok(()) }
         }
     }
 
     impl fmt::Display for ServerGrant {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{}:{} as `{}`", self.host, self.port, self.server)
+            write!(f, "{}:{} as `{}`", self.host, self.port, self.server)?;
+            if self.tls == MailTls::None {
+                f.write_str(", in the clear")?;
+            }
+            if let Some(login) = &self.login {
+                write!(f, ", with the credential `{login}`")?;
+            }
+            Ok(())
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! **Must never** do I/O, decide about a request (that is `basb-capabilities`), or accept a word that it does not know.
 
+mod action;
 mod capability;
 mod grants;
 mod parse;
@@ -10,10 +11,11 @@ mod pattern;
 mod schema;
 mod show;
 
+pub use action::ActionPattern;
 pub use capability::Capability;
 pub use grants::{
-    Access, Effect, FolderGrant, GrantProblem, Grants, HttpGrant, HttpTarget, ProgramGrant, ReadRule, Resolves, Scheme,
-    ServerGrant, TcpGrant,
+    Access, Effect, FolderGrant, GrantProblem, Grants, HttpGrant, HttpTarget, MailTls, ProgramGrant, ReadRule,
+    Resolves, Scheme, ServerGrant, TcpGrant,
 };
 pub use pattern::{HostPattern, PathPattern, PatternError, TextPattern};
 pub use schema::grants_schema;

@@ -2,8 +2,8 @@
 
 use crate::Capability;
 use crate::{
-    Access, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, PathPattern, PatternError,
-    ProgramGrant, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant, TextPattern,
+    Access, ActionPattern, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, MailTls,
+    PathPattern, PatternError, ProgramGrant, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant, TextPattern,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -65,6 +65,14 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a mapping",
     }
+}
+
+/// The rules that all names of a deployment file have.
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -223,11 +231,53 @@ impl Reader {
         None
     }
 
+    fn action(&mut self, at: &str, text: &str) -> Option<ActionPattern> {
+        self.pattern(at, ActionPattern::parse(text))
+    }
+
+    /// Methods and paths in text, and `{ action: … }`.
+    fn reads(&mut self, at: &str, map: &Map<String, Value>) -> Vec<ReadRule> {
+        let at = pointer(at, "reads");
+        let items = match map.get("reads") {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                self.wrong(&at, format!("`reads` is {}", kind(other)), "write a list: `reads: [/v1/query, POST]`");
+                return Vec::new();
+            }
+        };
+        let mut rules = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let at = format!("{at}/{index}");
+            match item {
+                Value::String(text) if text.starts_with('/') => {
+                    rules.extend(self.pattern(&at, PathPattern::parse(text)).map(ReadRule::Path));
+                }
+                Value::String(text) => rules.extend(self.method(&at, text).map(ReadRule::Method)),
+                Value::Object(map) => {
+                    self.only(&at, map, &["action"]);
+                    if let Some(text) = self.required(&at, map, "action", "Describe*") {
+                        rules.extend(self.action(&pointer(&at, "action"), text).map(ReadRule::Action));
+                    }
+                }
+                other => {
+                    let help = "write a method, a path, or `{ action: Describe* }`";
+                    self.wrong(&at, format!("this is {}", kind(other)), help);
+                }
+            }
+        }
+        rules
+    }
+
+    fn effect(&mut self, at: &str, map: &Map<String, Value>) -> Effect {
+        self.word(at, map, "effect", &[("read", Effect::Read), ("change", Effect::Change)]).unwrap_or_default()
+    }
+
     fn http(&mut self, at: &str, map: &Map<String, Value>) -> Option<HttpGrant> {
         let kinds: Vec<_> = ["host", "socket", "target"].into_iter().filter(|key| map.contains_key(*key)).collect();
         let to = match kinds.as_slice() {
             ["socket"] => {
-                self.only(at, map, &["socket", "methods", "path", "reads"]);
+                self.only(at, map, &["socket", "methods", "path", "actions", "reads"]);
                 let name = self.text(at, map, "socket")?;
                 if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
                     self.wrong(
@@ -240,12 +290,12 @@ impl Reader {
                 HttpTarget::Socket(name.to_owned())
             }
             ["target"] => {
-                self.only(at, map, &["target", "methods", "path", "reads"]);
+                self.only(at, map, &["target", "methods", "path", "actions", "reads"]);
                 self.service(at, map)?;
                 HttpTarget::Service
             }
             ["host"] => {
-                self.only(at, map, &["host", "scheme", "port", "methods", "path", "reads", "resolves"]);
+                self.only(at, map, &["host", "scheme", "port", "methods", "path", "actions", "reads", "resolves"]);
                 let host = self.host(at, map);
                 let scheme = self
                     .word(at, map, "scheme", &[("https", Scheme::Https), ("http", Scheme::Http)])
@@ -277,29 +327,33 @@ impl Reader {
         }
         let path = self.text(at, map, "path").unwrap_or("/**");
         let path = self.pattern(&pointer(at, "path"), PathPattern::parse(path));
-        let mut reads = Vec::new();
-        for (at, text) in self.texts(at, map, "reads").unwrap_or_default() {
-            if text.starts_with('/') {
-                reads.extend(self.pattern(&at, PathPattern::parse(text)).map(ReadRule::Path));
-            } else {
-                reads.extend(self.method(&at, text).map(ReadRule::Method));
+        let mut actions = Vec::new();
+        if let Some(list) = self.texts(at, map, "actions") {
+            if list.is_empty() {
+                let help = "write `[Describe*]`, or remove the key: then the action does not matter";
+                self.wrong(&pointer(at, "actions"), "`actions` is empty".to_owned(), help);
+            }
+            for (at, text) in list {
+                actions.extend(self.action(&at, text));
             }
         }
-        Some(HttpGrant { to, methods, path: path?, reads })
+        let reads = self.reads(at, map);
+        Some(HttpGrant { to, methods, path: path?, actions, reads })
     }
 
     fn tcp(&mut self, at: &str, map: &Map<String, Value>) -> Option<TcpGrant> {
         if map.contains_key("target") {
-            self.only(at, map, &["target"]);
+            self.only(at, map, &["target", "effect"]);
             self.service(at, map)?;
-            return Some(TcpGrant::Service);
+            return Some(TcpGrant::Service { effect: self.effect(at, map) });
         }
-        self.only(at, map, &["host", "port", "resolves"]);
+        self.only(at, map, &["host", "port", "resolves", "effect"]);
         let host = self.host(at, map);
         if !map.contains_key("port") {
             self.wrong(at, "`port` is missing".to_owned(), "add `port: 5432`");
         }
-        Some(TcpGrant::Host { port: self.port(at, map)?, resolves: self.resolves(at, map), host: host? })
+        let effect = self.effect(at, map);
+        Some(TcpGrant::Host { port: self.port(at, map)?, resolves: self.resolves(at, map), host: host?, effect })
     }
 
     fn folder(&mut self, at: &str, map: &Map<String, Value>) -> Option<FolderGrant> {
@@ -314,7 +368,7 @@ impl Reader {
     }
 
     fn program(&mut self, at: &str, map: &Map<String, Value>) -> Option<ProgramGrant> {
-        self.only(at, map, &["program", "path", "sha256", "args", "env", "effect"]);
+        self.only(at, map, &["program", "path", "sha256", "args", "env", "folder", "effect"]);
         let program = self.required(at, map, "program", "tofu");
         let path = self.required(at, map, "path", "/usr/bin/tofu");
         if path.is_some_and(|path| !path.starts_with('/')) {
@@ -346,20 +400,33 @@ impl Reader {
             }
             env.insert(text.to_owned());
         }
-        let effect =
-            self.word(at, map, "effect", &[("read", Effect::Read), ("change", Effect::Change)]).unwrap_or_default();
+        let effect = self.effect(at, map);
+        let folder = self.text(at, map, "folder").map(PathBuf::from);
         let (program, path, sha256) = (program?.to_owned(), PathBuf::from(path?), sha256.map(str::to_owned));
-        Some(ProgramGrant { program, path, sha256, args, env, effect })
+        Some(ProgramGrant { program, path, sha256, args, env, folder, effect })
     }
 
     fn server(&mut self, at: &str, map: &Map<String, Value>) -> Option<ServerGrant> {
-        self.only(at, map, &["server", "host", "port", "resolves", "from", "to"]);
+        self.only(at, map, &["server", "host", "port", "resolves", "from", "to", "tls", "login"]);
         let server = self.required(at, map, "server", "office");
         let host = self.host(at, map);
         if !map.contains_key("port") {
-            self.wrong(at, "`port` is missing".to_owned(), "add `port: 25`");
+            self.wrong(at, "`port` is missing".to_owned(), "add `port: 587`");
         }
         let port = self.port(at, map);
+        let words = [("none", MailTls::None), ("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit)];
+        let tls = self.word(at, map, "tls", &words);
+        let login = self.text(at, map, "login");
+        if let Some(login) = login
+            && !is_name(login)
+        {
+            let help = "write the name of a credential of the kind `basic`: 1 to 63 of a-z, 0-9 and inner `-`";
+            self.wrong(&pointer(at, "login"), format!("`{login}` is not the name of a credential"), help);
+        }
+        if login.is_some() && tls == Some(MailTls::None) {
+            let help = "write `tls: starttls` or `tls: implicit`, or remove `login`";
+            self.wrong(&pointer(at, "login"), "a password is never sent in the clear".to_owned(), help);
+        }
         let mut lists = [Vec::new(), Vec::new()];
         for (key, list) in ["from", "to"].into_iter().zip(&mut lists) {
             for (at, text) in self.texts(at, map, key).unwrap_or_default() {
@@ -374,6 +441,8 @@ impl Reader {
             resolves: self.resolves(at, map),
             from,
             to,
+            tls: tls.unwrap_or(MailTls::of_port(port?)),
+            login: login.map(str::to_owned),
         })
     }
 
@@ -413,17 +482,25 @@ mod tests {
                 {"host": "127.0.0.1", "scheme": "http", "port": 8080, "methods": ["POST"], "path": "/v1/**", "reads": ["/v1/query", "POST"]},
                 {"host": "ci.corp.example", "resolves": "private"},
                 {"socket": "agent", "methods": ["GET", "PUT"], "path": "/v1/**"},
+                {"host": "ecs.eu-central-1.amazonaws.com", "methods": ["POST"], "actions": ["DescribeServices", "AmazonEC2ContainerServiceV20141113.Update*"], "reads": [{"action": "Describe*"}]},
                 {"target": "service"}],
             "tcp": [{"host": "db.example.com", "port": 5432}, {"target": "service"}],
             "files": [{"folder": "vault", "path": "./vault", "access": "read-write"}],
-            "exec": [{"program": "tofu", "path": "/usr/bin/tofu", "args": ["plan", "-out=*"], "env": ["TF_LOG"], "effect": "read"}],
-            "smtp": [{"server": "office", "host": "mail.example.com", "port": 25, "from": ["*@example.com"]}]
+            "exec": [{"program": "tofu", "path": "/usr/bin/tofu", "args": ["plan", "-out=*"], "env": ["TF_LOG"], "folder": "./infra", "effect": "read"}],
+            "smtp": [{"server": "office", "host": "mail.example.com", "port": 25, "from": ["*@example.com"]}, {"server": "second", "host": "mail.example.com", "port": 465, "login": "mail"}]
         }))
         .unwrap();
-        assert_eq!(read.http.len(), 5);
+        assert_eq!(read.http.len(), 6);
         assert!(matches!(&read.http[0].to, HttpTarget::Host { scheme: Scheme::Https, port: 443, .. }));
         assert_eq!(read.http[0].methods, BTreeSet::from(["GET".to_owned(), "HEAD".to_owned()]));
         assert_eq!(read.summary()[0].1, "GET, HEAD https://api.example.com/**");
+        assert!(
+            read.http[4].to_string().ends_with("/** with DescribeServices, AmazonEC2ContainerServiceV20141113.Update*")
+        );
+        assert!(matches!(&read.http[4].reads[..], [ReadRule::Action(action)] if action.as_str() == "Describe*"));
+        assert_eq!(read.exec[0].to_string(), "/usr/bin/tofu plan -out=* in ./infra, only reading");
+        assert_eq!(read.smtp.iter().map(|grant| grant.tls).collect::<Vec<_>>(), [MailTls::StartTls, MailTls::Implicit]);
+        assert_eq!(read.smtp[1].to_string(), "mail.example.com:465 as `second`, with the credential `mail`");
         assert_eq!(grants(&Value::Null).unwrap(), Grants::default());
         assert_eq!(grants(&json!({})).unwrap(), Grants::default());
     }
@@ -454,6 +531,30 @@ mod tests {
             ),
             (json!({"exec": [{"program": "x", "path": "x"}]}), "/exec/0/path", "not absolute"),
             (json!({"exec": [{"program": "x", "path": "/x", "sha256": "abc"}]}), "/exec/0/sha256", "sha256sum"),
+            (json!({"http": [{"host": "a.example", "actions": []}]}), "/http/0/actions", "is empty"),
+            (json!({"http": [{"host": "a.example", "actions": ["a b"]}]}), "/http/0/actions/0", "not an AWS action"),
+            (
+                json!({"http": [{"host": "a.example", "reads": [{"act": "x"}]}]}),
+                "/http/0/reads/0",
+                "`action` is missing",
+            ),
+            (json!({"http": [{"host": "a.example", "reads": [1]}]}), "/http/0/reads/0", "this is a number"),
+            (json!({"tcp": [{"target": "service", "effect": "none"}]}), "/tcp/0/effect", "`read` or `change`"),
+            (
+                json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "tls": "off"}]}),
+                "/smtp/0/tls",
+                "`none` or",
+            ),
+            (
+                json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "tls": "none", "login": "mail"}]}),
+                "/smtp/0/login",
+                "never sent in the clear",
+            ),
+            (
+                json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "login": "My Mail"}]}),
+                "/smtp/0/login",
+                "name of a credential",
+            ),
             (json!({"log": []}), "/log", "needs no grant"),
             (json!("all"), "", "grants are text"),
         ];

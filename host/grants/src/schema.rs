@@ -48,8 +48,11 @@ struct HttpHost {
     methods: Option<Vec<Method>>,
     /// `*` stays within a segment, `**` does not; `/**` unless written.
     path: Option<PathText>,
-    /// Methods or paths of requests that only read, so that they pass during `plan`.
-    reads: Option<Vec<String>>,
+    /// AWS actions: only requests with one of these, in `X-Amz-Target` or in the parameter `Action`, are covered.
+    #[schemars(length(min = 1))]
+    actions: Option<Vec<Action>>,
+    /// Methods, paths or AWS actions of requests that only read, so that they pass during `plan`.
+    reads: Option<Vec<Read>>,
     /// Whether the name may lead to private addresses.
     resolves: Option<ResolvesWord>,
 }
@@ -65,8 +68,11 @@ struct HttpSocket {
     methods: Option<Vec<Method>>,
     /// `/**` unless written.
     path: Option<PathText>,
-    /// Methods or paths of requests that only read.
-    reads: Option<Vec<String>>,
+    /// As for a host.
+    #[schemars(length(min = 1))]
+    actions: Option<Vec<Action>>,
+    /// Methods, paths or AWS actions of requests that only read.
+    reads: Option<Vec<Read>>,
 }
 
 #[derive(JsonSchema)]
@@ -79,8 +85,11 @@ struct HttpService {
     methods: Option<Vec<Method>>,
     /// `/**` unless written.
     path: Option<PathText>,
-    /// Methods or paths of requests that only read.
-    reads: Option<Vec<String>>,
+    /// As for a host.
+    #[schemars(length(min = 1))]
+    actions: Option<Vec<Action>>,
+    /// Methods, paths or AWS actions of requests that only read.
+    reads: Option<Vec<Read>>,
 }
 
 #[derive(JsonSchema)]
@@ -90,6 +99,27 @@ struct Method(#[schemars(regex(pattern = "^[A-Z-]+$"))] String);
 #[derive(JsonSchema)]
 #[serde(transparent)]
 struct PathText(#[schemars(regex(pattern = "^/"))] String);
+
+/// `Describe*`, or with the service in front: `AmazonEC2ContainerServiceV20141113.Describe*`.
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct Action(#[schemars(regex(pattern = "^[A-Za-z0-9_.*?-]{1,200}$"))] String);
+
+/// A class of requests that only read.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Read {
+    /// A method, or a path that begins with `/`.
+    Text(#[schemars(regex(pattern = "^([A-Z-]+$|/)"))] String),
+    /// AWS actions.
+    Action(ReadAction),
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReadAction {
+    action: Action,
+}
 
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -131,6 +161,8 @@ struct TcpHost {
     port: u16,
     /// Whether the name may lead to private addresses.
     resolves: Option<ResolvesWord>,
+    /// Whether it only reads, so that it may happen during `plan`.
+    effect: Option<EffectWord>,
 }
 
 #[derive(JsonSchema)]
@@ -138,6 +170,8 @@ struct TcpHost {
 struct TcpService {
     /// Host and port of the URL that the host gives to the call.
     target: TargetWord,
+    /// Whether it only reads, so that it may happen during `plan`.
+    effect: Option<EffectWord>,
 }
 
 #[derive(JsonSchema)]
@@ -176,6 +210,9 @@ struct Program {
     args: Option<Vec<String>>,
     /// Variables that the plugin may set.
     env: Option<Vec<EnvName>>,
+    /// The folder that it starts in, relative to the deployment file, whose own folder it is unless written.
+    #[schemars(length(min = 1))]
+    folder: Option<String>,
     /// Whether it only reads, so that it may run during `plan`.
     effect: Option<EffectWord>,
 }
@@ -208,7 +245,23 @@ struct Server {
     from: Option<Vec<String>>,
     /// Recipients; all unless written.
     to: Option<Vec<String>>,
+    /// `implicit` on port 465 and `starttls` on every other unless written.
+    tls: Option<TlsWord>,
+    /// The name of a credential of the kind `basic` that is bound to this server.
+    login: Option<CredentialWord>,
 }
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum TlsWord {
+    None,
+    Starttls,
+    Implicit,
+}
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct CredentialWord(#[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))] String);
 
 /// The JSON Schema of `grants`.
 #[must_use]
@@ -233,6 +286,23 @@ mod tests {
             json!({"files": [{"folder": "v", "path": "./v", "access": "read"}]}),
             json!({"exec": [{"program": "x", "path": "/x", "args": ["a", "**"], "env": ["A"], "effect": "read"}]}),
             json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "from": ["*"], "to": []}]}),
+            json!({"http": [{"host": "a.example", "actions": ["Describe*", "Svc_1.Get?"], "reads": ["/x", {"action": "Describe*"}]}]}),
+            json!({"http": [{"socket": "agent", "actions": ["X"]}, {"target": "service", "reads": [{"action": "X"}]}]}),
+            json!({"tcp": [{"host": "a.example", "port": 1, "effect": "read"}, {"target": "service", "effect": "change"}]}),
+            json!({"exec": [{"program": "x", "path": "/x", "folder": "./y"}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "tls": "none"}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 465, "tls": "implicit", "login": "mail-1"}]}),
+            json!({"http": [{"host": "a.example", "actions": []}]}),
+            json!({"http": [{"host": "a.example", "actions": ["a b"]}]}),
+            json!({"http": [{"host": "a.example", "actions": "X"}]}),
+            json!({"http": [{"host": "a.example", "reads": [{"act": "x"}]}]}),
+            json!({"http": [{"host": "a.example", "reads": [{}]}]}),
+            json!({"http": [{"host": "a.example", "reads": ["post"]}]}),
+            json!({"tcp": [{"target": "service", "effect": "none"}]}),
+            json!({"exec": [{"program": "x", "path": "/x", "folder": ""}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "tls": "off"}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "login": "My Mail"}]}),
+            json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "login": "-a"}]}),
             json!({"http": [{"host": "a.example", "x": 1}]}),
             json!({"http": [{"host": "a.example", "socket": "b"}]}),
             json!({"http": [{"host": "a.example", "methods": ["get"]}]}),

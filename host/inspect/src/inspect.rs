@@ -113,9 +113,21 @@ impl Inspection {
             .collect()
     }
 
-    /// Imports with functions that are none of the host's interfaces.
+    /// Imports that the host does not offer.
     pub fn foreign(&self) -> impl Iterator<Item = &Import> {
-        self.imports.iter().filter(|import| !import.functions.is_empty() && import.capability().is_none())
+        self.imports.iter().filter(|import| import.class() == ImportClass::Foreign)
+    }
+
+    /// Imports that are served but reach nothing: the inert baseline.
+    pub fn inert(&self) -> impl Iterator<Item = &Import> {
+        self.imports.iter().filter(|import| import.class() == ImportClass::Inert)
+    }
+
+    /// How exactly a recorded call of it can be played back.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        let own_client = self.imports.iter().any(|import| wasi(&import.name).is_some_and(|name| WASI_HTTP.contains(&name)));
+        if own_client { Replay::BestEffort } else { Replay::Exact }
     }
 
     /// What it exports, for a message.
@@ -125,13 +137,100 @@ impl Inspection {
     }
 }
 
+/// What an import amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportClass {
+    /// A way to the outside that needs a request in the manifest and, but for the log, a grant.
+    Capability(Capability),
+    /// Served, but it reaches nothing: the environment is empty, there is no folder and no socket, the clock is virtual
+    /// and the randomness seeded. Languages' standard libraries import it even where they never use it.
+    Inert,
+    /// An interface of the host that holds types only.
+    Types,
+    /// What this host does not offer.
+    Foreign,
+}
+
+/// How exactly a recorded call can be played back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replay {
+    /// Every request is one call of the host, so their order is total and the same again.
+    Exact,
+    /// It brings an HTTP client of its own (`wasi:http`), and may race two requests: which one is answered first is not
+    /// in its hands, nor in the tape's.
+    BestEffort,
+}
+
+/// The interfaces of WASI 0.2 that are served and reach nothing.
+pub const WASI_INERT: [&str; 27] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stderr",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stderr",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "clocks/monotonic-clock",
+    "clocks/wall-clock",
+    "filesystem/preopens",
+    "filesystem/types",
+    "io/error",
+    "io/poll",
+    "io/streams",
+    "random/insecure",
+    "random/insecure-seed",
+    "random/random",
+    "sockets/instance-network",
+    "sockets/ip-name-lookup",
+    "sockets/network",
+    "sockets/tcp",
+    "sockets/tcp-create-socket",
+    "sockets/udp",
+    "sockets/udp-create-socket",
+];
+
+/// The interfaces of WASI 0.2 that amount to the capability `http`: they go through the same door as the host's own.
+pub const WASI_HTTP: [&str; 2] = ["http/outgoing-handler", "http/types"];
+
 impl Import {
+    /// What it amounts to.
+    #[must_use]
+    pub fn class(&self) -> ImportClass {
+        // Of WASI, an interface without functions still has resources, which have to be there.
+        match wasi(&self.name) {
+            Some(name) if WASI_HTTP.contains(&name) => return ImportClass::Capability(Capability::Http),
+            Some(name) if WASI_INERT.contains(&name) => return ImportClass::Inert,
+            _ => {}
+        }
+        if self.functions.is_empty() {
+            return ImportClass::Types;
+        }
+        let own = self.name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@'));
+        own.filter(|(_, version)| is_served(version))
+            .and_then(|(name, _)| Capability::from_name(name))
+            .map_or(ImportClass::Foreign, ImportClass::Capability)
+    }
+
     /// The capability that it stands for. `types` and other interfaces without functions stand for none.
     #[must_use]
     pub fn capability(&self) -> Option<Capability> {
-        let (name, version) = self.name.strip_prefix(PACKAGE)?.split_once('@')?;
-        if self.functions.is_empty() || !is_served(version) { None } else { Capability::from_name(name) }
+        match self.class() {
+            ImportClass::Capability(capability) => Some(capability),
+            ImportClass::Inert | ImportClass::Types | ImportClass::Foreign => None,
+        }
     }
+}
+
+/// The package and interface of an import from a version of WASI that is served.
+fn wasi(import: &str) -> Option<&str> {
+    let (name, version) = import.strip_prefix("wasi:")?.split_once('@')?;
+    // All of 0.2 is linked as one: a function that this host does not know yet is found missing by its name.
+    let served = semver::Version::parse(version).is_ok_and(|v| v.major == 0 && v.minor == 2 && v.pre.is_empty());
+    served.then_some(name)
 }
 
 /// Whether the host serves this version of its interfaces.
@@ -213,4 +312,51 @@ fn sections(bytes: &[u8]) -> Result<Vec<&[u8]>, InspectError> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn import(name: &str, functions: &[&str]) -> Import {
+        Import { name: name.to_owned(), functions: functions.iter().map(|f| (*f).to_owned()).collect() }
+    }
+
+    #[test]
+    fn every_import_is_one_of_four_things() {
+        let http = ImportClass::Capability(Capability::Http);
+        for (name, functions, class) in [
+            ("basb:host/http@0.1.0", &["send"][..], http),
+            ("basb:host/http@0.1.7", &["send"], http),
+            ("basb:host/http@0.2.0", &["send"], ImportClass::Foreign),
+            ("basb:host/http", &["send"], ImportClass::Foreign),
+            ("basb:host/nothing@0.1.0", &["x"], ImportClass::Foreign),
+            ("basb:host/types@0.1.0", &[], ImportClass::Types),
+            ("wasi:http/outgoing-handler@0.2.4", &["handle"], http),
+            ("wasi:http/types@0.2.4", &[], http),
+            ("wasi:http/incoming-handler@0.2.4", &["handle"], ImportClass::Foreign),
+            ("wasi:io/error@0.2.6", &[], ImportClass::Inert),
+            ("wasi:random/random@0.2.0", &["get-random-u64"], ImportClass::Inert),
+            ("wasi:random/random@0.3.0", &["get-random-u64"], ImportClass::Foreign),
+            ("wasi:random/random@0.2.0-rc.1", &["get-random-u64"], ImportClass::Foreign),
+            ("wasi:keyvalue/store@0.2.0", &["open"], ImportClass::Foreign),
+            ("wasi:sockets/tcp@0.2.6", &["[method]tcp-socket.start-connect"], ImportClass::Inert),
+            ("evil:wasi:io/error@0.2.6", &["x"], ImportClass::Foreign),
+        ] {
+            assert_eq!(import(name, functions).class(), class, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_its_own_makes_replay_a_best_effort() {
+        let with = |imports| Inspection { size: 0, imports, exports: Vec::new(), kind: None, manifest: None };
+        let ours = with(vec![import("basb:host/http@0.1.0", &["send"]), import("wasi:io/poll@0.2.0", &["poll"])]);
+        assert_eq!(ours.replay(), Replay::Exact);
+        assert_eq!(ours.capabilities(), [Capability::Http]);
+        assert_eq!(ours.inert().count(), 1);
+        let own = with(vec![import("wasi:http/outgoing-handler@0.2.0", &["handle"])]);
+        assert_eq!(own.replay(), Replay::BestEffort);
+        assert_eq!(own.capabilities(), [Capability::Http]);
+        assert_eq!(own.foreign().count(), 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! Reading runs and their records.
 
-use crate::chain::{self, Head, VerifyError};
+use crate::chain::{self, Broken, Head, VerifyError};
 use crate::error::WorkError;
 use crate::row;
 use crate::{Journal, JournalError};
@@ -161,6 +161,20 @@ impl Journal {
     pub async fn verify(&self, run: &RunId) -> Result<Head, VerifyError> {
         let run = run.clone();
         Ok(self.read(move |connection| chain::verify(connection, &run)).await??)
+    }
+
+    /// Computes the hash chain of every run again, the newest first: its end, or the first record that is wrong. All of it
+    /// from one state of the file. A run that was removed as a whole is not missed: see the heads.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub async fn verify_all(&self) -> Result<Vec<(RunId, Result<Head, Broken>)>, JournalError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT run FROM runs ORDER BY started_at DESC, rowid DESC")?;
+            let runs: Vec<RunId> = statement.query_map([], |r| row::name(r, 0))?.collect::<Result<_, _>>()?;
+            runs.into_iter().map(|run| Ok((run.clone(), chain::verify(connection, &run)?))).collect()
+        })
+        .await
     }
 }
 

@@ -186,9 +186,10 @@ impl EngineId {
 }
 
 /// Code that was compiled a moment ago.
-#[expect(unsafe_code, reason = "wasmtime cannot check compiled code; this was made in this process")]
+#[expect(unsafe_code, reason = "wasmtime cannot check compiled code; this was made by this host's own child")]
 pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: the bytes are the unchanged output of `Engine::precompile_component`.
+    // SAFETY: the bytes are the unchanged output of `Engine::precompile_component`, read from the pipe of a child that
+    // is this very program (see `compiler`) and ended well.
     fitting(unsafe { Component::deserialize(engine, code) })
 }
 

@@ -7,17 +7,42 @@ use crate::limits::{CallLimits, Limiter};
 use crate::load::Plugin;
 use crate::panic;
 use crate::ticker::Ticker;
+use crate::wasi::Moment;
 use crate::worlds;
 use basb_capabilities::{CallScope, Caller, Capabilities, Grants, HostCall, LogLine, Mode};
+use basb_core::Digest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, ResourceTableError};
 use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
 /// The longest that a plugin's initialisation may take when it is loaded.
 const TRY_OUT: Duration = Duration::from_secs(5);
+
+/// Is told of every call when it is over, also of one that nobody waits for any more: what a plugin did outside is
+/// written down whatever becomes of its result.
+pub trait CallObserver: Send + Sync + std::fmt::Debug {
+    /// Takes a finished call.
+    fn called(&self, call: &FinishedCall<'_>);
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct FinishedCall<'a> {
+    /// The plugin's name in the deployment file.
+    pub plugin: &'a str,
+    /// The digest of its bytes.
+    pub digest: &'a Digest,
+    /// The function that was called.
+    pub function: &'static str,
+    /// `ok`, the code of what ended it, or `call/dropped` when nobody waited for it any more.
+    pub outcome: &'static str,
+    /// How long it took and what it did.
+    pub report: &'a CallReport,
+}
 
 /// What accompanies a call.
 #[derive(Debug, Clone)]
@@ -28,19 +53,28 @@ pub struct CallOptions {
     pub target: Option<Url>,
     /// Whether it may change anything.
     pub mode: Mode,
+    /// Who is told of it when it is over.
+    pub observer: Option<Arc<dyn CallObserver>>,
 }
 
 impl CallOptions {
     /// A call that may take so long, is about no URL, and may do what is granted.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
-        Self { deadline, target: None, mode: Mode::Normal }
+        Self { deadline, target: None, mode: Mode::Normal, observer: None }
     }
 
     /// The same about this URL.
     #[must_use]
     pub fn with_target(mut self, target: Url) -> Self {
         self.target = Some(target);
+        self
+    }
+
+    /// The same, with somebody who is told of it when it is over.
+    #[must_use]
+    pub fn observed(mut self, observer: Option<Arc<dyn CallObserver>>) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -59,6 +93,8 @@ pub struct CallReport {
     pub duration: Duration,
     /// How often it had the host do something, the log aside.
     pub host_calls: u64,
+    /// Everything that it had the host do, oldest first.
+    pub calls: Vec<HostCall>,
     /// What it had the host do last, oldest first.
     pub last_calls: Vec<HostCall>,
     /// What it wrote last, oldest first.
@@ -94,14 +130,70 @@ impl Shared {
         slots.acquire_owned().await.ok()
     }
 
-    fn store(&self, reach: Option<Reach>) -> Store<State> {
-        let mut store = Store::new(&self.engine, State::new(Limiter::new(self.limits.clone()), reach));
-        store.limiter(|state| &mut state.limiter);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        store.set_hostcall_fuel(self.limits.transfer);
-        store.set_max_component_handles(1000);
-        store
+    fn store(&self, reach: Option<Reach>, moment: Moment) -> Store<State> {
+        store(&self.engine, &self.limits, reach, moment)
+    }
+}
+
+/// A store for one call, with every limit that wasmtime knows.
+pub(crate) fn store(engine: &Engine, limits: &CallLimits, reach: Option<Reach>, moment: Moment) -> Store<State> {
+    let mut store = Store::new(engine, State::new(Limiter::new(limits.clone()), reach, moment));
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store.set_hostcall_fuel(limits.transfer);
+    store.set_max_component_handles(limits.handles);
+    store
+}
+
+/// Tells the observer of a call when it is over, in whatever way.
+struct Watched<'a> {
+    plugin: &'a Plugin,
+    function: &'static str,
+    options: &'a CallOptions,
+    start: Instant,
+    scope: Option<Arc<CallScope>>,
+    told: Told,
+}
+
+#[derive(PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+}
+
+impl Watched<'_> {
+    fn over(&mut self, outcome: &'static str) -> CallReport {
+        let duration = self.start.elapsed();
+        let report = match &self.scope {
+            Some(scope) => CallReport {
+                duration,
+                host_calls: scope.counters.host_calls(),
+                calls: scope.counters.calls(),
+                last_calls: scope.counters.last_calls(),
+                last_lines: scope.counters.last_lines(),
+            },
+            None => CallReport { duration, ..CallReport::default() },
+        };
+        self.told = Told::Yes;
+        if let Some(observer) = &self.options.observer {
+            observer.called(&FinishedCall {
+                plugin: self.plugin.name(),
+                digest: self.plugin.digest(),
+                function: self.function,
+                outcome,
+                report: &report,
+            });
+        }
+        report
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if self.told == Told::No && self.options.observer.is_some() {
+            self.over("call/dropped");
+        }
     }
 }
 
@@ -119,6 +211,7 @@ impl Plugin {
         &self,
         function: &Function,
         options: &CallOptions,
+        moment: Moment,
         params: P,
     ) -> Result<Called<R>, CallError>
     where
@@ -129,19 +222,12 @@ impl Plugin {
         let shared = self.shared();
         let scope =
             (self.reaches() == Reaches::TheHost).then(|| Arc::new(self.scope(function.name, options, deadline)));
-        let report = |scope: &Option<Arc<CallScope>>| match scope {
-            Some(scope) => CallReport {
-                duration: start.elapsed(),
-                host_calls: scope.counters.host_calls(),
-                last_calls: scope.counters.last_calls(),
-                last_lines: scope.counters.last_lines(),
-            },
-            None => CallReport { duration: start.elapsed(), ..CallReport::default() },
-        };
+        let mut watched =
+            Watched { plugin: self, function: function.name, options, start, scope: scope.clone(), told: Told::No };
         let outcome = match tokio_timeout(deadline, shared.slot()).await {
             Some(Some(slot)) => {
                 let reach = scope.clone().map(|scope| Reach { scope, capabilities: shared.capabilities.clone() });
-                let call = self.clone().run::<P, R>(function.index, reach, params, slot);
+                let call = self.clone().run::<P, R>(function.index, (reach, moment), params, slot);
                 match shared.guests.run(self.reaches(), deadline, call).await {
                     Ok(result) => result,
                     Err(Lost::TimedOut) => Err(Failure::TimedOut(options.deadline)),
@@ -152,13 +238,13 @@ impl Plugin {
             None => Err(Failure::TimedOut(options.deadline)),
         };
         match outcome {
-            Ok(value) => Ok(Called { value, report: report(&scope) }),
+            Ok(value) => Ok(Called { value, report: watched.over("ok") }),
             Err(failure) => Err(CallError {
+                report: Box::new(watched.over(failure.code())),
                 failure,
                 plugin: self.shared_name(),
                 digest: self.shared_digest(),
                 call: function.name,
-                report: Box::new(report(&scope)),
             }),
         }
     }
@@ -168,14 +254,14 @@ impl Plugin {
         CallScope::new(caller, self.shared_grants(), deadline)
             .with_credentials(self.shared_credentials())
             .with_target(options.target.clone())
-            .with_mode(options.mode)
+            .with_mode(if worlds::is_sealed(self.kind(), call) { Mode::Sealed } else { options.mode })
     }
 
     /// What runs as one future: everything that belongs to the call is dropped with it.
     async fn run<P: Params, R: Output>(
         self,
         index: ComponentExportIndex,
-        reach: Option<Reach>,
+        (reach, moment): (Option<Reach>, Moment),
         params: P,
         _slot: OwnedSemaphorePermit,
     ) -> Result<R, Failure>
@@ -184,7 +270,7 @@ impl Plugin {
     {
         let shared = self.shared();
         let _live = shared.ticker.live();
-        let mut store = shared.store(reach);
+        let mut store = shared.store(reach, moment);
         let result = async {
             let instance = self.pre().instantiate_async(&mut store).await?;
             let function = instance.get_typed_func::<P, (R,)>(&mut store, index).map_err(WrongType)?;
@@ -192,7 +278,7 @@ impl Plugin {
             Ok(value)
         };
         let result: wasmtime::Result<R> = result.await;
-        result.map_err(|error| failure(&error, &store, &shared.limits))
+        result.map_err(|error| failure(&error, &store, shared))
     }
 
     /// Makes one instance and compares the types of its functions with its world's, so that a plugin that was built for
@@ -210,13 +296,14 @@ impl Plugin {
                 return Err(Failure::Host("the host is shutting down".to_owned()));
             };
             let _live = shared.ticker.live();
-            let mut store = shared.store(Some(Reach { scope, capabilities: shared.capabilities.clone() }));
+            let reach = Reach { scope, capabilities: shared.capabilities.clone() };
+            let mut store = shared.store(Some(reach), Moment::START);
             let result = match plugin.pre().instantiate_async(&mut store).await {
                 Ok(instance) => worlds::check(plugin.kind(), &instance, &mut store, plugin.functions())
                     .map_err(|error| WrongType(error).into()),
                 Err(error) => Err(error),
             };
-            result.map_err(|error| failure(&error, &store, &shared.limits))
+            result.map_err(|error| failure(&error, &store, shared))
         });
         match outcome {
             Ok(result) => result,
@@ -232,10 +319,10 @@ impl Plugin {
     pub async fn hold(&self) -> Result<Held, Failure> {
         let shared = self.shared();
         let slot = shared.slot().await.ok_or_else(|| Failure::Host("the host is shutting down".to_owned()))?;
-        let mut store = shared.store(None);
+        let mut store = shared.store(None, Moment::START);
         match self.pre().instantiate_async(&mut store).await {
             Ok(instance) => Ok(Held { _instance: instance, _store: store, _slot: slot }),
-            Err(error) => Err(failure(&error, &store, &shared.limits)),
+            Err(error) => Err(failure(&error, &store, shared)),
         }
     }
 }
@@ -276,8 +363,13 @@ async fn tokio_timeout<F: Future>(deadline: Instant, future: F) -> Option<F::Out
     }
 }
 
-/// Why a call ended.
-fn failure(error: &wasmtime::Error, store: &Store<State>, limits: &CallLimits) -> Failure {
+/// Why a call ended; no secret is in it that the host knows.
+fn failure(error: &wasmtime::Error, store: &Store<State>, shared: &Shared) -> Failure {
+    let said = store.data().finish();
+    unredacted(error, store, &shared.limits, said).redacted(shared.capabilities.redactor())
+}
+
+fn unredacted(error: &wasmtime::Error, store: &Store<State>, limits: &CallLimits, said: Option<String>) -> Failure {
     if let Some(stop) = error.downcast_ref::<HostStop>() {
         return match stop {
             HostStop::Log(_) => Failure::LogFlood(stop.to_string()),
@@ -293,14 +385,25 @@ fn failure(error: &wasmtime::Error, store: &Store<State>, limits: &CallLimits) -
     if let Some(wanted) = store.data().limiter.refused() {
         return Failure::Memory { wanted, limit: limits.memory };
     }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return match said {
+            Some(message) => Failure::Panic(message),
+            None => Failure::Trap(format!("it ended itself with status {}", exit.0)),
+        };
+    }
     let text = format!("{:#}", error.root_cause());
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => return Failure::Stack,
+        Some(Trap::UnreachableCodeReached) if said.is_some() => return Failure::Panic(said.unwrap_or_default()),
         Some(trap) => return Failure::Trap(format!("{trap}{}", innermost(error))),
         None => {}
     }
     if text.contains("fuel allocated for hostcalls") {
         return Failure::TooLarge { limit: limits.transfer };
+    }
+    let table_full = matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full));
+    if table_full || text.contains("store handle limit exceeded") {
+        return Failure::Handles { limit: limits.handles };
     }
     Failure::Trap(basb_capabilities::printable(&text, 1000))
 }

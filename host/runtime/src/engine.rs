@@ -32,11 +32,25 @@ impl PoolSize {
     }
 }
 
-/// An engine with room for so many instances.
+/// An engine with room for so many instances. It runs code; the product never compiles with it.
 ///
 /// # Errors
 /// When the machine cannot reserve the address space, or cannot run compiled code at all.
 pub fn engine(pool: PoolSize) -> wasmtime::Result<Engine> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool)));
+    Engine::new(&config)
+}
+
+/// An engine that only compiles: what it makes is the same, but it reserves nothing.
+pub(crate) fn compiling(threads: usize) -> wasmtime::Result<Engine> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand).parallel_compilation(threads > 1);
+    Engine::new(&config)
+}
+
+/// Everything that changes the code.
+fn config() -> Config {
     let mut config = Config::new();
     config
         // Interruption: a guest that never calls the host yields at every tick (see `ticker`).
@@ -61,6 +75,10 @@ pub fn engine(pool: PoolSize) -> wasmtime::Result<Engine> {
         .memory_may_move(false)
         // Offsets within a function, which nobody reads; the names of functions stay.
         .generate_address_map(false);
+    config
+}
+
+fn pooling(pool: PoolSize) -> PoolingAllocationConfig {
     let mut pooling = PoolingAllocationConfig::new();
     let count = pool.count();
     pooling
@@ -79,8 +97,7 @@ pub fn engine(pool: PoolSize) -> wasmtime::Result<Engine> {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(4 << 10)
         .pagemap_scan(Enabled::Auto);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
-    Engine::new(&config)
+    pooling
 }
 
 /// How much of a memory is kept between two calls, in bytes.

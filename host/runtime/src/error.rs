@@ -2,6 +2,8 @@
 
 use crate::call::CallReport;
 use basb_core::Digest;
+use basb_redact::Redactor;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,11 @@ pub enum Failure {
         /// The limit, in bytes and elements.
         limit: usize,
     },
+    /// It held more handles of resources, such as streams, than it may.
+    Handles {
+        /// The limit.
+        limit: usize,
+    },
     /// It wrote more to the log than a call may.
     LogFlood(String),
     /// It has no such function, or one of another type: it was built for another version of the interface.
@@ -49,6 +56,7 @@ impl Failure {
             Self::Memory { .. } => "plugin/memory",
             Self::Stack => "plugin/stack",
             Self::TooLarge { .. } => "plugin/too-large",
+            Self::Handles { .. } => "plugin/handles",
             Self::LogFlood(_) => "plugin/log-flood",
             Self::Interface(_) => "plugin/interface",
             Self::Host(_) => "host/call",
@@ -65,11 +73,33 @@ impl Failure {
             Self::TimedOut(_) => {
                 "see its last host calls for what it was waiting for; a longer timeout helps if the counterpart is slow"
             }
-            Self::Memory { .. } | Self::TooLarge { .. } | Self::LogFlood(_) => {
+            Self::Memory { .. } | Self::TooLarge { .. } | Self::Handles { .. } | Self::LogFlood(_) => {
                 "the plugin works on more than it may: narrow its configuration, or report it to its publisher"
             }
             Self::Interface(_) => "build the plugin with the current SDK",
             Self::Host(_) => "this is an error in basb-host or on this machine",
+        }
+    }
+}
+
+impl Failure {
+    /// The same without any secret that the redactor knows: a plugin may have made its last words of an answer.
+    pub(crate) fn redacted(self, redactor: &Redactor) -> Self {
+        let clean = |text: String| match redactor.text(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => clean,
+        };
+        match self {
+            Self::Panic(text) => Self::Panic(clean(text)),
+            Self::Trap(text) => Self::Trap(clean(text)),
+            Self::LogFlood(text) => Self::LogFlood(clean(text)),
+            Self::Interface(text) => Self::Interface(clean(text)),
+            Self::Host(text) => Self::Host(clean(text)),
+            Self::TimedOut(_)
+            | Self::Memory { .. }
+            | Self::Stack
+            | Self::TooLarge { .. }
+            | Self::Handles { .. } => self,
         }
     }
 }
@@ -86,6 +116,7 @@ impl fmt::Display for Failure {
             }
             Self::Stack => f.write_str("called itself too deeply: its stack is used up"),
             Self::TooLarge { limit } => write!(f, "passed more than {} MiB at once", mb(*limit)),
+            Self::Handles { limit } => write!(f, "held more than {limit} handles at once"),
             Self::LogFlood(what) => write!(f, "wrote {what}"),
             Self::Interface(what) => write!(f, "does not fit this host: {what}"),
             Self::Host(what) => write!(f, "could not be called: {what}"),

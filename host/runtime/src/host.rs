@@ -2,6 +2,7 @@
 //! made.
 
 use crate::limits::Limiter;
+use crate::wasi::{Moment, Wasi};
 use crate::wit;
 use basb_capabilities::{CallScope, Capabilities, LogLevel, exec, files, http, smtp, tcp};
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use std::time::Duration;
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
     reach: Option<Reach>,
+    moment: Moment,
+    handles: usize,
+    wasi: Option<Box<Wasi>>,
 }
 
 /// What a call that may call the host needs for it.
@@ -32,8 +36,19 @@ pub(crate) enum HostStop {
 }
 
 impl State {
-    pub(crate) fn new(limiter: Limiter, reach: Option<Reach>) -> Self {
-        Self { limiter, reach }
+    pub(crate) fn new(limiter: Limiter, reach: Option<Reach>, moment: Moment) -> Self {
+        Self { handles: limiter.handles(), limiter, reach, moment, wasi: None }
+    }
+
+    /// The WASI of this call; most plugins never ask for it.
+    pub(crate) fn wasi(&mut self) -> &mut Wasi {
+        let Self { reach, moment, handles, wasi, .. } = self;
+        wasi.get_or_insert_with(|| Box::new(Wasi::new(*moment, *handles, reach.as_ref())))
+    }
+
+    /// The call is over. Returns what a guest that uses WASI said when it panicked.
+    pub(crate) fn finish(&self) -> Option<String> {
+        self.wasi.as_ref().and_then(|wasi| wasi.finish())
     }
 
     fn reach(&self) -> wasmtime::Result<Reach> {

@@ -16,6 +16,8 @@ pub struct CallLimits {
     pub memories: usize,
     /// Bytes and elements that one result, or the arguments of one host call, may have together.
     pub transfer: usize,
+    /// Handles of resources, such as streams, that are alive at once.
+    pub handles: usize,
 }
 
 impl Default for CallLimits {
@@ -27,6 +29,7 @@ impl Default for CallLimits {
             tables: 20,
             memories: 4,
             transfer: 16 << 20,
+            handles: 1000,
         }
     }
 }
@@ -42,6 +45,11 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(limits: CallLimits) -> Self {
         Self { limits, memory: 0, refused: None }
+    }
+
+    /// The most handles of resources.
+    pub(crate) fn handles(&self) -> usize {
+        self.limits.handles
     }
 
     /// What the guest asked for when it was refused, in bytes.

@@ -2,12 +2,14 @@
 
 use crate::cache::{self, CacheFolder, EngineId};
 use crate::call::{Function, Shared};
+use crate::compiler::{CompileError, Compiler, Compilers};
 use crate::error::Failure;
 use crate::guests::{Guests, Reaches};
 use crate::host::State;
 use crate::limits::CallLimits;
-use crate::link::{CapabilitySet, Linkers};
+use crate::link::{LinkSet, Linkers, Needs};
 use crate::ticker::Ticker;
+use crate::wasi::{Argument, Moment};
 use crate::{InspectError, Inspection, Kind, Manifest, PoolSize, engine, inspect, printable_list};
 use basb_capabilities::{Capabilities, Capability, Grants, grant_lines};
 use basb_core::{Digest, PluginName};
@@ -28,13 +30,37 @@ pub struct RuntimeOptions {
     pub limits: CallLimits,
     /// The largest plugin, in bytes.
     pub largest: usize,
+    /// Who compiles: a child process, always.
+    pub compiler: Compiler,
 }
 
 impl RuntimeOptions {
-    /// A small pool, no cache, the default limits.
+    /// A small pool, no cache, the default limits; this program compiles, so its `main` must begin with
+    /// [`crate::compiler::serve_if_asked`].
     #[must_use]
     pub fn new(capabilities: Capabilities) -> Self {
-        Self { pool: PoolSize::SMALL, cache: None, capabilities, limits: CallLimits::default(), largest: 32 << 20 }
+        Self {
+            pool: PoolSize::SMALL,
+            cache: None,
+            capabilities,
+            limits: CallLimits::default(),
+            largest: 32 << 20,
+            compiler: Compiler::this_program(),
+        }
+    }
+
+    /// The same with another compiler.
+    #[must_use]
+    pub fn with_compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
+    /// The same with other limits of each call.
+    #[must_use]
+    pub fn with_limits(mut self, limits: CallLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// The same with a cache.
@@ -158,7 +184,7 @@ pub enum Refused {
     },
     /// It cannot be compiled.
     #[error("it cannot be compiled: {0}")]
-    Compile(String),
+    Compile(#[from] CompileError),
     /// Its functions have other types than its world says.
     #[error("its functions do not fit basb:host 0.1: {0}; build it with the current SDK")]
     Interface(String),
@@ -183,7 +209,7 @@ impl LoadError {
             Refused::Foreign { .. } => "plugin/foreign-import",
             Refused::NotRequested(_) => "plugin/not-requested",
             Refused::NotGranted { .. } => "plugin/not-granted",
-            Refused::Compile(_) => "plugin/compile",
+            Refused::Compile(error) => error.code(),
             Refused::Interface(_) => "plugin/interface",
             Refused::Start(failure) => failure.code(),
             Refused::Host(_) => "host/load",
@@ -202,6 +228,7 @@ struct Inner {
     cache: Option<CacheFolder>,
     engine_id: EngineId,
     largest: usize,
+    compilers: Compilers,
     shared: Arc<Shared>,
 }
 
@@ -217,7 +244,7 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`].
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let RuntimeOptions { pool, cache, capabilities, limits, largest } = options;
+        let RuntimeOptions { pool, cache, capabilities, limits, largest, compiler } = options;
         let engine = engine::engine(pool).map_err(RuntimeError::Engine)?;
         let shared = Shared {
             ticker: Ticker::start(&engine)?,
@@ -228,7 +255,14 @@ impl Runtime {
             engine,
         };
         let engine_id = EngineId::of(&shared.engine);
-        let inner = Inner { linkers: Linkers::default(), cache, engine_id, largest, shared: Arc::new(shared) };
+        let inner = Inner {
+            linkers: Linkers::default(),
+            cache,
+            engine_id,
+            largest,
+            compilers: Compilers::new(compiler),
+            shared: Arc::new(shared),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -290,6 +324,7 @@ impl Runtime {
                 name: request.name.as_str().into(),
                 digest: Arc::new(digest),
                 kind: request.kind,
+                uses_wasi: if set.holds(Needs::Inert) { UsesWasi::Yes } else { UsesWasi::No },
                 reaches: if set.is_empty() { Reaches::Nothing } else { Reaches::TheHost },
                 grants: Arc::new(request.grants),
                 credentials: request.credentials.into(),
@@ -310,17 +345,18 @@ impl Runtime {
     fn compile(&self, bytes: &[u8], digest: &Digest, inspection: &Inspection) -> Result<Component, Refused> {
         let inner = &self.inner;
         let engine = &inner.shared.engine;
-        let code = engine.precompile_component(bytes).map_err(|error| Refused::Compile(format!("{error:#}")))?;
+        let code = inner.compilers.compile(bytes)?;
+        let component = cache::deserialize(engine, &code)
+            .ok_or_else(|| Refused::Host("the compiled code does not fit this host".to_owned()))?;
         if let Some(cache) = &inner.cache {
             cache.put(&inner.engine_id, digest, inspection, &code);
         }
-        cache::deserialize(engine, &code)
-            .ok_or_else(|| Refused::Compile("its code does not fit this machine".to_owned()))
+        Ok(component)
     }
 }
 
 /// Imports ∩ manifest ∩ grants, or everything that is wrong with them.
-fn admit(inspection: &Inspection, request: &LoadRequest) -> Result<(Manifest, CapabilitySet), Refused> {
+fn admit(inspection: &Inspection, request: &LoadRequest) -> Result<(Manifest, LinkSet), Refused> {
     let Some(kind) = inspection.kind.filter(|kind| *kind == request.kind) else {
         let hint = inspection.kind.map_or_else(String::new, |kind| format!("; it can be used as a {kind}"));
         return Err(Refused::WrongWorld { expected: request.kind, exports: inspection.exports_shown(), hint });
@@ -332,20 +368,24 @@ fn admit(inspection: &Inspection, request: &LoadRequest) -> Result<(Manifest, Ca
     let foreign: Vec<String> = inspection.foreign().map(|import| import.name.clone()).collect();
     if !foreign.is_empty() {
         let what = if foreign.iter().all(|name| name.starts_with("wasi:")) {
-            "this version of basb-host does not offer; build it for wasm32-unknown-unknown".to_owned()
+            "this version of basb-host does not offer; it offers WASI 0.2 (cli, clocks, io, random, http), or build it for \
+             wasm32-unknown-unknown"
+                .to_owned()
         } else {
             "this host does not know".to_owned()
         };
         return Err(Refused::Foreign { imports: printable_list(&foreign), what });
     }
     let imported = inspection.capabilities();
-    let beyond: Vec<String> =
-        imported.iter().filter(|c| !kind.may_import().contains(c)).map(|c| format!("basb:host/{c}")).collect();
+    let by_what = |wanted: &dyn Fn(Capability) -> bool| -> Vec<String> {
+        let imports = inspection.imports.iter().filter(|import| import.capability().is_some_and(wanted));
+        imports.map(|import| import.name.clone()).collect()
+    };
+    let beyond = by_what(&|capability| !kind.may_import().contains(&capability));
     if !beyond.is_empty() {
         return Err(Refused::Foreign { imports: printable_list(&beyond), what: format!("no {kind} can have") });
     }
-    let unasked: Vec<String> =
-        imported.iter().filter(|c| !manifest.requests(**c)).map(|c| format!("basb:host/{c}")).collect();
+    let unasked = by_what(&|capability| !manifest.requests(capability));
     if !unasked.is_empty() {
         return Err(Refused::NotRequested(printable_list(&unasked)));
     }
@@ -353,7 +393,8 @@ fn admit(inspection: &Inspection, request: &LoadRequest) -> Result<(Manifest, Ca
     if !missing.is_empty() {
         return Err(not_granted(&missing, &manifest, request));
     }
-    Ok((manifest, imported.into_iter().collect()))
+    let inert = inspection.inert().next().map(|_| Needs::Inert);
+    Ok((manifest, imported.into_iter().map(Needs::Grant).chain(inert).collect()))
 }
 
 fn not_granted(missing: &[Capability], manifest: &Manifest, request: &LoadRequest) -> Refused {
@@ -402,6 +443,7 @@ struct Loaded {
     digest: Arc<Digest>,
     kind: Kind,
     reaches: Reaches,
+    uses_wasi: UsesWasi,
     grants: Arc<Grants>,
     credentials: Arc<[basb_core::PluginName]>,
     manifest: Manifest,
@@ -409,6 +451,13 @@ struct Loaded {
     functions: Vec<Function>,
     pre: InstancePre<State>,
     shared: Arc<Shared>,
+}
+
+/// Whether a plugin sees a clock and dice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UsesWasi {
+    No,
+    Yes,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -480,6 +529,14 @@ impl Plugin {
 
     pub(crate) fn reaches(&self) -> Reaches {
         self.inner.reaches
+    }
+
+    /// What a call is to a plugin that looks at the clock or throws dice. Others are not made to wait for it.
+    pub(crate) fn moment(&self, function: usize, arguments: &[&dyn Argument]) -> Moment {
+        match (self.inner.uses_wasi, self.function(function)) {
+            (UsesWasi::Yes, Some(function)) => Moment::of(self.digest(), function.name, arguments),
+            _ => Moment::START,
+        }
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {

@@ -4,10 +4,10 @@
 
 mod common;
 
-use basb_capabilities::{Capabilities, Capability, Options};
+use basb_capabilities::Capability;
 use basb_guest_build::{build_core, componentize};
-use basb_runtime::{CacheFolder, InspectError, Kind, Runtime, RuntimeOptions, inspect};
-use common::{check, generous, guest, misbehave_grants, request, runtime};
+use basb_runtime::{CacheFolder, InspectError, Kind, Runtime, inspect};
+use common::{check, generous, guest, misbehave_grants, options, request, runtime};
 use serde_json::{Value, json};
 
 fn refusal(bytes: &[u8], kind: Kind, grants: Value) -> (String, String) {
@@ -115,7 +115,7 @@ fn damage_is_found_and_never_a_panic() {
 
 #[test]
 fn a_size_limit_comes_first() {
-    let mut options = RuntimeOptions::new(Capabilities::new(Options::new("/")));
+    let mut options = options();
     options.largest = 100;
     let error = Runtime::new(options)
         .unwrap()
@@ -168,7 +168,7 @@ async fn a_cache_that_was_tampered_with_changes_nothing_but_the_time() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let cache = CacheFolder::open(folder.path().join("code")).unwrap();
-        Runtime::new(RuntimeOptions::new(Capabilities::new(Options::new("/"))).with_cache(cache)).unwrap()
+        Runtime::new(options().with_cache(cache)).unwrap()
     };
     let load =
         |runtime: &Runtime| runtime.load_blocking(&guest("guest-misbehave"), request(Kind::Probe, misbehave_grants()));

@@ -6,6 +6,7 @@ mod haproxy;
 mod load;
 mod load_reply;
 mod plugin_call;
+mod policy;
 mod rollout;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ struct Args {
 enum Bench {
     /// What a call of a plugin costs, beside a bare wasmtime call of the same component
     PluginCall(plugin_call::Args),
+    /// What the door to the network costs a request itself
+    Policy(policy::Args),
     /// A canary under load, a rollback, and the proxy beside HAProxy
     Rollout(rollout::Args),
     /// The trivial service that the rollout benchmark puts behind both proxies
@@ -43,8 +46,11 @@ enum Form {
 }
 
 fn main() -> ExitCode {
+    // Plugins are compiled by this program once more, in a process of its own.
+    basb_runtime::compiler::serve_if_asked();
     let done = match Args::parse().bench {
         Bench::PluginCall(args) => plugin_call::run(&args),
+        Bench::Policy(args) => policy::run(&args),
         Bench::Rollout(args) => rollout::run(&args),
         Bench::RolloutUpstream(args) => rollout::upstream::run(&args),
     };

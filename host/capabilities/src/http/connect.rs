@@ -3,8 +3,7 @@
 
 use super::policy::SOCKET_SUFFIX;
 use super::tls::Tls;
-use crate::network::address::Reach;
-use crate::network::{self, ConnectError, Place};
+use crate::network::{ConnectError, Network, Place, Traveller};
 use ::http::Uri;
 use futures_util::future::BoxFuture;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -80,7 +79,8 @@ impl Connection for Wire {
 /// Connects over the network.
 #[derive(Debug, Clone)]
 pub(super) struct NetworkConnector {
-    pub(super) reach: Reach,
+    pub(super) network: Network,
+    pub(super) traveller: Traveller,
     pub(super) tls: Tls,
     pub(super) connect_timeout: Duration,
 }
@@ -95,7 +95,7 @@ impl Service<Uri> for NetworkConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { reach, tls, connect_timeout } = self.clone();
+        let Self { network, traveller, tls, connect_timeout } = self.clone();
         Box::pin(async move {
             let shown = uri.authority().map(ToString::to_string).unwrap_or_default();
             let wire = async {
@@ -103,7 +103,7 @@ impl Service<Uri> for NetworkConnector {
                 let host = uri.host().unwrap_or_default();
                 let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
                 let place = Place::parse(host, port).map_err(|why| ConnectError::Failed(shown.clone(), why))?;
-                let stream = network::connect(&place, reach).await?;
+                let stream = network.connect(&place, traveller).await?;
                 if secure { Ok(Wire::new(tls.handshake(host, stream).await?)) } else { Ok(Wire::new(stream)) }
             };
             match tokio::time::timeout(connect_timeout, wire).await {

@@ -6,8 +6,8 @@
 use crate::Limits;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Headers that the host alone sets, or that concern one hop.
-const REFUSED: [&str; 13] = [
+/// Headers that the host alone sets, that concern one hop, or that make another request of it.
+const REFUSED: [&str; 16] = [
     "connection",
     "content-length",
     "expect",
@@ -21,6 +21,10 @@ const REFUSED: [&str; 13] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    // Frameworks take these for the method: a granted POST would become a DELETE.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
 ];
 
 /// The headers to send.
@@ -51,18 +55,6 @@ pub fn checked(headers: &[(String, String)], limits: &Limits) -> Result<HeaderMa
     Ok(out)
 }
 
-/// The headers of a response as a plugin sees them: without those that concern the connection.
-#[must_use]
-pub fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            !matches!(name.as_str(), "connection" | "keep-alive" | "transfer-encoding" | "proxy-connection")
-        })
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +72,7 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("connection", "x-foo"),
             ("upgrade", "h2c"),
+            ("X-HTTP-Method-Override", "DELETE"),
             ("x a", "1"),
             ("x", "a\r\nhost: evil"),
             ("x", "a\nb"),

@@ -1,35 +1,39 @@
 //! The one door to the network: a whole request goes out as a value, a whole response comes back as one.
 //!
 //! [`Http::send`] is the one choke point: it reads the URL ([`url`]), checks the headers ([`headers`]), decides by the
-//! grant ([`policy`]), and sends by a connection whose address was checked ([`crate::network`]). Connections are pooled
-//! by how far their names may lead, so that one plugin's grant never opens a connection that another one then uses.
+//! grant ([`policy`]), puts credentials in and decides again (`prepare`), sends by a connection whose address was checked
+//! (`client`, [`crate::network`]), and takes secrets out of what comes back ([`answer`]). Connections are pooled by how far
+//! their names may lead and by whose certificate was shown, so that one plugin's grant never opens a connection that
+//! another one then uses. Redirects are not followed: the next hop is a request of its own.
 
+pub mod action;
+pub mod answer;
+mod client;
 mod connect;
 pub mod headers;
 pub mod policy;
-mod tls;
+mod prepare;
+pub(crate) mod tls;
+mod transport;
 pub mod url;
 
+pub use prepare::{Prepared, Ready};
 pub use tls::Roots;
 
-use crate::network::ConnectError;
-use crate::network::address::Reach;
-use crate::scope::Taken;
-use crate::{CallScope, Capability, Limits, denial};
-use ::http::{HeaderMap, Method, Request as HyperRequest, Uri};
-use bytes::{Bytes, BytesMut};
-use connect::{ConnectedAt, NetworkConnector, SocketConnector};
+use crate::network::Network;
+use crate::record::{Recording, Taken};
+use crate::{CallScope, Capability, Limits, denial, placeholder};
+use answer::{Raw, Shown};
+use basb_credentials::Credentials;
+use basb_redact::Redactor;
+use basb_secrets::Transport;
+use client::Clients;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::TokioExecutor;
-use policy::{Refusal, Route};
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use url::Destination;
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Request {
     pub method: String,
     /// Absolute.
     pub url: String,
-    /// In the order given.
+    /// In the order given; may hold placeholders of secrets, as may the URL and the body.
     pub headers: Vec<(String, String)>,
     /// Empty where there is none.
     pub body: Vec<u8>,
@@ -122,45 +126,77 @@ impl HttpError {
             Self::Other(_) => "failed",
         }
     }
+
+    fn redacted(mut self, redactor: &Redactor) -> Self {
+        let (Self::Denied(text)
+        | Self::Invalid(text)
+        | Self::Dns(text)
+        | Self::Connect(text)
+        | Self::Tls(text)
+        | Self::TimedOut(text)
+        | Self::Broken(text)
+        | Self::TooLarge(text)
+        | Self::Exhausted(text)
+        | Self::Other(text)) = &mut self;
+        *text = redactor.text(text).into_owned();
+        self
+    }
 }
 
-type NetworkClient = Client<NetworkConnector, Full<Bytes>>;
+/// How a request that is ready gets its answer: over the network, or, for a measurement of the door alone, from memory.
+pub trait Exchange: Sync {
+    /// Sends a request and waits for the whole answer.
+    fn exchange<'a>(&'a self, ready: &'a Ready, start: Instant) -> BoxFuture<'a, Result<(Raw, Timing), HttpError>>;
+}
+
+/// Over the network.
+struct Live<'n> {
+    http: &'n Http,
+    scope: &'n CallScope,
+}
+
+impl Exchange for Live<'_> {
+    fn exchange<'a>(&'a self, ready: &'a Ready, start: Instant) -> BoxFuture<'a, Result<(Raw, Timing), HttpError>> {
+        Box::pin(self.http.clients.exchange(start, self.scope, ready, &self.http.limits))
+    }
+}
+
+/// Answers above this size are decoded and searched on a thread that may take its time.
+const LARGE: usize = 64 << 10;
 
 /// The door.
 #[derive(Debug)]
 pub struct Http {
     limits: Limits,
-    public: NetworkClient,
-    private: NetworkClient,
-    loopback: NetworkClient,
-    literal: NetworkClient,
-    sockets: Client<SocketConnector, Full<Bytes>>,
+    redactor: Redactor,
+    credentials: Arc<OnceLock<Arc<Credentials>>>,
+    clients: Clients,
     known_sockets: Vec<String>,
 }
 
 impl Http {
-    pub(crate) fn new(sockets: BTreeMap<String, PathBuf>, limits: Limits, roots: Roots) -> Self {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            // Shorter than what common servers keep a connection for, so that a request seldom meets one that is closing.
-            .pool_idle_timeout(Duration::from_secs(4))
-            .pool_timer(hyper_util::rt::TokioTimer::new())
-            .pool_max_idle_per_host(8)
-            .http1_max_headers(limits.headers)
-            .http1_max_buf_size(limits.header_bytes.max(8 << 10));
-        let tls = tls::Tls::new(roots);
-        let network = |reach| {
-            builder.build(NetworkConnector { reach, tls: tls.clone(), connect_timeout: limits.connect_timeout })
-        };
-        Self {
-            public: network(Reach::Public),
-            private: network(Reach::Private),
-            loopback: network(Reach::Loopback),
-            literal: network(Reach::Literal),
-            known_sockets: sockets.keys().cloned().collect(),
-            sockets: builder.build(SocketConnector { sockets: sockets.into() }),
-            limits,
-        }
+    pub(crate) fn new(
+        sockets: BTreeMap<String, PathBuf>,
+        limits: Limits,
+        roots: Roots,
+        redactor: Redactor,
+        credentials: Arc<OnceLock<Arc<Credentials>>>,
+        way: Network,
+    ) -> Self {
+        let known_sockets = sockets.keys().cloned().collect();
+        let clients = Clients::new(sockets, &limits, roots, way);
+        Self { limits, redactor, credentials, clients, known_sockets }
+    }
+
+    /// The host's own way to the network.
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        let (client, redactor) = (self.clients.host.clone(), self.redactor.clone());
+        Arc::new(transport::OwnTransport { client, redactor })
+    }
+
+    /// TLS as it is spoken here, for mail.
+    pub(crate) fn tls(&self) -> tls::Tls {
+        self.clients.tls().clone()
     }
 
     /// Sends one request and waits for its response: the one choke point of this capability.
@@ -168,18 +204,35 @@ impl Http {
     /// # Errors
     /// [`HttpError`].
     pub async fn send(&self, scope: &CallScope, request: Request) -> Result<Response, HttpError> {
-        let shown = match url::parse(&request.url) {
-            Ok(destination) => destination.shown(),
-            Err(_) => crate::printable(&request.url, 200),
+        self.through(scope, request, &Live { http: self, scope }).await
+    }
+
+    /// The whole door with another way of getting the answer: everything is decided, changed and recorded as for
+    /// [`Http::send`].
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn through(
+        &self,
+        scope: &CallScope,
+        request: Request,
+        exchange: &dyn Exchange,
+    ) -> Result<Response, HttpError> {
+        let what = prepare::shown(&request);
+        let Some(recording) = scope.counters.begin(Capability::Http, &what, &self.limits, &self.redactor) else {
+            return Err(HttpError::Exhausted(denial::too_many(scope, &self.limits)));
         };
-        let method = crate::printable(&request.method, 20);
-        let number = scope.counters.begin(Capability::Http, format!("{method} {shown}"), self.limits.kept_calls);
-        let result = self.send_unseen(scope, request).await;
-        let outcome = match &result {
-            Ok(response) => response.status.to_string(),
-            Err(error) => error.word().to_owned(),
-        };
-        scope.counters.finish(number, outcome);
+        let result = self.unseen(scope, request, &recording, exchange).await;
+        let result = result.map_err(|error| error.redacted(&self.redactor));
+        match &result {
+            Ok(response) => recording.finish(response.status.to_string().as_str()),
+            Err(error) => {
+                if matches!(error, HttpError::Denied(_)) {
+                    recording.deny();
+                }
+                recording.finish(error.word());
+            }
+        }
         result
     }
 
@@ -189,190 +242,86 @@ impl Http {
         stream::iter(sends).buffered(self.limits.parallel_requests.max(1)).collect().await
     }
 
-    async fn send_unseen(&self, scope: &CallScope, request: Request) -> Result<Response, HttpError> {
+    async fn unseen(
+        &self,
+        scope: &CallScope,
+        request: Request,
+        recording: &Recording<'_>,
+        exchange: &dyn Exchange,
+    ) -> Result<Response, HttpError> {
         if scope.counters.take_request(self.limits.requests) == Taken::Exhausted {
-            let text = format!("{} has made {} requests, which is the limit", denial::who(scope), self.limits.requests);
-            return Err(HttpError::Exhausted(text));
+            return Err(HttpError::Exhausted(denial::requests_used_up(scope, &self.limits)));
         }
-        if request.body.len() > self.limits.request_bytes {
-            let text = format!(
-                "a request body of {} bytes is over the limit of {}",
-                request.body.len(),
-                self.limits.request_bytes
-            );
-            return Err(HttpError::TooLarge(text));
-        }
-        let destination = url::parse(&request.url).map_err(HttpError::Invalid)?;
-        let method = method(&request.method).map_err(HttpError::Invalid)?;
-        let route = self.decide(scope, &method, &destination)?;
-        let headers = headers::checked(&request.headers, &self.limits).map_err(HttpError::Invalid)?;
-
         let start = Instant::now();
         let left = scope.deadline.saturating_duration_since(start);
         let longest = request.timeout.unwrap_or(self.limits.http_timeout).min(self.limits.http_timeout).min(left);
-        let exchange = self.exchange(start, scope, route, &method, &destination, headers, request.body);
-        match tokio::time::timeout(longest, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(HttpError::TimedOut(format!(
-                "{method} {} was not answered within {} ms: whether it had an effect is in doubt",
-                destination.shown(),
-                longest.as_millis()
-            ))),
-        }
-    }
-
-    fn decide(&self, scope: &CallScope, method: &Method, destination: &Destination) -> Result<Route, HttpError> {
-        let target = scope.target.as_ref();
-        let wanted = || format!("{method} {}", destination.shown());
-        match policy::decide(&scope.grants.http, target, scope.mode, method.as_str(), destination) {
-            Ok(Route::Socket(name)) if !self.known_sockets.contains(&name) => {
-                let text = format!("there is no socket `{name}`; known: {}", self.known_sockets.join(", "));
-                Err(HttpError::Connect(text))
+        let until = tokio::time::Instant::from_std(start + longest);
+        let what = prepare::shown(&request);
+        // Tokens may have to be fetched first; a request that waits for one has had no effect.
+        let ready = match tokio::time::timeout_at(until, self.ready(scope, request)).await {
+            Ok(ready) => ready?,
+            Err(_) => {
+                let ms = longest.as_millis();
+                return Err(HttpError::TimedOut(format!(
+                    "the credentials for {what} were not there within {ms} ms: nothing was sent"
+                )));
             }
-            Ok(route) => Ok(route),
-            Err(Refusal::NotGranted) => {
-                let lines = policy::lines_for(target, method.as_str(), destination);
-                Err(HttpError::Denied(denial::not_granted(scope, &wanted(), &lines)))
-            }
-            Err(Refusal::NotARead) => {
-                let path = crate::yaml_value(&crate::grants::PathPattern::literal(destination.url.path()));
-                let why = format!(
-                    "this call may only read; if the request only reads, add to its entry in `grants`: `reads: [{path}]`"
-                );
-                Err(HttpError::Denied(denial::refused(scope, &wanted(), &why)))
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request, each checked by somebody else")]
-    async fn exchange(
-        &self,
-        start: Instant,
-        scope: &CallScope,
-        route: Route,
-        method: &Method,
-        destination: &Destination,
-        headers: HeaderMap,
-        body: Vec<u8>,
-    ) -> Result<Response, HttpError> {
-        let wanted = || format!("{method} {}", destination.shown());
-        let uri: Uri =
-            destination.url.as_str().parse().map_err(|error| HttpError::Invalid(format!("{}: {error}", wanted())))?;
-        let body = Bytes::from(body);
-        let attempt = async || {
-            let mut outgoing = HyperRequest::new(Full::new(body.clone()));
-            *outgoing.method_mut() = method.clone();
-            *outgoing.uri_mut() = uri.clone();
-            *outgoing.headers_mut() = headers.clone();
-            let connection = capture_connection(&mut outgoing);
-            let result = match &route {
-                Route::Socket(_) => self.sockets.request(outgoing).await,
-                Route::Network(Reach::Public) => self.public.request(outgoing).await,
-                Route::Network(Reach::Private) => self.private.request(outgoing).await,
-                Route::Network(Reach::Loopback) => self.loopback.request(outgoing).await,
-                Route::Network(Reach::Literal) => self.literal.request(outgoing).await,
-            };
-            (result, connection)
         };
-        let response = match attempt().await {
-            (Ok(response), _) => response,
-            // The server closed a connection that was kept open just when it was used again. A request that only reads
-            // is sent once more; of any other it is in doubt whether it was seen.
-            (Err(error), connection) if is_safe(method) && !error.is_connect() && was_open(&connection, start) => {
-                tracing::debug!(%error, "a connection that was kept open is gone: the request is sent once more");
-                attempt().await.0.map_err(|error| client_error(scope, &error, &wanted(), destination))?
+        recording.allow(ready.body_bytes() as u64, ready.credentials().to_vec());
+        let wanted = ready.wanted();
+        let (raw, timing) = match tokio::time::timeout_at(until, exchange.exchange(&ready, start)).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(HttpError::TimedOut(format!(
+                    "{wanted} was not answered within {} ms: whether it had an effect is in doubt",
+                    longest.as_millis()
+                )));
             }
-            (Err(error), _) => return Err(client_error(scope, &error, &wanted(), destination)),
         };
-        let head = micros(start);
-        let connected = response.extensions().get::<ConnectedAt>().map_or(0, |at| {
-            let since = at.0.saturating_duration_since(start);
-            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-        });
+        recording.received(raw.body.len() as u64);
+        let status = raw.status;
+        let Shown { headers, body } = self.show(raw, ready.method.clone(), wanted).await?;
+        Ok(Response { status, headers, body, timing })
+    }
 
-        let (parts, mut incoming) = response.into_parts();
-        let mut body = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
-            let frame =
-                frame.map_err(|error| HttpError::Broken(format!("the answer to {} broke off: {error}", wanted())))?;
-            if let Ok(data) = frame.into_data() {
-                if body.len().saturating_add(data.len()) > self.limits.response_bytes {
-                    let text =
-                        format!("the answer to {} is over the limit of {} bytes", wanted(), self.limits.response_bytes);
-                    return Err(HttpError::TooLarge(text));
-                }
-                body.extend_from_slice(&data);
-            }
+    /// Everything up to the network.
+    async fn ready(&self, scope: &CallScope, request: Request) -> Result<Ready, HttpError> {
+        let resolved = self.resolve(scope, &request).await?;
+        self.complete(scope, self.prepare(scope, request, resolved)?).await
+    }
+
+    /// What the URL of a request stands for, where it is a secret as a whole.
+    async fn resolve(&self, scope: &CallScope, request: &Request) -> Result<Option<String>, HttpError> {
+        if !placeholder::is_in(request.url.as_bytes()) {
+            return Ok(None);
         }
-        Ok(Response {
-            status: parts.status.as_u16(),
-            headers: headers::shown(&parts.headers),
-            body: body.into(),
-            timing: Timing { connected, head, total: micros(start) },
-        })
-    }
-}
-
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// Whether the connection of a request was there before it.
-fn was_open(connection: &CaptureConnection, start: Instant) -> bool {
-    let mut extras = ::http::Extensions::new();
-    if let Some(connected) = connection.connection_metadata().as_ref() {
-        connected.get_extras(&mut extras);
-    }
-    extras.get::<ConnectedAt>().is_some_and(|at| at.0 < start)
-}
-
-fn micros(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Methods are compared letter by letter with the grant, so only the usual spelling is let through.
-fn method(text: &str) -> Result<Method, String> {
-    let plain = !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-    let shown = crate::printable(text, 20);
-    if !plain || matches!(text, "CONNECT" | "TRACE") {
-        return Err(format!("`{shown}` is not a method that can be sent; methods are upper-case words such as `GET`"));
-    }
-    Method::from_bytes(text.as_bytes()).map_err(|_| format!("`{shown}` is not a method"))
-}
-
-fn client_error(scope: &CallScope, error: &ClientError, wanted: &str, destination: &Destination) -> HttpError {
-    let mut cause = error.source();
-    let mut last = error.to_string();
-    while let Some(inner) = cause {
-        if let Some(connect) = inner.downcast_ref::<ConnectError>() {
-            return connect_error(scope, connect, wanted, destination);
+        if let Some(text) = denial::sealed(scope, &prepare::shown(request)) {
+            return Err(HttpError::Denied(text));
         }
-        if let Some(hyper) = inner.downcast_ref::<hyper::Error>()
-            && hyper.is_parse_too_large()
-        {
-            return HttpError::TooLarge(format!("the head of the answer to {wanted} is over the limit"));
-        }
-        last = inner.to_string();
-        cause = inner.source();
+        let Some(credentials) = self.credentials.get() else { return Ok(None) };
+        let resolved = credentials.resolve_url(&scope.credentials, &request.url).await;
+        // Where the URL leads is not known, so neither is whether a grant covers it.
+        let resolved = resolved.map_err(|error| prepare::secret_url_error(scope, &error, &prepare::shown(request)))?;
+        Ok(resolved.map(String::from))
     }
-    if error.is_connect() {
-        HttpError::Connect(format!("no connection for {wanted}: {last}"))
-    } else {
-        HttpError::Broken(format!(
-            "the connection for {wanted} broke: {last}; whether the request had an effect is in doubt"
-        ))
-    }
-}
 
-fn connect_error(scope: &CallScope, error: &ConnectError, wanted: &str, destination: &Destination) -> HttpError {
-    let text = format!("{wanted}: {error}");
-    match error {
-        ConnectError::Forbidden { class, .. } => {
-            HttpError::Denied(denial::forbidden_address(scope, wanted, &error.to_string(), *class, &destination.place))
+    /// What of an answer the plugin sees.
+    async fn show(&self, raw: Raw, method: ::http::Method, wanted: String) -> Result<Shown, HttpError> {
+        if raw.body.len() <= LARGE && !raw.headers.contains_key(::http::header::CONTENT_ENCODING) {
+            return self.show_now(raw, &method, &wanted);
         }
-        ConnectError::Dns(..) => HttpError::Dns(text),
-        ConnectError::Refused(_) | ConnectError::Failed(..) => HttpError::Connect(text),
-        ConnectError::Tls(..) => HttpError::Tls(text),
+        let (redactor, limits) = (self.redactor.clone(), self.limits.clone());
+        tokio::task::spawn_blocking(move || answer::shown(raw, &method, &redactor, &limits, &wanted))
+            .await
+            .unwrap_or_else(|error| Err(HttpError::Other(format!("the answer could not be read: {error}"))))
+    }
+
+    /// What of an answer a plugin sees: decoded, without secrets.
+    ///
+    /// # Errors
+    /// See [`answer::shown`].
+    pub fn show_now(&self, raw: Raw, method: &::http::Method, wanted: &str) -> Result<Shown, HttpError> {
+        answer::shown(raw, method, &self.redactor, &self.limits, wanted)
     }
 }
 

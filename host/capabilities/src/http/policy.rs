@@ -1,13 +1,14 @@
 //! Whether a request is covered by a grant, and by which way it goes out then.
 //!
 //! Stops a plugin from reaching what it was not granted: another host, port, scheme, method or path; a unix socket by a
-//! name that looks like a host; a change during `plan`.
+//! name that looks like a host; another AWS action than granted; a change during `plan`.
 
+use super::action::Action;
 use super::url::Destination;
-use crate::Mode;
 use crate::grants::{HttpGrant, HttpTarget, PathPattern, ReadRule};
 use crate::network::Place;
 use crate::network::address::Reach;
+use crate::{Mode, placeholder, yaml_value};
 use ::url::{Host, Url};
 
 /// What every name of a unix socket ends with. `internal` is reserved for private use, so no such host exists.
@@ -22,11 +23,24 @@ pub enum Route {
     Socket(String),
 }
 
+/// What is decided about.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Where to.
+    pub destination: &'a Destination,
+    /// The AWS action.
+    pub action: &'a Action,
+}
+
 /// Why a request may not go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// No grant covers it.
     NotGranted,
+    /// A grant would cover it if its action could be told; why it cannot.
+    Unclear(&'static str),
     /// A grant covers it, but it is not known to read, and this call may only read.
     NotARead,
 }
@@ -35,20 +49,30 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn decide(
-    grants: &[HttpGrant],
-    target: Option<&Url>,
-    mode: Mode,
-    method: &str,
-    destination: &Destination,
-) -> Result<Route, Refusal> {
+pub fn decide(grants: &[HttpGrant], target: Option<&Url>, mode: Mode, wanted: &Wanted<'_>) -> Result<Route, Refusal> {
     let mut refusal = Refusal::NotGranted;
     let mut best: Option<Route> = None;
     for grant in grants {
-        let Some(route) = covers(grant, target, method, destination) else { continue };
-        if mode == Mode::ReadOnly && !reads(grant, method, destination) {
-            refusal = Refusal::NotARead;
-            continue;
+        let Some(route) = covers(grant, target, wanted) else { continue };
+        match (grant.actions.is_empty(), wanted.action) {
+            (true, _) => {}
+            (false, Action::Named(action)) if grant.actions.iter().any(|pattern| pattern.covers(action)) => {}
+            (false, Action::Unclear(why)) => {
+                if refusal == Refusal::NotGranted {
+                    refusal = Refusal::Unclear(why);
+                }
+                continue;
+            }
+            (false, _) => continue,
+        }
+        match mode {
+            Mode::Normal => {}
+            Mode::ReadOnly if reads(grant, wanted) => {}
+            Mode::ReadOnly => {
+                refusal = Refusal::NotARead;
+                continue;
+            }
+            Mode::Sealed => continue,
         }
         // Of several grants for one place the one that leads furthest counts: each of them was written by the operator.
         match (&best, &route) {
@@ -69,10 +93,16 @@ fn rank(reach: Reach) -> u8 {
     }
 }
 
-fn covers(grant: &HttpGrant, target: Option<&Url>, method: &str, destination: &Destination) -> Option<Route> {
-    if !grant.methods.contains(method) || !grant.path.covers(destination.url.path()) {
+/// By which way a grant lets a request out, its action aside.
+fn covers(grant: &HttpGrant, target: Option<&Url>, wanted: &Wanted<'_>) -> Option<Route> {
+    if !grant.methods.contains(wanted.method) {
         return None;
     }
+    // The path last: of many grants, most are for other places, and comparing those is cheaper.
+    place(grant, target, wanted.destination).filter(|_| grant.path.covers(wanted.destination.url.path()))
+}
+
+fn place(grant: &HttpGrant, target: Option<&Url>, destination: &Destination) -> Option<Route> {
     let socket = socket_of(destination);
     match &grant.to {
         HttpTarget::Socket(name) => {
@@ -103,18 +133,47 @@ pub fn socket_of(destination: &Destination) -> Option<&str> {
     }
 }
 
-fn reads(grant: &HttpGrant, method: &str, destination: &Destination) -> bool {
-    matches!(method, "GET" | "HEAD")
-        || grant.reads.iter().any(|rule| match rule {
-            ReadRule::Method(read) => read == method,
-            ReadRule::Path(path) => path.covers(destination.url.path()),
+fn reads(grant: &HttpGrant, wanted: &Wanted<'_>) -> bool {
+    // The query protocols of AWS take `GET /?Action=DeleteUser` too, so a GET with an action is not known to read.
+    let plain = matches!(wanted.method, "GET" | "HEAD") && *wanted.action == Action::None;
+    plain
+        || grant.reads.iter().any(|rule| match (rule, wanted.action) {
+            (ReadRule::Method(read), _) => read == wanted.method,
+            (ReadRule::Path(path), _) => path.covers(wanted.destination.url.path()),
+            (ReadRule::Action(pattern), Action::Named(action)) => pattern.covers(action),
+            (ReadRule::Action(_), _) => false,
         })
+}
+
+/// The pattern that covers a path: the path itself, but what stands for a secret may be anything within its segment.
+#[must_use]
+pub fn path_pattern(path: &str) -> String {
+    let mut out = String::new();
+    let mut rest = path;
+    while let Some((front, name, behind)) = placeholder::split(rest) {
+        let _ = name;
+        out.push_str(&PathPattern::literal(front));
+        out.push('*');
+        rest = behind;
+    }
+    out.push_str(&PathPattern::literal(rest));
+    out
 }
 
 /// The lines that would allow a request, below `grants`.
 #[must_use]
-pub fn lines_for(target: Option<&Url>, method: &str, destination: &Destination) -> String {
-    use crate::yaml_value;
+pub fn lines_for(target: Option<&Url>, wanted: &Wanted<'_>) -> String {
+    lines(target, wanted, &path_pattern(wanted.destination.url.path()))
+}
+
+/// The same for a request to a URL that is a secret as a whole: nothing of it may be shown.
+#[must_use]
+pub fn lines_for_secret(wanted: &Wanted<'_>) -> String {
+    format!("http:\n  - host: HOST-OF-THE-URL\n    methods: [{}]\n    path: /**", yaml_value(wanted.method))
+}
+
+fn lines(target: Option<&Url>, wanted: &Wanted<'_>, path: &str) -> String {
+    let Wanted { method, destination, action } = *wanted;
     let mut lines = "http:\n".to_owned();
     let same_as_target = target.is_some_and(|target| {
         target.scheme() == destination.url.scheme() && Place::of(target).as_ref() == Some(&destination.place)
@@ -133,11 +192,10 @@ pub fn lines_for(target: Option<&Url>, method: &str, destination: &Destination) 
             lines.push_str(&format!("    port: {port}\n"));
         }
     }
-    lines.push_str(&format!(
-        "    methods: [{}]\n    path: {}",
-        yaml_value(method),
-        yaml_value(&PathPattern::literal(destination.url.path()))
-    ));
+    lines.push_str(&format!("    methods: [{}]\n    path: {}", yaml_value(method), yaml_value(path)));
+    if let Action::Named(action) = action {
+        lines.push_str(&format!("\n    actions: [{}]", yaml_value(action)));
+    }
     lines
 }
 
@@ -146,6 +204,7 @@ mod tests {
     use super::super::url::parse;
     use super::*;
     use crate::Grants;
+    use ::http::HeaderMap;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -162,7 +221,18 @@ mod tests {
     ) -> Result<Route, Refusal> {
         let grants = Grants::parse(&json!({ "http": grants })).unwrap();
         let target = target.map(|t| Url::parse(t).unwrap());
-        decide(&grants.http, target.as_ref(), mode, method, &parse(url).unwrap())
+        let destination = parse(url).unwrap();
+        let action = Action::of(&method.parse().unwrap(), &destination.url, &HeaderMap::new(), b"");
+        decide(&grants.http, target.as_ref(), mode, &Wanted { method, destination: &destination, action: &action })
+    }
+
+    fn ask_action(mode: Mode, grant: serde_json::Value, action: &Action) -> Result<Route, Refusal> {
+        let mut grant = grant;
+        let more = json!({"host": "ecs.eu-central-1.amazonaws.com", "methods": ["GET", "POST"]});
+        grant.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let grants = Grants::parse(&json!({ "http": [grant] })).unwrap();
+        let destination = parse("https://ecs.eu-central-1.amazonaws.com/").unwrap();
+        decide(&grants.http, None, mode, &Wanted { method: "POST", destination: &destination, action })
     }
 
     #[test]
@@ -230,6 +300,48 @@ mod tests {
         assert_eq!(ask("PUT", "https://a.example/query"), Err(Refusal::NotGranted));
     }
 
+    #[test]
+    fn a_grant_with_actions_covers_these_actions_only() {
+        let some = json!({"actions": ["DescribeServices", "AmazonEC2ContainerServiceV20141113.Update*"]});
+        let named = |name: &str| Action::Named(name.to_owned());
+        let ecs = |operation: &str| named(&format!("AmazonEC2ContainerServiceV20141113.{operation}"));
+        let ask = |grant: &serde_json::Value, action: &Action| ask_action(Mode::Normal, grant.clone(), action);
+        assert!(ask(&some, &ecs("DescribeServices")).is_ok() && ask(&some, &named("DescribeServices")).is_ok());
+        assert!(ask(&some, &ecs("UpdateService")).is_ok());
+        assert_eq!(ask(&some, &named("UpdateService")), Err(Refusal::NotGranted));
+        assert_eq!(ask(&some, &ecs("DeleteService")), Err(Refusal::NotGranted));
+        assert_eq!(ask(&some, &Action::None), Err(Refusal::NotGranted));
+        assert_eq!(ask(&some, &Action::Unclear("twice")), Err(Refusal::Unclear("twice")));
+        // Where the operator does not care about actions, neither does the host.
+        assert!(ask(&json!({}), &Action::Unclear("twice")).is_ok());
+    }
+
+    #[test]
+    fn a_dry_run_lets_actions_through_that_read() {
+        let named = |name: &str| Action::Named(name.to_owned());
+        let ask = |grant: serde_json::Value, action: &Action| ask_action(Mode::ReadOnly, grant, action);
+        let reads = json!({"reads": [{"action": "Describe*"}]});
+        assert!(ask(reads.clone(), &named("Svc.DescribeServices")).is_ok());
+        assert_eq!(ask(reads.clone(), &named("Svc.DeleteService")), Err(Refusal::NotARead));
+        assert_eq!(ask(reads.clone(), &Action::Unclear("twice")), Err(Refusal::NotARead));
+        assert_eq!(ask(reads, &Action::None), Err(Refusal::NotARead));
+        // A GET of the query protocols can change something.
+        let get = json!([{"host": "iam.amazonaws.com"}]);
+        let url = |query| format!("https://iam.amazonaws.com/?{query}");
+        let ask = |mode, query| ask_in(mode, None, get.clone(), "GET", &url(query));
+        assert!(ask(Mode::ReadOnly, "x=1").is_ok() && ask(Mode::Normal, "Action=DeleteUser").is_ok());
+        assert_eq!(ask(Mode::ReadOnly, "Action=DeleteUser"), Err(Refusal::NotARead));
+        assert_eq!(ask(Mode::ReadOnly, "action=DeleteUser"), Err(Refusal::NotARead));
+        assert_eq!(ask(Mode::Sealed, "x=1"), Err(Refusal::NotGranted));
+    }
+
+    #[test]
+    fn a_placeholder_in_a_path_may_become_anything_in_its_segment() {
+        assert_eq!(path_pattern("/bot__basb.secret.token__/send[x]"), "/bot*/send\\[x\\]");
+        assert_eq!(path_pattern("/a/__basb.secret.a-b__/__basb.secret.c__"), "/a/*/*");
+        assert_eq!(path_pattern("/__basb.secret.unfinished"), "/__basb.secret.unfinished");
+    }
+
     proptest! {
         /// What a denial tells the operator to write does allow the request, and nothing of another origin.
         #[test]
@@ -239,7 +351,10 @@ mod tests {
             port in prop::option::of(1u16..),
             path in "(/[a-z0-9._~*?{}!-]{1,5}){0,3}/?",
             method in "GET|POST|DELETE",
+            action in prop::option::of("[A-Za-z]{1,6}(\\.[A-Za-z]{1,6})?"),
+            secret in any::<bool>(),
         ) {
+            let path = if secret { format!("{path}/__basb.secret.x__") } else { path };
             let scheme = if https { "https" } else { "http" };
             let port = port.map(|p| format!(":{p}")).unwrap_or_default();
             let url = format!("{scheme}://{host}{port}{path}");
@@ -248,9 +363,23 @@ mod tests {
             if socket && (https || destination.place.port != 80) {
                 return Ok(());
             }
-            let lines = lines_for(None, &method, &destination);
-            let entry = yaml_entry(&lines);
-            prop_assert!(ask(json!([entry]), &method, &url).is_ok(), "{} {:?}", url, lines);
+            let action = action.map_or(Action::None, Action::Named);
+            let wanted = Wanted { method: &method, destination: &destination, action: &action };
+            let lines = lines_for(None, &wanted);
+            let grants = Grants::parse(&json!({ "http": [yaml_entry(&lines)] })).unwrap();
+            let decided = |wanted: &Wanted<'_>| decide(&grants.http, None, Mode::Normal, wanted).is_ok();
+            prop_assert!(decided(&wanted), "{} {:?}", url, lines);
+            // And nothing of another action, nor of another path.
+            if let Action::Named(name) = &action {
+                let other = Action::Named(format!("{name}x"));
+                let refused = !decided(&Wanted { action: &other, ..wanted });
+                prop_assert!(refused);
+                let refused = !decided(&Wanted { action: &Action::None, ..wanted });
+                prop_assert!(refused);
+            }
+            let elsewhere = parse(&url.replace(&host, "elsewhere.example")).unwrap();
+            let refused = !decided(&Wanted { destination: &elsewhere, ..wanted });
+            prop_assert!(refused);
         }
     }
 
@@ -261,6 +390,7 @@ mod tests {
             let (key, value) = line.trim_start_matches([' ', '-']).split_once(": ").unwrap();
             let list = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
             let value = match list {
+                Some(item) if item.starts_with('"') => json!([serde_json::from_str::<String>(item).unwrap()]),
                 Some(item) => json!([item]),
                 None if key == "port" => json!(value.parse::<u16>().unwrap()),
                 None if value.starts_with('"') => serde_json::from_str(value).unwrap(),

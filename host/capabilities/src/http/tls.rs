@@ -1,10 +1,12 @@
 //! Who is trusted in TLS. Certificates are read once, at the first HTTPS request: a run without one should not pay.
 
 use crate::network::ConnectError;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use std::sync::{Arc, OnceLock};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -20,25 +22,60 @@ pub enum Roots {
 
 /// TLS for clients.
 #[derive(Debug, Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     roots: Roots,
+    store: Arc<OnceLock<Result<Arc<RootCertStore>, String>>>,
     config: Arc<OnceLock<Config>>,
+    /// The protocol that is named in the handshake (RFC 7301).
+    protocol: Option<&'static [u8]>,
 }
 
 /// The configuration, or why there is none.
 type Config = Result<Arc<ClientConfig>, String>;
 
 impl Tls {
-    pub(super) fn new(roots: Roots) -> Self {
-        Self { roots, config: Arc::default() }
+    pub(crate) fn new(roots: Roots) -> Self {
+        Self { roots, store: Arc::default(), config: Arc::default(), protocol: Some(b"http/1.1") }
+    }
+
+    fn store(&self) -> Result<Arc<RootCertStore>, String> {
+        self.store.get_or_init(|| read_roots(&self.roots).map(Arc::new)).clone()
     }
 
     fn config(&self) -> Config {
-        self.config.get_or_init(|| build(&self.roots)).clone()
+        let build = || Ok(self.finished(builder(self.store()?)?.with_no_client_auth()));
+        self.config.get_or_init(build).clone()
+    }
+
+    /// The same for mail, which names no protocol.
+    pub(crate) fn for_mail(&self) -> Self {
+        Self { config: Arc::default(), protocol: None, ..self.clone() }
+    }
+
+    fn finished(&self, mut config: ClientConfig) -> Arc<ClientConfig> {
+        config.alpn_protocols = self.protocol.map(<[u8]>::to_vec).into_iter().collect();
+        Arc::new(config)
+    }
+
+    /// The same that shows this certificate chain, as PEM, with its key. Sessions are resumed by nobody else.
+    pub(super) fn with_identity(&self, certificate: &[u8], key: &[u8]) -> Result<Self, String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+        let chain = chain.map_err(|error| format!("the chain cannot be read: {error}"))?;
+        if chain.is_empty() {
+            return Err("the chain holds no certificate".to_owned());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key cannot be read as PEM".to_owned())?;
+        let config = builder(self.store()?)?.with_client_auth_cert(chain, key);
+        let config = self.finished(config.map_err(|error| error.to_string())?);
+        Ok(Self { config: Arc::new(OnceLock::from(Ok(config))), ..self.clone() })
     }
 
     /// The handshake on a connection to `host`.
-    pub(super) async fn handshake(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
+    pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> Result<TlsStream<S>, ConnectError> {
         let failed = |why: String| ConnectError::Tls(host.to_owned(), why);
         let config = self.config().map_err(failed)?;
         let bare = host.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(host);
@@ -47,7 +84,13 @@ impl Tls {
     }
 }
 
-fn build(roots: &Roots) -> Config {
+fn builder(store: Arc<RootCertStore>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(|error| error.to_string())?.with_root_certificates(store))
+}
+
+fn read_roots(roots: &Roots) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     match roots {
         Roots::System => {
@@ -66,12 +109,5 @@ fn build(roots: &Roots) -> Config {
             }
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(store)
 }

@@ -55,6 +55,15 @@ pub fn parse(text: &str) -> Result<Destination, String> {
     Ok(Destination { place: Place { host, port }, url })
 }
 
+/// What is refused of the host of a URL whoever wrote it.
+pub(super) fn check_host(url: &Url) -> Result<(), String> {
+    match url.host() {
+        Some(Host::Domain(name)) => plain_name(name).map(|_| ()),
+        Some(_) => Ok(()),
+        None => Err("the URL has no host".to_owned()),
+    }
+}
+
 /// What stands between the scheme and the path, as written.
 fn authority(text: &str) -> &str {
     let rest = after_scheme(text);

@@ -1,7 +1,9 @@
 //! One file per command.
 
 pub mod agent;
+pub mod audit;
 pub mod history;
+pub mod lock;
 pub mod logs;
 pub mod plan;
 pub mod plugin;
@@ -29,7 +31,7 @@ pub fn agent_program() -> Result<PathBuf, CliError> {
 
 /// Opens the state.
 pub fn session(state: Option<&Path>) -> Result<Session, CliError> {
-    Ok(Session::open(SessionOptions { state: state.map(Path::to_owned), agent_program: agent_program()? })?)
+    Ok(Session::open(SessionOptions { state: state.map(Path::to_owned), agent_program: agent_program()?, redactor: crate::printer::secrets().clone() })?)
 }
 
 /// Reads a deployment file and everything it names, and says what somebody should look at.
@@ -39,7 +41,7 @@ pub async fn prepare(session: &Session, file: &FileArgs, printer: Printer) -> Re
         environment: file.environment.clone(),
         sets: file.sets.clone(),
     };
-    let prepared = session.prepare(&options).await?;
+    let prepared = session.prepare(&options, file.policy()).await?;
     for warning in &prepared.warnings {
         printer.note(render(warning).trim_end());
     }

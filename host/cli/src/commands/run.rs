@@ -17,7 +17,7 @@ pub async fn run(file: &FileArgs, new: bool, state: Option<&Path>, printer: Prin
     let prepared = prepare(&session, file, printer).await?;
     let choice = if new { RunChoice::Afresh } else { RunChoice::ContinueIfUnfinished };
     let started = session.start(prepared, choice).await?;
-    if let Some(message) = started.message() {
+    for message in started.messages() {
         printer.note(message);
     }
     drive(&session, started, printer).await

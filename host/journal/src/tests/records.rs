@@ -240,3 +240,21 @@ async fn what_was_handed_over_is_written_before_the_journal_closes() {
     let journal = Journal::open(folder.path()).unwrap();
     assert_eq!(journal.entries(&run_id("r-1"), 1).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn every_run_is_verified_and_a_broken_one_hides_no_other() {
+    let (folder, journal, run) = with_run("r-1").await;
+    journal.append(&run, vec![entry(1, "a"), entry(2, "b")]).await.unwrap();
+    journal.start_run(start("r-2", 2000)).await.unwrap();
+    journal.append(&run_id("r-2"), entry(1, "c")).await.unwrap();
+    drop(journal);
+    let connection = Connection::open(folder.path().join(crate::FILE_NAME)).unwrap();
+    connection.execute_batch("DROP TRIGGER entries_are_not_changed; UPDATE entries SET kind = 'x' WHERE run = 'r-1' AND seq = 2").unwrap();
+    drop(connection);
+    let journal = Journal::open(folder.path()).unwrap();
+    let found = journal.verify_all().await.unwrap();
+    assert_eq!(found.iter().map(|(run, _)| run.as_str()).collect::<Vec<_>>(), ["r-2", "r-1"]);
+    assert_eq!(found[0].1.as_ref().unwrap().seq, 1);
+    assert_eq!(found[1].1.as_ref().unwrap_err().seq, 2);
+    assert_eq!(found[0].1.as_ref().ok(), journal.verify(&run_id("r-2")).await.ok().as_ref());
+}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::PoolSize;
-use crate::inspect::Import;
+use crate::Import;
 use std::os::unix::fs::symlink;
 
 /// The smallest component: a header.
@@ -136,4 +136,8 @@ fn pools_of_all_sizes_share_their_code() {
     let small = EngineId::of(&crate::engine::engine(PoolSize::instances(1)).unwrap());
     let large = EngineId::of(&crate::engine::engine(PoolSize::instances(1000)).unwrap());
     assert_eq!(small, large);
+    // What the child makes is for all of them.
+    for threads in [1, 4] {
+        assert_eq!(EngineId::of(&crate::engine::compiling(threads).unwrap()), small);
+    }
 }

@@ -20,6 +20,7 @@ pub use strategy::Strategy;
 use crate::call::{CallOptions, Called, Function, Output, Params};
 use crate::error::{CallError, Failure};
 use crate::host::State;
+use crate::wasi::Moment;
 use crate::wit::types::CallContext;
 use crate::{CallReport, Kind, Plugin};
 use basb_core::Timestamp;
@@ -67,6 +68,12 @@ pub(crate) fn check(
     }
 }
 
+/// Whether a function gets at nothing outside, whatever is granted: a description is asked for before there is a run that
+/// could be told of it, and what is pure by its world stays pure.
+pub(crate) fn is_sealed(kind: Kind, function: &str) -> bool {
+    function == "describe" || kind.may_import().is_empty()
+}
+
 /// The context of a call: its time, its deadline, the plugin's configuration.
 #[must_use]
 pub fn context(now: Timestamp, options: &CallOptions, config: impl Into<String>) -> CallContext {
@@ -79,13 +86,14 @@ impl Plugin {
         &self,
         function: usize,
         options: &CallOptions,
+        moment: Moment,
         params: P,
     ) -> Result<Called<R>, CallError>
     where
         (R,): ComponentNamedList + Lift,
     {
         match self.function(function) {
-            Some(function) => self.call(function, options, params).await,
+            Some(function) => self.call(function, options, moment, params).await,
             // The list was filled from `functions` when the plugin was loaded.
             None => Err(CallError {
                 failure: Failure::Host("the plugin has no such function".to_owned()),
@@ -160,7 +168,8 @@ macro_rules! world {
                     options: &crate::CallOptions,
                     $($arg: $ty),*
                 ) -> Result<crate::Called<$output>, crate::CallError> {
-                    self.0.invoke($index, options, ($($arg,)*)).await
+                    let moment = self.0.moment($index, &[$(&$arg),*]);
+                    self.0.invoke($index, options, moment, ($($arg,)*)).await
                 }
             )*
         }

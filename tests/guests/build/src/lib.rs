@@ -20,12 +20,13 @@ pub enum BuildError {
     },
     /// `cargo` failed; what it wrote is in the text.
     #[error(
-        "`{package}` does not build for wasm32-unknown-unknown; if the target is missing: \
-         `rustup target add wasm32-unknown-unknown`\n{stderr}"
+        "`{package}` does not build for {triple}; if the target is missing: `rustup target add {triple}`\n{stderr}"
     )]
     Failed {
         /// The package.
         package: String,
+        /// The target.
+        triple: String,
         /// What `cargo` wrote.
         stderr: String,
     },
@@ -62,12 +63,24 @@ pub fn componentize(core: &[u8]) -> Result<Vec<u8>, BuildError> {
 /// # Errors
 /// [`BuildError`] with what `cargo` wrote.
 pub fn build_core(package: &str) -> Result<Vec<u8>, BuildError> {
+    build_for("wasm32-unknown-unknown", package)
+}
+
+/// Builds a package of this workspace for `wasm32-wasip2` with the `plugin` profile; that target makes components itself.
+///
+/// # Errors
+/// [`BuildError`] with what `cargo` wrote.
+pub fn build_wasi(package: &str) -> Result<Vec<u8>, BuildError> {
+    build_for("wasm32-wasip2", package)
+}
+
+fn build_for(triple: &str, package: &str) -> Result<Vec<u8>, BuildError> {
     let workspace = workspace();
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from).join("guests");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--target", "wasm32-unknown-unknown", "--profile", "plugin", "--package", package])
+        .args(["build", "--quiet", "--target", triple, "--profile", "plugin", "--package", package])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(&workspace)
@@ -80,9 +93,9 @@ pub fn build_core(package: &str) -> Result<Vec<u8>, BuildError> {
         .map_err(|source| BuildError::Cargo { package: package.to_owned(), source })?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(BuildError::Failed { package: package.to_owned(), stderr });
+        return Err(BuildError::Failed { package: package.to_owned(), triple: triple.to_owned(), stderr });
     }
-    let path = target.join("wasm32-unknown-unknown/plugin").join(format!("{}.wasm", package.replace('-', "_")));
+    let path = target.join(triple).join("plugin").join(format!("{}.wasm", package.replace('-', "_")));
     std::fs::read(&path).map_err(|source| BuildError::Read { path, source })
 }
 

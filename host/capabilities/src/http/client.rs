@@ -1,0 +1,255 @@
+//! The HTTP clients: whose connection a request may use, one exchange over it, and what went wrong in words.
+//!
+//! Stops a connection from being used by somebody who could not have opened it: there is one pool of connections for each
+//! way a name may lead, one for the host itself, and one for each client certificate.
+
+use super::answer::{Raw, declared_length};
+use super::connect::{ConnectedAt, NetworkConnector, SocketConnector};
+use super::policy::Route;
+use super::prepare::Ready;
+use super::tls::Tls;
+use super::{HttpError, Roots, Timing};
+use crate::network::address::Reach;
+use crate::network::{ConnectError, Network, Place, Traveller};
+use crate::{CallScope, Limits, denial};
+use ::http::{HeaderMap, Method, Request as HyperRequest};
+use basb_core::Digest;
+use basb_credentials::{ClientIdentity, CredentialName};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use hyper_util::client::legacy::{Builder, Client, Error as ClientError};
+use hyper_util::rt::TokioExecutor;
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(super) type NetworkClient = Client<NetworkConnector, Full<Bytes>>;
+
+/// More client certificates than this at once are not kept connections for.
+const IDENTITIES: usize = 64;
+
+/// Whose certificate, how far its connections may lead, and the digest of certificate and key: a renewed one is another.
+type IdentityKey = (CredentialName, Reach, Digest);
+
+/// All clients.
+#[derive(Debug)]
+pub(super) struct Clients {
+    builder: Builder,
+    tls: Tls,
+    way: Network,
+    connect_timeout: Duration,
+    public: NetworkClient,
+    private: NetworkClient,
+    loopback: NetworkClient,
+    literal: NetworkClient,
+    /// The host's own, for [`super::transport`].
+    pub(super) host: NetworkClient,
+    identities: Mutex<HashMap<IdentityKey, NetworkClient>>,
+    sockets: Client<SocketConnector, Full<Bytes>>,
+}
+
+impl Clients {
+    pub(super) fn new(sockets: BTreeMap<String, PathBuf>, limits: &Limits, roots: Roots, way: Network) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            // Shorter than what common servers keep a connection for, so that a request seldom meets one that is closing.
+            .pool_idle_timeout(Duration::from_secs(4))
+            .pool_timer(hyper_util::rt::TokioTimer::new())
+            .pool_max_idle_per_host(8)
+            .http1_max_headers(limits.headers)
+            .http1_max_buf_size(limits.header_bytes.max(8 << 10));
+        let tls = Tls::new(roots);
+        let connect_timeout = limits.connect_timeout;
+        let network = |traveller| {
+            builder.build(NetworkConnector { network: way.clone(), traveller, tls: tls.clone(), connect_timeout })
+        };
+        Self {
+            public: network(Traveller::Plugin(Reach::Public)),
+            private: network(Traveller::Plugin(Reach::Private)),
+            loopback: network(Traveller::Plugin(Reach::Loopback)),
+            literal: network(Traveller::Plugin(Reach::Literal)),
+            host: network(Traveller::Host),
+            identities: Mutex::default(),
+            sockets: builder.build(SocketConnector { sockets: sockets.into() }),
+            builder,
+            tls,
+            way,
+            connect_timeout,
+        }
+    }
+
+    /// TLS as all of them speak it.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// The client of a certificate.
+    fn identified(&self, reach: Reach, identity: &ClientIdentity) -> Result<NetworkClient, HttpError> {
+        let certificate = identity.certificate.expose();
+        let both = [Digest::of(certificate).hex(), Digest::of(identity.key.expose()).hex()].concat();
+        let key = (identity.credential.clone(), reach, Digest::of(both.as_bytes()));
+        let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = known.get(&key) {
+            return Ok(client.clone());
+        }
+        let tls = self.tls.with_identity(certificate, identity.key.expose()).map_err(|why| {
+            HttpError::Tls(format!("the client certificate of the credential `{}`: {why}", identity.credential))
+        })?;
+        let client = self.builder.build(NetworkConnector {
+            network: self.way.clone(),
+            traveller: Traveller::Plugin(reach),
+            tls,
+            connect_timeout: self.connect_timeout,
+        });
+        if known.len() >= IDENTITIES {
+            known.clear();
+        }
+        known.insert(key, client.clone());
+        Ok(client)
+    }
+
+    /// One exchange.
+    pub(super) async fn exchange(
+        &self,
+        start: Instant,
+        scope: &CallScope,
+        ready: &Ready,
+        limits: &Limits,
+    ) -> Result<(Raw, Timing), HttpError> {
+        let wanted = ready.wanted();
+        let failed = |error: &ClientError| client_error(scope, error, &wanted, &ready.place);
+        let client = match (&ready.route, &ready.identity) {
+            (Route::Socket(_), _) => None,
+            (Route::Network(reach), Some(identity)) => Some(self.identified(*reach, identity)?),
+            (Route::Network(Reach::Public), None) => Some(self.public.clone()),
+            (Route::Network(Reach::Private), None) => Some(self.private.clone()),
+            (Route::Network(Reach::Loopback), None) => Some(self.loopback.clone()),
+            (Route::Network(Reach::Literal), None) => Some(self.literal.clone()),
+        };
+        let attempt = async || {
+            let mut outgoing = HyperRequest::new(Full::new(ready.body.clone()));
+            *outgoing.method_mut() = ready.method.clone();
+            *outgoing.uri_mut() = ready.uri.clone();
+            *outgoing.headers_mut() = ready.headers.clone();
+            let connection = capture_connection(&mut outgoing);
+            let result = match &client {
+                None => self.sockets.request(outgoing).await,
+                Some(client) => client.request(outgoing).await,
+            };
+            (result, connection)
+        };
+        let response = match attempt().await {
+            (Ok(response), _) => response,
+            // The server closed a connection that was kept open just when it was used again. A request that only reads
+            // is sent once more; of any other it is in doubt whether it was seen.
+            (Err(error), connection)
+                if is_safe(&ready.method) && !error.is_connect() && was_open(&connection, start) =>
+            {
+                tracing::debug!("a connection that was kept open is gone: the request is sent once more");
+                attempt().await.0.map_err(|error| failed(&error))?
+            }
+            (Err(error), _) => return Err(failed(&error)),
+        };
+        let head = micros(start);
+        let connected = response.extensions().get::<ConnectedAt>().map_or(0, |at| {
+            let since = at.0.saturating_duration_since(start);
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        });
+        let (parts, incoming) = response.into_parts();
+        let body = body(incoming, &parts.headers, limits.response_bytes, &wanted).await?;
+        let raw = Raw { status: parts.status.as_u16(), headers: parts.headers, body };
+        Ok((raw, Timing { connected, head, total: micros(start) }))
+    }
+}
+
+/// The whole body, as long as it is not over the limit.
+pub(super) async fn body(
+    mut incoming: Incoming,
+    headers: &HeaderMap,
+    limit: usize,
+    wanted: &str,
+) -> Result<Vec<u8>, HttpError> {
+    let too_large = || HttpError::TooLarge(format!("the answer to {wanted} is over the limit of {limit} bytes"));
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let broke = |error: hyper::Error| HttpError::Broken(format!("the answer to {wanted} broke off: {error}"));
+        if let Ok(data) = frame.map_err(broke)?.into_data() {
+            if body.is_empty() && declared_length(headers).is_some_and(|length| length > limit as u64) {
+                return Err(too_large());
+            }
+            if body.len().saturating_add(data.len()) > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(body.into())
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the connection of a request was there before it.
+fn was_open(connection: &CaptureConnection, start: Instant) -> bool {
+    let mut extras = ::http::Extensions::new();
+    if let Some(connected) = connection.connection_metadata().as_ref() {
+        connected.get_extras(&mut extras);
+    }
+    extras.get::<ConnectedAt>().is_some_and(|at| at.0 < start)
+}
+
+fn micros(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn client_error(scope: &CallScope, error: &ClientError, wanted: &str, place: &Place) -> HttpError {
+    match cause(error) {
+        Cause::Connect(connect) => {
+            let text = format!("{wanted}: {connect}");
+            match connect {
+                ConnectError::Forbidden { class, .. } => {
+                    HttpError::Denied(denial::forbidden_address(scope, wanted, &connect.to_string(), *class, place))
+                }
+                ConnectError::Metadata(_) => HttpError::Denied(denial::refused(scope, wanted, &connect.to_string())),
+                ConnectError::Dns(..) => HttpError::Dns(text),
+                ConnectError::Refused(_) | ConnectError::Failed(..) => HttpError::Connect(text),
+                ConnectError::Tls(..) => HttpError::Tls(text),
+            }
+        }
+        Cause::TooLarge => HttpError::TooLarge(format!("the head of the answer to {wanted} is over the limit")),
+        Cause::Other(last) if error.is_connect() => HttpError::Connect(format!("no connection for {wanted}: {last}")),
+        Cause::Other(last) => HttpError::Broken(format!(
+            "the connection for {wanted} broke: {last}; whether the request had an effect is in doubt"
+        )),
+    }
+}
+
+/// What is behind an error of the client.
+pub(super) enum Cause<'a> {
+    Connect(&'a ConnectError),
+    TooLarge,
+    Other(String),
+}
+
+pub(super) fn cause(error: &ClientError) -> Cause<'_> {
+    let mut cause = error.source();
+    let mut last = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(connect) = inner.downcast_ref::<ConnectError>() {
+            return Cause::Connect(connect);
+        }
+        if let Some(hyper) = inner.downcast_ref::<hyper::Error>()
+            && hyper.is_parse_too_large()
+        {
+            return Cause::TooLarge;
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    Cause::Other(last)
+}

@@ -1,0 +1,59 @@
+//! Second, simpler readings of patterns, written from their description and not from their code.
+
+/// Whether a host pattern, as it is shown, covers a name in lower case.
+pub fn host_covers(pattern: &str, name: &str) -> bool {
+    let labels: Vec<&str> = name.split('.').collect();
+    let fits = |suffix: &str| {
+        let suffix: Vec<&str> = suffix.split('.').collect();
+        let front = labels.len().checked_sub(suffix.len())?;
+        (labels[front..] == suffix[..]).then_some(front)
+    };
+    if let Some(suffix) = pattern.strip_prefix("**.") {
+        fits(suffix).is_some_and(|front| front > 0)
+    } else if let Some(suffix) = pattern.strip_prefix("*.") {
+        fits(suffix) == Some(1)
+    } else {
+        pattern == name
+    }
+}
+
+/// Whether a path pattern covers a path; nothing if it uses more than literal characters, `*`, and `**` for whole segments.
+pub fn path_covers(pattern: &str, path: &str) -> Option<bool> {
+    let pattern: Vec<&str> = pattern.strip_prefix('/')?.split('/').collect();
+    let simple = |segment: &&str| *segment == "**" || (is_plain(segment) && !segment.contains("**"));
+    if !pattern.iter().all(simple) {
+        return None;
+    }
+    let Some(path) = path.strip_prefix('/') else { return Some(false) };
+    let path: Vec<&str> = path.split('/').collect();
+    Some(segments_cover(&pattern, &path))
+}
+
+fn segments_cover(pattern: &[&str], path: &[&str]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        ["**"] => !path.is_empty(),
+        ["**", rest @ ..] => (0..=path.len()).any(|skip| segments_cover(rest, &path[skip..])),
+        [first, rest @ ..] => path.split_first().is_some_and(|(segment, path)| {
+            stars_cover(first.as_bytes(), segment.as_bytes()) && segments_cover(rest, path)
+        }),
+    }
+}
+
+/// Whether a text pattern covers a text; nothing if it uses more than literal characters and single `*`.
+pub fn text_covers(pattern: &str, text: &str) -> Option<bool> {
+    (is_plain(pattern) && !pattern.contains("**")).then(|| stars_cover(pattern.as_bytes(), text.as_bytes()))
+}
+
+fn is_plain(pattern: &str) -> bool {
+    pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*/._-:=".contains(&byte))
+        && pattern.bytes().filter(|byte| *byte == b'*').count() < 6
+}
+
+fn stars_cover(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((b'*', rest)) => (0..=text.len()).any(|skip| stars_cover(rest, &text[skip..])),
+        Some((byte, rest)) => text.split_first().is_some_and(|(first, text)| first == byte && stars_cover(rest, text)),
+    }
+}

@@ -1,0 +1,10 @@
+;; Exports the probe of another generation.
+;;! version: 0.2.0
+;;! world: export basb:host/probe@0.2.0;
+(module
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+  (func (export "basb:host/probe@0.2.0#describe") (result i32) i32.const 64)
+  (func (export "basb:host/probe@0.2.0#check")
+    (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    i32.const 64))

@@ -1,0 +1,10 @@
+;; A probe that imports mail, which no probe can have.
+;;! world: import basb:host/smtp@0.1.0; export basb:host/probe@0.1.0;
+(module
+  (import "basb:host/smtp@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+  (func (export "basb:host/probe@0.1.0#describe") (result i32) i32.const 64)
+  (func (export "basb:host/probe@0.1.0#check")
+    (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    unreachable))

@@ -1,0 +1,9 @@
+;; Says that it has 250 million values, in a memory of 64 KiB.
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 64) "\00\00\00\00\00\00\00\00\00\00\00\00\00\04\00\00\80\b2\e6\0e\00\00\00\00\00\00\00\00")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+  (func (export "basb:host/probe@0.1.0#describe") (result i32) i32.const 64)
+  (func (export "basb:host/probe@0.1.0#check")
+    (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    i32.const 64))

@@ -1,0 +1,10 @@
+;; Calls a function that is not there.
+(module
+  (memory (export "memory") 1)
+  (type $f (func (result i32)))
+  (table $t 1 funcref)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+  (func (export "basb:host/probe@0.1.0#describe") (result i32) i32.const 64)
+  (func (export "basb:host/probe@0.1.0#check")
+    (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (call_indirect $t (type $f) (i32.const 0))))
