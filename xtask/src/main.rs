@@ -4,7 +4,9 @@
 //! asked for by name when it is missing.
 
 mod bench;
+mod counterparts;
 mod demo;
+mod fuzz;
 mod setup;
 mod shell;
 mod test;
@@ -21,8 +23,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add what is missing: the WebAssembly targets
-    Setup,
+    /// Add what is missing: the WebAssembly targets, or what else is named
+    Setup {
+        /// What: the real services that secrets and credentials are tested against
+        #[arg(value_enum)]
+        what: Option<Extra>,
+    },
     /// Deploy four real MCP services, roll a new version out under load, let a broken one be rolled back
     Demo {
         /// Keep the services running, and the state, at the end
@@ -33,6 +39,21 @@ enum Command {
     Test {
         /// Only these: fmt, clippy, unit, end-to-end, docs
         only: Vec<String>,
+    },
+    /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain
+    Fuzz {
+        /// How long, for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only this one; can be given several times
+        #[arg(long)]
+        target: Vec<String>,
+        /// How many at once
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
     },
     /// Measure, with a release build
     Bench {
@@ -47,11 +68,23 @@ enum Command {
     },
 }
 
+/// What only some tests need.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Extra {
+    /// moto, RustyVault and the age tools
+    Counterparts,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Setup => setup::run(),
+        Command::Setup { what: None } => setup::run(),
+        Command::Setup { what: Some(Extra::Counterparts) } => counterparts::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),
+        Command::Fuzz { seconds, target, jobs, json } => {
+            let form = if json { bench::Form::Json } else { bench::Form::Text };
+            fuzz::run(&fuzz::Options { seconds, only: target, jobs, form })
+        }
         Command::Bench { what, json, more } => {
             bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more)
         }

@@ -44,19 +44,23 @@ pub struct Integrity {
     pub broken: usize,
 }
 
-/// Puts together what was found: for each run the number of its records and its last hash, or the first record that is
-/// wrong and in which way.
+impl RunState {
+    /// A run that is as it was written: how many records it has, and its last hash.
+    #[must_use]
+    pub fn whole(run: String, records: u64, head: String) -> Self {
+        Self { run, records, head: Some(head), broken: None }
+    }
+
+    /// A run that is not: the first record that is wrong, 0 for its start, and in which way.
+    #[must_use]
+    pub fn broken(run: String, record: u64, why: String) -> Self {
+        Self { run, records: record.saturating_sub(1), head: None, broken: Some(BrokenAt { record, why }) }
+    }
+}
+
+/// Puts together what was found of each run.
 #[must_use]
-pub fn integrity(runs: Vec<(String, Result<(u64, String), (u64, String)>)>) -> Integrity {
-    let runs: Vec<RunState> = runs
-        .into_iter()
-        .map(|(run, found)| match found {
-            Ok((records, head)) => RunState { run, records, head: Some(head), broken: None },
-            Err((record, why)) => {
-                RunState { run, records: record.saturating_sub(1), head: None, broken: Some(BrokenAt { record, why }) }
-            }
-        })
-        .collect();
+pub fn integrity(runs: Vec<RunState>) -> Integrity {
     let broken = runs.iter().filter(|run| run.broken.is_some()).count();
     Integrity { version: 1, runs, broken }
 }

@@ -32,7 +32,7 @@ mod tests;
 pub use activity::{Activity, CallRow, OutsideRow, PluginActivity, Shown, Totals, activity};
 pub use capability::{Effective, State};
 pub use diff::{DiffReport, Side, diff, lock_text};
-pub use integrity::{Integrity, RunState, integrity};
+pub use integrity::{BrokenAt, Integrity, RunState, integrity};
 pub use report::{CredentialUse, Granted, ImportLine, Lock, PluginReport, Report, Request, Signature, Summary, report};
 pub use rule::{Finding, Rule, Severity};
 pub use sarif::{Place, sarif};

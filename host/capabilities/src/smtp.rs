@@ -9,7 +9,7 @@
 //! (`dialogue`).
 
 mod dialogue;
-mod message;
+pub(crate) mod message;
 
 use crate::grants::{MailTls, ServerGrant, TextPattern};
 use crate::http::tls::Tls;

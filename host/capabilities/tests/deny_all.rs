@@ -2,11 +2,64 @@
 //! reaches anything, and the denial holds lines that a grant understands.
 
 use basb_capabilities::{
-    CallScope, Caller, Capabilities, Capability, Grants, LogLevel, Options, exec, files, http, smtp, tcp,
+    CallScope, Caller, Capabilities, Capability, Grants, LogLevel, Mode, Options, Verdict, exec, files, http, smtp, tcp,
 };
 use basb_core::Digest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// While a plugin is started, even what is granted is out of reach.
+#[tokio::test]
+async fn nothing_is_possible_before_there_is_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "content").unwrap();
+    let all = Capabilities::new(Options::new(folder.path()));
+    let grants = Grants::parse(&serde_json::json!({
+        "http": [{"host": "127.0.0.1", "scheme": "http", "port": 9}],
+        "tcp": [{"host": "127.0.0.1", "port": 9, "effect": "read"}],
+        "exec": [{"program": "sh", "path": "/bin/sh", "args": ["**"], "effect": "read"}],
+        "files": [{"folder": "f", "path": ".", "access": "read-write"}],
+        "smtp": [{"server": "s", "host": "127.0.0.1", "port": 9, "tls": "none"}],
+    }));
+    let caller = Caller { plugin: "somebody".into(), digest: Arc::new(Digest::of(b"")), call: "describe" };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let scope = CallScope::new(caller, Arc::new(grants.unwrap()), deadline).with_mode(Mode::Sealed);
+    let get = http::Request {
+        method: "GET".to_owned(),
+        url: "http://127.0.0.1:9/".to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout: None,
+    };
+    let timeout = Duration::from_secs(1);
+    let exchange = tcp::Exchange { host: "127.0.0.1".to_owned(), port: 9, send: Vec::new(), read_limit: 1, timeout };
+    let (program, args) = ("sh".to_owned(), vec!["-c".to_owned(), "true".to_owned()]);
+    let command = exec::Command { program, args, env: Vec::new(), stdin: Vec::new(), timeout };
+    let message = smtp::Message {
+        server: "s".to_owned(),
+        from: "a@example.com".to_owned(),
+        to: vec!["b@example.com".to_owned()],
+        subject: String::new(),
+        text: String::new(),
+        headers: Vec::new(),
+    };
+    let files = all.files();
+    let texts = [
+        all.http().send(&scope, get).await.unwrap_err().to_string(),
+        all.tcp().run(&scope, exchange).await.unwrap_err().to_string(),
+        all.exec().run(&scope, command).await.unwrap_err().to_string(),
+        all.smtp().send(&scope, message).await.unwrap_err().to_string(),
+        files.read(&scope, "f", "file").await.unwrap_err().to_string(),
+        files.list(&scope, "f", "").await.unwrap_err().to_string(),
+        files.remove(&scope, "f", "file").await.unwrap_err().to_string(),
+        files.write(&scope, "f", "x", Vec::new(), files::Expectation::Anything).await.unwrap_err().to_string(),
+    ];
+    for text in texts {
+        assert!(text.contains("there is no run yet"), "{text}");
+    }
+    assert!(scope.counters.calls().iter().all(|call| call.verdict == Verdict::Denied && call.outcome == "denied"));
+    all.log().write(&scope, LogLevel::Info, "the log is open").unwrap();
+}
 
 fn scope() -> CallScope {
     let caller = Caller { plugin: "nobody".into(), digest: Arc::new(Digest::of(b"")), call: "check" };

@@ -124,7 +124,8 @@ impl Printer {
 }
 
 fn put(to: &mut impl Write, parts: &[&str]) {
-    let written = parts.iter().try_for_each(|part| to.write_all(secrets().text(part).as_bytes())).and_then(|()| to.flush());
+    let written =
+        parts.iter().try_for_each(|part| to.write_all(secrets().text(part).as_bytes())).and_then(|()| to.flush());
     if written.is_err() {
         gone();
     }

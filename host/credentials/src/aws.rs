@@ -97,13 +97,14 @@ pub(crate) fn sign(
         Style::Usual => url.to_string(),
         Style::S3 => with_s3_path(url),
     };
-    let signed = sign_with(method.as_str(), &uri, headers, body, keys, scope, now, style.settings()).map_err(|why| {
-        CredentialError::new(
-            "credential/signing",
-            format!("the request cannot be signed for `{service}` in `{region}`: {why}"),
-            "send header values in printable ASCII",
-        )
-    })?;
+    let signed =
+        sign_with(method.as_str(), &uri, headers, body, keys, scope, now, style.settings()).map_err(|why| {
+            CredentialError::new(
+                "credential/signing",
+                format!("the request cannot be signed for `{service}` in `{region}`: {why}"),
+                "send header values in printable ASCII",
+            )
+        })?;
     for (name, value) in signed {
         headers.insert(name, value);
     }

@@ -137,9 +137,10 @@ pub(crate) fn not_bound(
     );
     let entry = destination::entry(url, place);
     let of_secret = || {
-        config.credentials.iter().filter(|(_, credential)| {
-            matches!(&credential.kind, Kind::Placeholder(other) if other == secret)
-        })
+        config
+            .credentials
+            .iter()
+            .filter(|(_, credential)| matches!(&credential.kind, Kind::Placeholder(other) if other == secret))
     };
     let bound_here = of_secret().find(|(_, credential)| bound(&credential.to, url, place));
     let allowed_elsewhere = of_secret().find(|(name, _)| allowed.contains(name));

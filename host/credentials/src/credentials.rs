@@ -12,10 +12,10 @@ use crate::substitute::{self, Values, header_value};
 use crate::tokens::{self, Asking, Slot};
 use crate::{Applied, ClientIdentity, CredentialError, CredentialName, CredentialsConfig, Outgoing, Place, aws};
 use crate::{destination, placeholder};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use basb_redact::{SecretName, SecretValue};
 use basb_secrets::{Secrets, Transport};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use rustls::pki_types::pem::PemObject as _;
@@ -105,7 +105,8 @@ impl Credentials {
         }
 
         // Then it is done, to a copy.
-        let mut applied = Applied { credentials: self.used_placeholders(&chosen, &wanted, &request.url), identity: None };
+        let mut applied =
+            Applied { credentials: self.used_placeholders(&chosen, &wanted, &request.url), identity: None };
         if !wanted.is_empty() {
             let mut values = Values::new();
             for secret in wanted {
@@ -136,11 +137,7 @@ impl Credentials {
     /// # Errors
     /// [`CredentialError`] with `credential/not-bound` unless a credential of `allowed` puts this secret there. Tells
     /// nothing of where the URL leads.
-    pub async fn resolve_url(
-        &self,
-        allowed: &[CredentialName],
-        text: &str,
-    ) -> Result<Option<Url>, CredentialError> {
+    pub async fn resolve_url(&self, allowed: &[CredentialName], text: &str) -> Result<Option<Url>, CredentialError> {
         let Some(secret) = placeholder::whole(text) else {
             if text.starts_with(placeholder::MARK) {
                 return Err(CredentialError::new(
@@ -160,7 +157,8 @@ impl Credentials {
         }
         let unbound = |message: String| {
             let entry = "{ host: HOST-OF-THE-URL }";
-            let help = format!("if this plugin is meant to use it:\n{}", crate::error::placeholder_lines(&secret, entry));
+            let help =
+                format!("if this plugin is meant to use it:\n{}", crate::error::placeholder_lines(&secret, entry));
             CredentialError { code: "credential/not-bound", message, help }
         };
         if credentials.is_empty() {
@@ -170,7 +168,8 @@ impl Credentials {
         let url = secret_url(&secret, &value)?;
         let bound = credentials.iter().find(|(_, c)| destination::bound(&c.to, &url, &Place::Network));
         let Some((name, _)) = bound else {
-            let message = format!("the URL in the secret `{secret}` leads to where the secret is not bound: nothing was sent");
+            let message =
+                format!("the URL in the secret `{secret}` leads to where the secret is not bound: nothing was sent");
             return Err(unbound(message));
         };
         self.learn_url(&secret, &url)?;
@@ -279,9 +278,7 @@ impl Credentials {
                 applied.identity = Some(ClientIdentity { credential: name.clone(), certificate, key });
                 return Ok(());
             }
-            Kind::GcpServiceAccount(gcp) => {
-                (&AUTHORIZATION, bearer(name, &asking.service_account(slot, gcp).await?)?)
-            }
+            Kind::GcpServiceAccount(gcp) => (&AUTHORIZATION, bearer(name, &asking.service_account(slot, gcp).await?)?),
             Kind::GcpMetadata(gcp) => (&AUTHORIZATION, bearer(name, &asking.metadata(slot, gcp).await?)?),
             Kind::AzureClient(azure) => (&AUTHORIZATION, bearer(name, &asking.azure(slot, azure).await?)?),
             Kind::Bearer(secret) => (&AUTHORIZATION, bearer(secret, &source.secret(secret).await?)?),

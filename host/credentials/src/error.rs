@@ -56,7 +56,11 @@ impl CredentialError {
 
 impl From<TooShort> for CredentialError {
     fn from(error: TooShort) -> Self {
-        Self::new(TooShort::CODE, format!("what was made from secrets cannot be kept out of logs: {error}"), TooShort::HELP)
+        Self::new(
+            TooShort::CODE,
+            format!("what was made from secrets cannot be kept out of logs: {error}"),
+            TooShort::HELP,
+        )
     }
 }
 

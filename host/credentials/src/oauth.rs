@@ -120,7 +120,8 @@ mod tests {
             assert!(matches!(read(&answer(200, body)), Err(Refused::Unusable(_))), "{body}");
         }
         assert_eq!(
-            read(&answer(400, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#)).unwrap_err(),
+            read(&answer(400, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#))
+                .unwrap_err(),
             Refused::ByServer {
                 status: 400,
                 error: Some("invalid_grant".to_owned()),

@@ -149,7 +149,9 @@ mod tests {
         assert_eq!(names(&format!("a{}{}b", of(&name), of(&name))), ["slack-url", "slack-url"]);
         assert_eq!(names("__basb.secret.a__basb.secret.b__"), ["a"]);
         assert_eq!(names("___basb.secret.a___"), ["a"]);
-        for not in ["__basb.secret.__", "__basb.secret.a_", "__basb.secret.A__", "__basb.secret.-a__", "_basb.secret.a__", ""] {
+        for not in
+            ["__basb.secret.__", "__basb.secret.a_", "__basb.secret.A__", "__basb.secret.-a__", "_basb.secret.a__", ""]
+        {
             assert!(find(not.as_bytes()).is_empty(), "{not}");
             assert_eq!(whole(not), None);
         }
@@ -173,7 +175,9 @@ mod tests {
         ] {
             assert!(disguised(hidden.as_bytes()), "{hidden}");
         }
-        for plain in ["__basb.secret.a__", "100% sure", "%zz %5", "\\u00", "\\n", "__basb.secret.a__%20\\u0020", "%E2%98%83"] {
+        for plain in
+            ["__basb.secret.a__", "100% sure", "%zz %5", "\\u00", "\\n", "__basb.secret.a__%20\\u0020", "%E2%98%83"]
+        {
             assert!(!disguised(plain.as_bytes()), "{plain}");
         }
     }

@@ -133,9 +133,9 @@ fn new_url(url: &Url, values: &Values) -> Result<Url, CredentialError> {
     let (path, query) = (url.path(), url.query());
     let new_path = replaced(path.as_bytes(), values, |found, value| in_path(path, found, value))?;
     let new_query = match query {
-        Some(query) => {
-            replaced(query.as_bytes(), values, |_, value| Ok(percent_encode(value, COMPONENT).to_string().into_bytes()))?
-        }
+        Some(query) => replaced(query.as_bytes(), values, |_, value| {
+            Ok(percent_encode(value, COMPONENT).to_string().into_bytes())
+        })?,
         None => None,
     };
     if new_path.is_none() && new_query.is_none() {
@@ -223,7 +223,11 @@ fn new_headers(headers: &HeaderMap, values: &Values) -> Result<HeaderMap, Creden
         let value = match new {
             None => value.clone(),
             Some(bytes) => sensitive(&bytes).ok_or_else(|| {
-                CredentialError::new("credential/value", format!("the header `{name}` cannot be made"), "look at the secret")
+                CredentialError::new(
+                    "credential/value",
+                    format!("the header `{name}` cannot be made"),
+                    "look at the secret",
+                )
             })?,
         };
         out.append(name.clone(), value);

@@ -56,7 +56,9 @@ impl Asking<'_> {
             let flavor = answer.headers.get(google::METADATA_FLAVOR).is_some_and(|value| value == "Google");
             if answer.status == 200 && !flavor {
                 // What answers at this address need not be the metadata server; only that one says this.
-                return Err(self.unusable(&url, "it does not come from a metadata server (no `Metadata-Flavor: Google`)"));
+                return Err(
+                    self.unusable(&url, "it does not come from a metadata server (no `Metadata-Flavor: Google`)")
+                );
             }
             self.read(&answer, &url)
         };
@@ -132,13 +134,7 @@ impl Asking<'_> {
     }
 
     /// The endpoint's own words, without any secret: some repeat what they were sent.
-    fn refused(
-        &self,
-        url: &Url,
-        status: u16,
-        error: Option<String>,
-        description: Option<String>,
-    ) -> CredentialError {
+    fn refused(&self, url: &Url, status: u16, error: Option<String>, description: Option<String>) -> CredentialError {
         let words: Vec<_> = [error, description].into_iter().flatten().map(|text| self.clean(&text)).collect();
         let words = if words.is_empty() { "without a reason".to_owned() } else { words.join(": ") };
         CredentialError::new(
@@ -181,7 +177,9 @@ pub(crate) async fn base_keys(source: &dyn SecretSource, aws: &Aws) -> Result<Ke
 /// A key of AWS: printable, without spaces.
 fn graphic<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&'a str, CredentialError> {
     let text = value.expose_text().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()));
-    text.ok_or_else(|| CredentialError::value(name, "is empty or holds a space, a line end or another control character"))
+    text.ok_or_else(|| {
+        CredentialError::value(name, "is empty or holds a space, a line end or another control character")
+    })
 }
 
 /// An endpoint for people.

@@ -22,7 +22,12 @@ async fn simple_credentials_set_their_headers() {
     let credentials = credentials(&config, &keeper, &Network::none());
     let all = names(&["api", "basic", "key", "sock"]);
 
-    let mut one = request("GET", "https://api.example.com/v1", &[("authorization", "Bearer mine"), ("x-api-key", "mine"), ("x-api-key", "twice")], "");
+    let mut one = request(
+        "GET",
+        "https://api.example.com/v1",
+        &[("authorization", "Bearer mine"), ("x-api-key", "mine"), ("x-api-key", "twice")],
+        "",
+    );
     let applied = credentials.apply(&all, &mut one, at(0)).await.unwrap();
     assert_eq!(applied.credentials, names(&["api", "key"]));
     assert!(applied.identity.is_none());
@@ -37,11 +42,19 @@ async fn simple_credentials_set_their_headers() {
     let mut three = get("http://agent.socket.internal/v1");
     three.place = Place::Socket("agent".to_owned());
     let applied = credentials.apply(&all, &mut three, at(0)).await.unwrap();
-    assert_eq!((applied.credentials, three.headers["authorization"].to_str().unwrap()), (names(&["sock"]), "Bearer t-123"));
+    assert_eq!(
+        (applied.credentials, three.headers["authorization"].to_str().unwrap()),
+        (names(&["sock"]), "Bearer t-123")
+    );
 
     // Elsewhere the plugin's own headers stay, and no secret is read.
     keeper.reads.lock().unwrap().clear();
-    for url in ["https://evil.org/", "http://api.example.com/", "https://api.example.com:444/", "https://api.example.com.evil.org/"] {
+    for url in [
+        "https://evil.org/",
+        "http://api.example.com/",
+        "https://api.example.com:444/",
+        "https://api.example.com.evil.org/",
+    ] {
         let mut other = request("GET", url, &[("authorization", "mine")], "");
         let applied = credentials.apply(&all, &mut other, at(0)).await.unwrap();
         assert!(applied.credentials.is_empty() && other.headers["authorization"] == "mine", "{url}");
@@ -174,7 +187,9 @@ async fn a_client_certificate_is_handed_on() {
     let identity = applied.identity.clone().unwrap();
     assert_eq!((identity.credential, identity.key.expose()), (name("mtls"), KEY.as_bytes()));
     assert!(!format!("{applied:?}").contains("PRIVATE KEY"));
-    for (cert, key, code) in [("x", KEY, "credential/key"), (CERTIFICATE, "x", "credential/key"), ("", "", "credential/key")] {
+    for (cert, key, code) in
+        [("x", KEY, "credential/key"), (CERTIFICATE, "x", "credential/key"), ("", "", "credential/key")]
+    {
         let made = credentials(&config, &Keeper::new(&[("cert", cert), ("key", key)]), &Network::none());
         let error = made.apply(&names(&["mtls"]), &mut get("https://a.example/"), at(0)).await.unwrap_err();
         assert_eq!(error.code, code);
@@ -196,7 +211,12 @@ async fn aws_requests_are_signed_over_everything_else() {
     let mut sent = request(
         "POST",
         "https://ecs.eu-west-1.amazonaws.com/",
-        &[("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "A.B"), ("authorization", "mine"), ("x-amz-security-token", "mine")],
+        &[
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", "A.B"),
+            ("authorization", "mine"),
+            ("x-amz-security-token", "mine"),
+        ],
         &format!("{{\"p\":\"{}\"}}", ph("pw")),
     );
     let applied = credentials.apply(&all, &mut sent, at(0)).await.unwrap();
@@ -204,7 +224,9 @@ async fn aws_requests_are_signed_over_everything_else() {
     let text = wire(&sent);
     assert!(text.contains("Credential=AKIAIOSFODNN7EXAMPLE/20231114/eu-west-1/ecs/aws4_request"), "{text}");
     assert!(text.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target"), "{text}");
-    assert!(text.contains("x-amz-security-token: tOkEn") && text.ends_with("{\"p\":\"pa55\"}") && !text.contains("mine"));
+    assert!(
+        text.contains("x-amz-security-token: tOkEn") && text.ends_with("{\"p\":\"pa55\"}") && !text.contains("mine")
+    );
     assert!(!text.contains("sEcReT"));
 
     let mut local = get("http://127.0.0.1:5555/");

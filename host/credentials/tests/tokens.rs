@@ -2,9 +2,9 @@
 
 mod common;
 
+use basb_secrets::TransportError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use basb_secrets::TransportError;
 use common::*;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
@@ -21,7 +21,8 @@ fn token_network() -> Arc<Network> {
     let count = AtomicU32::new(0);
     Network::new(move |_| {
         let n = count.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut answer = answer(200, format!(r#"{{"access_token":"tok-{n}","expires_in":3600,"token_type":"Bearer"}}"#));
+        let mut answer =
+            answer(200, format!(r#"{{"access_token":"tok-{n}","expires_in":3600,"token_type":"Bearer"}}"#));
         answer.headers.insert("metadata-flavor", "Google".parse().unwrap());
         Ok(answer)
     })
@@ -98,10 +99,13 @@ async fn many_requests_at_once_ask_once() {
 
 #[tokio::test]
 async fn a_key_file_does_not_decide_where_its_assertion_goes() {
-    for uri in ["https://evil.org/token", "http://oauth2.googleapis.com/token", "https://oauth2.googleapis.com.evil.org/token"] {
+    for uri in
+        ["https://evil.org/token", "http://oauth2.googleapis.com/token", "https://oauth2.googleapis.com.evil.org/token"]
+    {
         let network = token_network();
         let credentials = credentials(&gcp(), &Keeper::new(&[("gcp-json", &key_file(Some(uri)))]), &network);
-        let error = credentials.apply(&names(&["gcp"]), &mut get("https://run.googleapis.com/"), at(0)).await.unwrap_err();
+        let error =
+            credentials.apply(&names(&["gcp"]), &mut get("https://run.googleapis.com/"), at(0)).await.unwrap_err();
         assert_eq!((error.code, network.count()), ("credential/key", 0));
         assert!(error.help.contains("tokenUrl"), "{error}");
     }
@@ -177,17 +181,54 @@ async fn a_role_is_assumed_and_kept() {
 async fn the_servers_words_are_passed_on_without_secrets() {
     let canary = "canary/8c1+=x";
     let echo = move |status: u16, body: String| Network::new(move |_| Ok(answer(status, body.clone())));
-    let error_json = format!(r#"{{"error":"invalid_client","error_description":"AADSTS7000215: not {canary} at all\u001b[31m"}}"#);
+    let error_json =
+        format!(r#"{{"error":"invalid_client","error_description":"AADSTS7000215: not {canary} at all\u001b[31m"}}"#);
     let error_xml = format!("<Error><Code>AccessDenied</Code><Message>{canary} may not</Message></Error>");
     let gcp_file = key_file(None);
     let cases = [
-        (azure(), "https://management.azure.com/", echo(401, error_json.clone()), "credential/token-refused", "invalid_client"),
-        (azure(), "https://management.azure.com/", echo(500, canary.to_owned()), "credential/token-refused", "status 500"),
+        (
+            azure(),
+            "https://management.azure.com/",
+            echo(401, error_json.clone()),
+            "credential/token-refused",
+            "invalid_client",
+        ),
+        (
+            azure(),
+            "https://management.azure.com/",
+            echo(500, canary.to_owned()),
+            "credential/token-refused",
+            "status 500",
+        ),
         (azure(), "https://management.azure.com/", echo(200, canary.to_owned()), "credential/token-answer", "JSON"),
-        (azure(), "https://management.azure.com/", echo(302, canary.to_owned()), "credential/token-refused", "status 302"),
-        (gcp(), "https://run.googleapis.com/", echo(400, error_json.replace("client", "grant")), "credential/token-refused", "invalid_grant"),
-        (role(json!({})), "https://ecs.eu-west-1.amazonaws.com/", echo(403, error_xml), "credential/token-refused", "AccessDenied"),
-        (role(json!({})), "https://ecs.eu-west-1.amazonaws.com/", echo(200, canary.to_owned()), "credential/token-answer", "lacks"),
+        (
+            azure(),
+            "https://management.azure.com/",
+            echo(302, canary.to_owned()),
+            "credential/token-refused",
+            "status 302",
+        ),
+        (
+            gcp(),
+            "https://run.googleapis.com/",
+            echo(400, error_json.replace("client", "grant")),
+            "credential/token-refused",
+            "invalid_grant",
+        ),
+        (
+            role(json!({})),
+            "https://ecs.eu-west-1.amazonaws.com/",
+            echo(403, error_xml),
+            "credential/token-refused",
+            "AccessDenied",
+        ),
+        (
+            role(json!({})),
+            "https://ecs.eu-west-1.amazonaws.com/",
+            echo(200, canary.to_owned()),
+            "credential/token-answer",
+            "lacks",
+        ),
         (
             azure(),
             "https://management.azure.com/",
@@ -197,7 +238,8 @@ async fn the_servers_words_are_passed_on_without_secrets() {
         ),
     ];
     for (config, url, network, code, text) in cases {
-        let keeper = Keeper::new(&[("az", canary), ("id", "AKIA"), ("key", canary), ("gcp-json", &gcp_file), ("x", canary)]);
+        let keeper =
+            Keeper::new(&[("az", canary), ("id", "AKIA"), ("key", canary), ("gcp-json", &gcp_file), ("x", canary)]);
         let credentials = credentials(&config, &keeper, &network);
         let allowed = credentials.config().names();
         let mut sent = get(url);
@@ -214,7 +256,10 @@ async fn the_servers_words_are_passed_on_without_secrets() {
 async fn an_assertion_that_comes_back_is_redacted() {
     let network = Network::new(|ask| {
         let form: Vec<_> = url::form_urlencoded::parse(&ask.body).into_owned().collect();
-        Ok(answer(400, json!({"error": "invalid_grant", "error_description": format!("bad {}", form[1].1)}).to_string()))
+        Ok(answer(
+            400,
+            json!({"error": "invalid_grant", "error_description": format!("bad {}", form[1].1)}).to_string(),
+        ))
     });
     let keeper = Keeper::new(&[("gcp-json", &key_file(None))]);
     let credentials = credentials(&gcp(), &keeper, &network);
@@ -228,7 +273,8 @@ async fn a_token_endpoint_cannot_smuggle() {
         let body = json!({"access_token": token, "expires_in": 3600}).to_string();
         let network = Network::new(move |_| Ok(answer(200, body.clone())));
         let credentials = credentials(&azure(), &Keeper::new(&[("az", "s")]), &network);
-        let error = credentials.apply(&names(&["az"]), &mut get("https://management.azure.com/"), at(0)).await.unwrap_err();
+        let error =
+            credentials.apply(&names(&["az"]), &mut get("https://management.azure.com/"), at(0)).await.unwrap_err();
         assert_eq!(error.code, "credential/token-answer", "{token:?}");
     }
 }

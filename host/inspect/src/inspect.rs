@@ -126,7 +126,8 @@ impl Inspection {
     /// How exactly a recorded call of it can be played back.
     #[must_use]
     pub fn replay(&self) -> Replay {
-        let own_client = self.imports.iter().any(|import| wasi(&import.name).is_some_and(|name| WASI_HTTP.contains(&name)));
+        let own_client =
+            self.imports.iter().any(|import| wasi(&import.name).is_some_and(|name| WASI_HTTP.contains(&name)));
         if own_client { Replay::BestEffort } else { Replay::Exact }
     }
 

@@ -6,6 +6,8 @@ mod inspect;
 mod kind;
 pub mod manifest;
 
-pub use inspect::{FileKind, WASI_HTTP, WASI_INERT, Import, ImportClass, InspectError, Inspection, PACKAGE, Replay, inspect};
+pub use inspect::{
+    FileKind, Import, ImportClass, InspectError, Inspection, PACKAGE, Replay, WASI_HTTP, WASI_INERT, inspect,
+};
 pub use kind::Kind;
 pub use manifest::{Manifest, ManifestError, RequestedCapability};

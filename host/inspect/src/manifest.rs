@@ -120,6 +120,24 @@ impl Manifest {
         Ok(())
     }
 
+    /// A component with this manifest appended, as the custom section [`SECTION`] (core specification, appendix "Custom
+    /// Sections"; the component model takes them over). A component that has a manifest already keeps it, and then does
+    /// not load unless both are the same.
+    #[must_use]
+    pub fn append_to(&self, component: &[u8]) -> Vec<u8> {
+        // A manifest is plain data, all keys are text: it can always be written.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let mut section = Vec::with_capacity(json.len() + SECTION.len() + 5);
+        leb128(SECTION.len(), &mut section);
+        section.extend_from_slice(SECTION.as_bytes());
+        section.extend_from_slice(&json);
+        let mut bytes = component.to_vec();
+        bytes.push(0);
+        leb128(section.len(), &mut bytes);
+        bytes.extend_from_slice(&section);
+        bytes
+    }
+
     /// Whether it asks for this capability. The log needs no asking.
     #[must_use]
     pub fn requests(&self, capability: Capability) -> bool {
@@ -127,10 +145,33 @@ impl Manifest {
     }
 }
 
+/// A length as WebAssembly writes it.
+fn leb128(mut number: usize, out: &mut Vec<u8>) {
+    loop {
+        let [low, ..] = (number & 0x7f).to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_appended_manifest_is_found() {
+        let manifest = with(|_| {}).unwrap();
+        let component = manifest.append_to(b"\0asm\x0d\0\x01\0");
+        assert_eq!(crate::inspect(&component).unwrap().manifest.as_ref(), Some(&manifest));
+        assert_eq!(crate::inspect(&manifest.append_to(&component)).unwrap().manifest, Some(manifest.clone()));
+        let other = with(|m| m["name"] = json!("other")).unwrap();
+        assert!(crate::inspect(&other.append_to(&component)).is_err());
+    }
 
     fn good() -> serde_json::Value {
         json!({"manifestVersion": 1, "name": "probe-http", "version": "1.2.3", "kind": "probe", "publisher": "me",

@@ -170,7 +170,8 @@ impl Journal {
     /// Why the file cannot be read.
     pub async fn verify_all(&self) -> Result<Vec<(RunId, Result<Head, Broken>)>, JournalError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached("SELECT run FROM runs ORDER BY started_at DESC, rowid DESC")?;
+            let mut statement =
+                connection.prepare_cached("SELECT run FROM runs ORDER BY started_at DESC, rowid DESC")?;
             let runs: Vec<RunId> = statement.query_map([], |r| row::name(r, 0))?.collect::<Result<_, _>>()?;
             runs.into_iter().map(|run| Ok((run.clone(), chain::verify(connection, &run)?))).collect()
         })

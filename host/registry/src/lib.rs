@@ -34,4 +34,4 @@ pub use resolve::{Found, Refusal, Resolved, resolve};
 pub use signature::{
     Pinned, PublisherError, Publishers, SignatureError, SignatureFile, SignedBy, read_signature, verify,
 };
-pub use store::{FILE_NAME, read_lock, write_lock};
+pub use store::{FILE_NAME, read_lock, write_first_lock, write_lock};

@@ -30,18 +30,35 @@ pub fn read_lock(folder: &Path) -> Result<Option<LockFile>, LockError> {
     LockFile::parse(&text).map(Some)
 }
 
+/// Writes the lock file of a first use: as [`write_lock`], but only where there still is none, so that two first uses at
+/// once do not undo one another.
+///
+/// # Errors
+/// [`LockError::Unwritable`], also when somebody else has written one meanwhile.
+pub fn write_first_lock(folder: &Path, lock: &LockFile) -> Result<PathBuf, LockError> {
+    put(folder, lock, |new, file| new.persist_noclobber(file).map(drop).map_err(|e| e.error))
+}
+
 /// Writes the lock file of a folder: a reader, or a crash, sees the old one or the new one and nothing between.
 ///
 /// # Errors
 /// [`LockError::Unwritable`]; the old file is as it was then.
 pub fn write_lock(folder: &Path, lock: &LockFile) -> Result<PathBuf, LockError> {
+    put(folder, lock, |new, file| new.persist(file).map(drop).map_err(|e| e.error))
+}
+
+fn put(
+    folder: &Path,
+    lock: &LockFile,
+    persist: impl FnOnce(tempfile::NamedTempFile, &Path) -> std::io::Result<()>,
+) -> Result<PathBuf, LockError> {
     let file = folder.join(FILE_NAME);
     let unwritable = |why: std::io::Error| LockError::Unwritable { file: file.clone(), why: why.to_string() };
     let mut new = tempfile::Builder::new().prefix(".basb.lock.").tempfile_in(folder).map_err(unwritable)?;
     new.write_all(lock.to_string().as_bytes()).map_err(unwritable)?;
     readable_by_all(new.as_file()).map_err(unwritable)?;
     new.as_file().sync_all().map_err(unwritable)?;
-    new.persist(&file).map_err(|e| unwritable(e.error))?;
+    persist(new, &file).map_err(unwritable)?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
     Ok(file)
 }

@@ -187,10 +187,10 @@ impl EngineId {
 
 /// Code that was compiled a moment ago.
 #[expect(unsafe_code, reason = "wasmtime cannot check compiled code; this was made by this host's own child")]
-pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
+pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes are the unchanged output of `Engine::precompile_component`, read from the pipe of a child that
     // is this very program (see `compiler`) and ended well.
-    fitting(unsafe { Component::deserialize(engine, code) })
+    unsafe { Component::deserialize(engine, code) }
 }
 
 /// Code in a file that [`CacheFolder::verified`] let through. It is mapped, not copied: half a millisecond for a
@@ -200,10 +200,7 @@ fn map(engine: &Engine, path: &Path) -> Option<Component> {
     // SAFETY: the file begins with the unchanged output of `Engine::precompile_component` of this host: its tag, under a
     // key that only this user can read, was checked. Hosts never change an entry in place, they put a whole new one in
     // its stead or remove it; whoever else could write into the folder could read the key too.
-    fitting(unsafe { Component::deserialize_file(engine, path) })
-}
-
-fn fitting(component: wasmtime::Result<Component>) -> Option<Component> {
+    let component = unsafe { Component::deserialize_file(engine, path) };
     component.inspect_err(|error| tracing::warn!(%error, "compiled code does not fit the engine")).ok()
 }
 

@@ -114,7 +114,7 @@ pub struct Called<R> {
 pub(crate) struct Shared {
     // Before the engine's other users go, the ticker's thread must end: fields are dropped in order.
     pub(crate) ticker: Ticker,
-    pub(crate) guests: Guests,
+    pub(crate) guests: Arc<Guests>,
     pub(crate) engine: Engine,
     pub(crate) capabilities: Capabilities,
     pub(crate) limits: CallLimits,
@@ -365,7 +365,7 @@ async fn tokio_timeout<F: Future>(deadline: Instant, future: F) -> Option<F::Out
 
 /// Why a call ended; no secret is in it that the host knows.
 fn failure(error: &wasmtime::Error, store: &Store<State>, shared: &Shared) -> Failure {
-    let said = store.data().finish();
+    let said = store.data().panic();
     unredacted(error, store, &shared.limits, said).redacted(shared.capabilities.redactor())
 }
 

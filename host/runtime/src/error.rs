@@ -95,11 +95,9 @@ impl Failure {
             Self::LogFlood(text) => Self::LogFlood(clean(text)),
             Self::Interface(text) => Self::Interface(clean(text)),
             Self::Host(text) => Self::Host(clean(text)),
-            Self::TimedOut(_)
-            | Self::Memory { .. }
-            | Self::Stack
-            | Self::TooLarge { .. }
-            | Self::Handles { .. } => self,
+            Self::TimedOut(_) | Self::Memory { .. } | Self::Stack | Self::TooLarge { .. } | Self::Handles { .. } => {
+                self
+            }
         }
     }
 }
@@ -166,5 +164,31 @@ impl CallError {
             self.report.last_calls.iter().map(|call| format!("{}: {} -> {}", call.capability, call.what, call.outcome));
         let lines = self.report.last_lines.iter().map(|line| format!("log: {}", line.text));
         calls.chain(lines).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use basb_redact::{SecretName, SecretValue};
+
+    #[test]
+    fn last_words_hold_no_secret() {
+        let redactor = Redactor::default();
+        redactor.learn(&SecretName::new("token").unwrap(), &SecretValue::new("s3cr3t-t0ken-value")).unwrap();
+        let text = || "the answer was s3cr3t-t0ken-value".to_owned();
+        for failure in [
+            Failure::Panic(text()),
+            Failure::Trap(text()),
+            Failure::LogFlood(text()),
+            Failure::Interface(text()),
+            Failure::Host(text()),
+        ] {
+            let code = failure.code();
+            let shown = failure.redacted(&redactor);
+            assert_eq!(shown.code(), code);
+            assert!(!format!("{shown} {shown:?}").contains("s3cr3t"), "{shown}");
+        }
+        assert_eq!(Failure::Panic("fine".to_owned()).redacted(&redactor), Failure::Panic("fine".to_owned()));
     }
 }

@@ -46,9 +46,9 @@ impl State {
         wasi.get_or_insert_with(|| Box::new(Wasi::new(*moment, *handles, reach.as_ref())))
     }
 
-    /// The call is over. Returns what a guest that uses WASI said when it panicked.
-    pub(crate) fn finish(&self) -> Option<String> {
-        self.wasi.as_ref().and_then(|wasi| wasi.finish())
+    /// What a guest that uses WASI said when it panicked.
+    pub(crate) fn panic(&self) -> Option<String> {
+        self.wasi.as_ref().and_then(|wasi| wasi.panic())
     }
 
     fn reach(&self) -> wasmtime::Result<Reach> {

@@ -35,8 +35,8 @@ pub mod worlds;
 
 pub(crate) use basb_grants::printable_list;
 pub use basb_inspect::{
-    FileKind, Import, ImportClass, InspectError, Inspection, Kind, Manifest, ManifestError, Replay, RequestedCapability,
-    inspect,
+    FileKind, Import, ImportClass, InspectError, Inspection, Kind, Manifest, ManifestError, Replay,
+    RequestedCapability, inspect,
 };
 pub use cache::CacheFolder;
 pub use call::{CallObserver, CallOptions, CallReport, Called, FinishedCall, Held};

@@ -108,18 +108,12 @@ const HTTP: Needs = Needs::Grant(Capability::Http);
 pub(crate) const LINKS: &[Link] = &[
     link("basb:host/log", LOG, |l| wit::log::add_to_linker::<_, HasSelf<State>>(l, |s| s)),
     link("basb:host/http", HTTP, |l| wit::http::add_to_linker::<_, HasSelf<State>>(l, |s| s)),
-    link("basb:host/tcp", Needs::Grant(Capability::Tcp), |l| {
-        wit::tcp::add_to_linker::<_, HasSelf<State>>(l, |s| s)
-    }),
-    link("basb:host/exec", Needs::Grant(Capability::Exec), |l| {
-        wit::exec::add_to_linker::<_, HasSelf<State>>(l, |s| s)
-    }),
+    link("basb:host/tcp", Needs::Grant(Capability::Tcp), |l| wit::tcp::add_to_linker::<_, HasSelf<State>>(l, |s| s)),
+    link("basb:host/exec", Needs::Grant(Capability::Exec), |l| wit::exec::add_to_linker::<_, HasSelf<State>>(l, |s| s)),
     link("basb:host/files", Needs::Grant(Capability::Files), |l| {
         wit::files::add_to_linker::<_, HasSelf<State>>(l, |s| s)
     }),
-    link("basb:host/smtp", Needs::Grant(Capability::Smtp), |l| {
-        wit::smtp::add_to_linker::<_, HasSelf<State>>(l, |s| s)
-    }),
+    link("basb:host/smtp", Needs::Grant(Capability::Smtp), |l| wit::smtp::add_to_linker::<_, HasSelf<State>>(l, |s| s)),
     // The same door as `basb:host/http` (see `wasi::door`).
     link("wasi:http/outgoing-handler", HTTP, |l| {
         wasi_http::outgoing_handler::add_to_linker::<_, WasiHttp>(l, State::http)
@@ -144,12 +138,8 @@ pub(crate) const LINKS: &[Link] = &[
     link("wasi:random/insecure-seed", Needs::Inert, |l| {
         wasi::random::insecure_seed::add_to_linker::<_, Random>(l, State::random)
     }),
-    link("wasi:cli/environment", Needs::Inert, |l| {
-        wasi::cli::environment::add_to_linker::<_, WasiCli>(l, State::cli)
-    }),
-    link("wasi:cli/exit", Needs::Inert, |l| {
-        wasi::cli::exit::add_to_linker::<_, WasiCli>(l, State::cli)
-    }),
+    link("wasi:cli/environment", Needs::Inert, |l| wasi::cli::environment::add_to_linker::<_, WasiCli>(l, State::cli)),
+    link("wasi:cli/exit", Needs::Inert, |l| wasi::cli::exit::add_to_linker::<_, WasiCli>(l, State::cli)),
     link("wasi:cli/stdin", Needs::Inert, |l| wasi::cli::stdin::add_to_linker::<_, WasiCli>(l, State::cli)),
     link("wasi:cli/stdout", Needs::Inert, |l| wasi::cli::stdout::add_to_linker::<_, WasiCli>(l, State::cli)),
     link("wasi:cli/stderr", Needs::Inert, |l| wasi::cli::stderr::add_to_linker::<_, WasiCli>(l, State::cli)),
@@ -185,15 +175,11 @@ pub(crate) const LINKS: &[Link] = &[
     link("wasi:sockets/ip-name-lookup", Needs::Inert, |l| {
         wasi::sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, State::sockets)
     }),
-    link("wasi:sockets/tcp", Needs::Inert, |l| {
-        wasi::sockets::tcp::add_to_linker::<_, WasiSockets>(l, State::sockets)
-    }),
+    link("wasi:sockets/tcp", Needs::Inert, |l| wasi::sockets::tcp::add_to_linker::<_, WasiSockets>(l, State::sockets)),
     link("wasi:sockets/tcp-create-socket", Needs::Inert, |l| {
         wasi::sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, State::sockets)
     }),
-    link("wasi:sockets/udp", Needs::Inert, |l| {
-        wasi::sockets::udp::add_to_linker::<_, WasiSockets>(l, State::sockets)
-    }),
+    link("wasi:sockets/udp", Needs::Inert, |l| wasi::sockets::udp::add_to_linker::<_, WasiSockets>(l, State::sockets)),
     link("wasi:sockets/udp-create-socket", Needs::Inert, |l| {
         wasi::sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, State::sockets)
     }),

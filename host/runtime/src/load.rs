@@ -4,18 +4,19 @@ use crate::cache::{self, CacheFolder, EngineId};
 use crate::call::{Function, Shared};
 use crate::compiler::{CompileError, Compiler, Compilers};
 use crate::error::Failure;
-use crate::guests::{Guests, Reaches};
+use crate::guests::Reaches;
 use crate::host::State;
 use crate::limits::CallLimits;
 use crate::link::{LinkSet, Linkers, Needs};
 use crate::ticker::Ticker;
 use crate::wasi::{Argument, Moment};
 use crate::{InspectError, Inspection, Kind, Manifest, PoolSize, engine, inspect, printable_list};
-use basb_capabilities::{Capabilities, Capability, Grants, grant_lines};
+use basb_capabilities::{Capabilities, Capability, Grants, grant_lines, printable};
 use basb_core::{Digest, PluginName};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre};
+use wasmtime::{Engine, Precompiled};
 
 /// How a host is set up.
 #[derive(Debug)]
@@ -185,6 +186,9 @@ pub enum Refused {
     /// It cannot be compiled.
     #[error("it cannot be compiled: {0}")]
     Compile(#[from] CompileError),
+    /// It asks for larger memories or tables, or more of them, or more instances, than a plugin may have.
+    #[error("it asks for more than a plugin may have: {0}")]
+    Demands(String),
     /// Its functions have other types than its world says.
     #[error("its functions do not fit basb:host 0.1: {0}; build it with the current SDK")]
     Interface(String),
@@ -210,6 +214,7 @@ impl LoadError {
             Refused::NotRequested(_) => "plugin/not-requested",
             Refused::NotGranted { .. } => "plugin/not-granted",
             Refused::Compile(error) => error.code(),
+            Refused::Demands(_) => "plugin/demands",
             Refused::Interface(_) => "plugin/interface",
             Refused::Start(failure) => failure.code(),
             Refused::Host(_) => "host/load",
@@ -248,7 +253,7 @@ impl Runtime {
         let engine = engine::engine(pool).map_err(RuntimeError::Engine)?;
         let shared = Shared {
             ticker: Ticker::start(&engine)?,
-            guests: Guests::default(),
+            guests: Arc::default(),
             capabilities,
             limits,
             slots: Arc::new(Semaphore::new(pool.count() as usize)),
@@ -346,8 +351,14 @@ impl Runtime {
         let inner = &self.inner;
         let engine = &inner.shared.engine;
         let code = inner.compilers.compile(bytes)?;
-        let component = cache::deserialize(engine, &code)
-            .ok_or_else(|| Refused::Host("the compiled code does not fit this host".to_owned()))?;
+        let component = cache::deserialize(engine, &code).map_err(|error| {
+            let why = printable(&format!("{:#}", error.root_cause()), 300);
+            // Real code that cannot be taken over does not fit into the pool.
+            match Engine::detect_precompiled(&code) {
+                Some(Precompiled::Component) => Refused::Demands(why),
+                _ => Refused::Host(format!("the compiler's answer is no code: {why}")),
+            }
+        })?;
         if let Some(cache) = &inner.cache {
             cache.put(&inner.engine_id, digest, inspection, &code);
         }
@@ -400,7 +411,7 @@ fn admit(inspection: &Inspection, request: &LoadRequest) -> Result<(Manifest, Li
 fn not_granted(missing: &[Capability], manifest: &Manifest, request: &LoadRequest) -> Refused {
     let reason = |capability: &Capability| {
         let reason = manifest.capabilities.iter().find(|requested| requested.name == *capability);
-        reason.map_or_else(String::new, |r| format!(" ({})", basb_capabilities::printable(&r.reason, 200)))
+        reason.map_or_else(String::new, |r| format!(" ({})", printable(&r.reason, 200)))
     };
     let needs: Vec<_> = missing.iter().map(|capability| format!("`{capability}`{}", reason(capability))).collect();
     let lines: Vec<_> = missing.iter().map(|capability| example(*capability, request.kind)).collect();

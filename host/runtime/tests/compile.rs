@@ -1,11 +1,16 @@
 //! Compilation in a child: its limits, and what a plugin that cannot be compiled is told.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may fail, a measurement prints"
+)]
 
 mod common;
 
 use basb_guest_build::{build_core, componentize};
-use basb_runtime::{CompileLimits, Compiler, Kind, LoadError, Runtime};
+use basb_runtime::{CompileLimits, Compiler, Kind, LoadError, Runtime, inspect};
 use common::{compiler, guest, options, request};
 use serde_json::json;
 use std::io::Read as _;
@@ -27,7 +32,9 @@ fn with(change: impl FnOnce(&mut CompileLimits)) -> Compiler {
 /// hundreds of megabytes to compile.
 fn bomb() -> Vec<u8> {
     let strategy = componentize(&build_core("guest-pure-echo").unwrap()).unwrap();
-    let mut calls = String::from("(component (core module (func $f (param i32) (result i32) local.get 0) (func (result i32) i32.const 0 ");
+    let mut calls = String::from(
+        "(component (core module (func $f (param i32) (result i32) local.get 0) (func (result i32) i32.const 0 ",
+    );
     calls.push_str(&"call $f ".repeat(300_000));
     calls.push_str(")))");
     let bomb = wat::parse_str(calls).unwrap();
@@ -71,11 +78,9 @@ fn a_bomb_goes_off_in_the_child() {
 #[test]
 fn a_program_that_is_no_compiler_is_named() {
     let guest = guest("guest-pure-echo");
-    for (program, part) in [
-        ("/bin/true", "serve_if_asked"),
-        ("/bin/false", "ended with status 1"),
-        ("/nowhere/at/all", "No such file"),
-    ] {
+    for (program, part) in
+        [("/bin/true", "serve_if_asked"), ("/bin/false", "ended with status 1"), ("/nowhere/at/all", "No such file")]
+    {
         let error = load(&guest, Compiler::at(program)).unwrap_err();
         assert_eq!(error.code(), "host/compiler", "{error}");
         assert!(error.to_string().contains(part), "{error}");
@@ -163,4 +168,68 @@ async fn several_compile_at_once() {
     for loaded in futures_util::future::join_all(loads).await {
         loaded.unwrap();
     }
+}
+
+/// What a child costs, beside compiling in this process. Prints; run it with
+/// `cargo test -p basb-runtime --test compile -- --ignored --nocapture`, and with `PLUGINS` set to a folder of components
+/// for a cold start with all of them.
+#[test]
+#[ignore = "a measurement"]
+fn the_price_of_a_child() {
+    let engine = basb_runtime::engine::engine(basb_runtime::PoolSize::SMALL).unwrap();
+    let folder = std::env::var_os("PLUGINS").map(std::path::PathBuf::from);
+    let files = folder.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut all: Vec<(String, Vec<u8>)> = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .filter(|(_, bytes)| inspect(bytes).is_ok())
+        .collect();
+    all.push(("guest-pure-echo".to_owned(), guest("guest-pure-echo").to_vec()));
+    let runtime = Runtime::new(options()).unwrap();
+    let load = |bytes: &[u8]| {
+        let inspection = inspect(bytes).unwrap();
+        let grants = inspection.capabilities().into_iter().filter_map(|capability| match capability.name() {
+            "http" => Some(("http".to_owned(), json!([{"host": "nowhere.invalid"}]))),
+            "tcp" => Some(("tcp".to_owned(), json!([{"host": "nowhere.invalid", "port": 1}]))),
+            "exec" => Some(("exec".to_owned(), json!([{"program": "x", "path": "/bin/false"}]))),
+            "files" => Some(("files".to_owned(), json!([{"folder": "x", "path": "/nowhere", "access": "read"}]))),
+            "smtp" => Some(("smtp".to_owned(), json!([{"server": "x", "host": "nowhere.invalid", "port": 1}]))),
+            _ => None,
+        });
+        let grants = grants.collect::<serde_json::Map<_, _>>().into();
+        runtime.load_blocking(bytes, request(inspection.kind.unwrap(), grants)).unwrap()
+    };
+    let timed = |work: &dyn Fn()| {
+        let mut times: Vec<_> = (0..5)
+            .map(|_| {
+                let start = Instant::now();
+                work();
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[2]
+    };
+    let within = |bytes: &[u8]| drop(engine.precompile_component(bytes).unwrap());
+    for (name, bytes) in &all {
+        let (here, child) = (timed(&|| within(bytes)), timed(&|| drop(load(bytes))));
+        println!(
+            "{name:<40} {:>5} KB   in this process {here:>9.1?}   loaded through a child {child:>9.1?}",
+            bytes.len() >> 10
+        );
+    }
+    let here = timed(&|| all.iter().for_each(|(_, bytes)| within(bytes)));
+    let one_by_one = timed(&|| all.iter().for_each(|(_, bytes)| drop(load(bytes))));
+    let at_once = timed(&|| {
+        std::thread::scope(|scope| {
+            for (_, bytes) in &all {
+                scope.spawn(|| load(bytes));
+            }
+        });
+    });
+    println!(
+        "all {}: in this process {here:.1?}, children one by one {one_by_one:.1?}, at once {at_once:.1?}",
+        all.len()
+    );
 }

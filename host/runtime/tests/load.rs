@@ -147,7 +147,7 @@ fn the_manifest_binds() {
         "smtp": [{"server": "s", "host": "mail.invalid", "port": 25}]
     });
     let (code, text) = refusal(&bytes, Kind::Notifier, grants);
-    assert!(code == "plugin/not-requested" && text.contains("`basb:host/files`"), "{text}");
+    assert!(code == "plugin/not-requested" && text.contains("`basb:host/files@0.1.0`"), "{text}");
 
     let bytes = with_manifest("guest-pure-echo", |m| m.replace("\"strategy\"", "\"judge\""));
     assert_eq!(refusal(&bytes, Kind::Strategy, json!({})).0, "plugin/manifest");
@@ -190,4 +190,34 @@ async fn a_cache_that_was_tampered_with_changes_nothing_but_the_time() {
     assert_eq!(again.inspection(), first.inspection());
     assert_eq!(check(&again, "nothing", &generous(), "x").await.unwrap().value.summary, "nothing");
     assert_eq!(std::fs::read(&entry).unwrap().len(), good.len(), "the entry was made again");
+}
+
+/// `guest-pure-echo` with another memory section in its core module.
+fn with_memory(pages: usize) -> Vec<u8> {
+    let core = build_core("guest-pure-echo").unwrap();
+    let section = wasmparser::Parser::new(0)
+        .parse_all(&core)
+        .find_map(|payload| match payload.unwrap() {
+            wasmparser::Payload::MemorySection(memories) => Some(memories.range()),
+            _ => None,
+        })
+        .unwrap();
+    // One memory without a maximum; the number and the length of the section stand before it.
+    let memory =
+        [&[1, 0][..], &[(pages & 0x7f) as u8 | 0x80, (pages >> 7 & 0x7f) as u8 | 0x80, (pages >> 14) as u8]].concat();
+    let before = core[..section.start - 2].iter().copied();
+    let changed: Vec<u8> =
+        before.chain([5, memory.len() as u8]).chain(memory).chain(core[section.end..].iter().copied()).collect();
+    componentize(&changed).unwrap()
+}
+
+#[test]
+fn what_asks_for_more_than_there_is_does_not_load() {
+    let load = |pages| runtime().load_blocking(&with_memory(pages), request(Kind::Strategy, json!({})));
+    load(1000).unwrap();
+    for pages in [1025, 65_536] {
+        let error = load(pages).unwrap_err();
+        assert_eq!(error.code(), "plugin/demands", "{error}");
+        assert!(error.to_string().contains("it asks for more than a plugin may have: memory"), "{error}");
+    }
 }

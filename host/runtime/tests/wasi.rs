@@ -203,6 +203,17 @@ async fn a_client_of_its_own_is_denied_in_the_same_words() {
     assert!(headers.ends_with("set"), "SDKs set an authorization that the host replaces: {headers}");
 }
 
+/// These tests are to be run with `RUST_BACKTRACE=1` as well: whoever debugs the host must not show it to its guests.
+#[tokio::test]
+async fn an_error_of_the_host_is_no_backtrace() {
+    let Some(plugin) = own_client(service()) else { return };
+    let words = check(&plugin, "words", &generous(), "http://127.0.0.1:8/").await.unwrap().value.summary;
+    assert!(!words.is_empty() && !words.starts_with("error: "), "{words}");
+    for part in ["backtrace", ".rs", "wasmtime", "0x", "/"] {
+        assert!(!words.contains(part), "{part}: {words}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_client_of_its_own_holds_is_bounded() {
     let Some(plugin) = own_client(service()) else { return };
@@ -234,7 +245,9 @@ async fn a_client_of_its_own_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_description_gets_nothing_out() {
-    let Some(plugin) = own_client(json!({"http": [{"host": "127.0.0.1", "scheme": "http", "port": 9}]})) else { return };
+    let Some(plugin) = own_client(json!({"http": [{"host": "127.0.0.1", "scheme": "http", "port": 9}]})) else {
+        return;
+    };
     let info = plugin.probe().unwrap().describe(&generous()).await.unwrap();
     assert!(info.value.extras[0].1.contains("InternalError"), "{:?}", info.value.extras);
     assert_eq!(info.report.calls[0].outcome, "denied");

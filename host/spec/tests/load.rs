@@ -97,7 +97,10 @@ fn a_secret_is_a_placeholder_and_must_exist() {
     assert_eq!(warned, ["/secrets/spare"]);
     let problem = parse(&with("tokn"), "f", Path::new("/"), Choice::default()).unwrap_err();
     let shown = format!("{problem:?}");
-    assert!(shown.contains("there is no secret `tokn`") && shown.contains("did you mean `${secret.token}`?"), "{shown}");
+    assert!(
+        shown.contains("there is no secret `tokn`") && shown.contains("did you mean `${secret.token}`?"),
+        "{shown}"
+    );
 }
 
 #[test]

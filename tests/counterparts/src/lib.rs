@@ -12,6 +12,7 @@ pub mod port;
 pub mod process;
 pub mod rustyvault;
 pub mod secrets_of;
+pub mod token_endpoint;
 pub mod transport;
 pub mod vault_model;
 

@@ -1,9 +1,9 @@
 //! A planted secret is nowhere: not in the journal, the state folder, the terminal, the JSON stream, the log, the vault or a
 //! notification other than the one it is meant for. And a secret that is missing is found before anything is changed.
 
+use basb_e2e::{FileOptions, Lab, swap};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use basb_e2e::{FileOptions, Lab, swap};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -111,12 +111,10 @@ plugins:
         port = lab.port()
     );
     let text = swap(&text, "plugins:\n", &secrets);
-    let text = swap(
-        &text,
-        "path: /healthz }\n  obsidian:",
-        "path: /healthz }\n    credentials: [api]\n  obsidian:",
-    );
-    format!("{text}  hook:\n    plugin: webhook\n    config: {{ url: \"http://127.0.0.1:{echo}/hook/${{secret.hook}}\" }}\n")
+    let text = swap(&text, "path: /healthz }\n  obsidian:", "path: /healthz }\n    credentials: [api]\n  obsidian:");
+    format!(
+        "{text}  hook:\n    plugin: webhook\n    config: {{ url: \"http://127.0.0.1:{echo}/hook/${{secret.hook}}\" }}\n"
+    )
 }
 
 fn search(folder: &Path, found: &mut Vec<String>) {

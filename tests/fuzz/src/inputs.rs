@@ -23,7 +23,9 @@ pub fn committed(target: &Target) -> std::io::Result<Vec<(String, Vec<u8>)>> {
 
 fn folder(path: &Path, extension: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))? {
+    for entry in
+        std::fs::read_dir(path).map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))?
+    {
         let file = entry?.path();
         let fits = extension.is_empty() || file.extension().is_some_and(|found| found == extension);
         if fits && file.is_file() {

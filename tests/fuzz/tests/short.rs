@@ -70,39 +70,3 @@ fn mutations_are_the_same_each_time() {
     let different: std::collections::BTreeSet<_> = all().into_iter().collect();
     assert!(different.len() > 100);
 }
-
-/// `cargo test -p basb-fuzz write_seeds -- --ignored` writes the inputs that are made by a program, once.
-#[test]
-#[ignore = "writes into corpus/"]
-fn write_seeds() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let keys = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
-    let bytes = std::io::Cursor::new(basb_fuzz::targets::signature::SIGNED);
-    let signature = minisign::sign(Some(&keys.pk), &keys.sk, bytes, Some("file:a.wasm"), None).unwrap();
-    let genuine = format!("{}\n{}", keys.pk.to_base64(), signature.into_string());
-    std::fs::write(corpus.join("signature/genuine"), genuine).unwrap();
-    let manifest = std::fs::read_to_string(corpus.join("manifest/good")).unwrap();
-    for (name, text) in [
-        ("empty", "(component)"),
-        ("module", "(module)"),
-        ("http", r#"(component (import "basb:host/http@0.1.0" (instance (export "send" (func (param "a" string) (result string))))))"#),
-        ("wasi", r#"(component (import "wasi:cli/environment@0.2.0" (instance (export "get" (func)))))"#),
-        ("foreign", r#"(component (import "evil:root/shell@1.0.0" (instance (export "run" (func)))) (import "bare" (func)))"#),
-        ("nested", r#"(component (component (core module (memory 1))) (core module (func (export "f"))))"#),
-        ("types", r#"(component (import "basb:host/types@0.1.0" (instance (export "t" (type (sub resource))))))"#),
-        ("instance", r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f"))) (instance $p (export "check" (func $f))) (export "basb:host/probe@0.1.0" (instance $p)))"#),
-    ] {
-        let mut bytes = wat::parse_str(text).unwrap();
-        std::fs::write(corpus.join("component").join(name), &bytes).unwrap();
-        let section = [&[18][..], b"basb-host:manifest", manifest.as_bytes()].concat();
-        bytes.push(0);
-        let mut length = section.len();
-        while length >= 0x80 {
-            bytes.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-            length >>= 7;
-        }
-        bytes.push(u8::try_from(length).unwrap());
-        bytes.extend(section);
-        std::fs::write(corpus.join("component").join(format!("{name}-with-manifest")), bytes).unwrap();
-    }
-}

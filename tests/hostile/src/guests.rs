@@ -2,14 +2,21 @@
 
 use std::path::Path;
 
-/// The packages, each a guest.
-pub const PACKAGES: [&str; 3] = ["guest-hostile-probe", "guest-hostile-notifier", "guest-misbehave"];
+/// The packages that import nothing but the host's own interfaces.
+const PLAIN: [&str; 3] = ["guest-hostile-probe", "guest-hostile-notifier", "guest-misbehave"];
+
+/// The packages that bring WASI along.
+const WASI: [&str; 1] = ["guest-hostile-wasi"];
 
 /// Builds all of them into a folder.
 pub fn build_all(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
-    for package in PACKAGES {
+    for package in PLAIN {
         std::fs::write(path(folder, package), basb_guest_build::build(package)).unwrap();
+    }
+    for package in WASI {
+        let bytes = basb_guest_build::build_wasi(package).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::write(path(folder, package), bytes).unwrap();
     }
 }
 

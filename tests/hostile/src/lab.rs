@@ -83,6 +83,13 @@ impl Lab {
         runtime.load_blocking(&self.guest("guest-hostile-probe"), request(Kind::Probe, &all)).unwrap()
     }
 
+    /// The probe that brings its own HTTP client and does what its script says.
+    pub fn wasi_in(&self, runtime: &Runtime, grants: &Value) -> Plugin {
+        let mut all = nowhere(&["http"]);
+        all.as_object_mut().unwrap().extend(grants.as_object().unwrap().clone());
+        runtime.load_blocking(&self.guest("guest-hostile-wasi"), request(Kind::Probe, &all)).unwrap()
+    }
+
     /// The notifier that does what its script says.
     pub fn notifier(&self, grants: &Value) -> Plugin {
         self.notifier_in(&self.runtime, grants)

@@ -12,7 +12,7 @@
 //! | what is attacked, and how | [`cases`], a file for each part of the host |
 //! | what a case must show | [`expect`], [`judge`] |
 //! | how cases are isolated | [`parent`] |
-//! | the servers of attackers and victims | [`server`] |
+//! | the servers of attackers and victims, and their names | [`server`], [`names`] |
 //! | a host with a hostile guest and a neighbour | [`lab`] |
 //! | the guests | `tests/guests/hostile-*`, `tests/guests/wat` |
 
@@ -31,6 +31,7 @@ mod guests;
 mod judge;
 mod lab;
 mod memory;
+mod names;
 mod neighbour;
 mod parent;
 mod server;
@@ -86,6 +87,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The compiler of the host under test is this program once more.
+    basb_runtime::compiler::serve_if_asked();
     match Cli::parse().command {
         Command::Run { json, only, jobs, folder, host } => {
             let options = parent::Options { only, jobs, folder, host };

@@ -20,7 +20,10 @@ impl Neighbour {
             "tcp": [{"host": "nowhere.invalid", "port": 1}],
             "exec": [{"program": "nothing", "path": "/nonexistent"}],
         });
-        let request = basb_runtime::LoadRequest { name: basb_core::PluginName::new("neighbour").unwrap(), ..request(Kind::Probe, &grants) };
+        let request = basb_runtime::LoadRequest {
+            name: basb_core::PluginName::new("neighbour").unwrap(),
+            ..request(Kind::Probe, &grants)
+        };
         assert_ne!(request.name.as_str(), NAME);
         let plugin = runtime.load_blocking(bytes, request).unwrap();
         let neighbour = Self { plugin, server: Server::friendly().await };

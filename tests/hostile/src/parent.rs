@@ -88,7 +88,10 @@ fn in_parallel(options: &Options, cases: &[Case], jobs: usize, form: Form) -> Ve
                         let sign = if result.contained { "contained" } else { "FAILED   " };
                         say(&format!(
                             "{sign} {:<38} {:>6} ms {:>4} MiB  {}",
-                            result.name, result.took_ms, result.grew_mib, one_line(&result.seen)
+                            result.name,
+                            result.took_ms,
+                            result.grew_mib,
+                            one_line(&result.seen)
                         ));
                     }
                     done.lock().unwrap().push(result);
@@ -121,6 +124,8 @@ fn one(options: &Options, case: &Case) -> CaseResult {
     if let Some(host) = &options.host {
         command.arg("--host").arg(host);
     }
+    // For the case that looks whether programs inherit it.
+    command.env("BASB_HOSTILE_OWN", "of the host");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     match child.map_err(|error| error.to_string()).and_then(|child| finish(child, start)) {
         Ok((ended, stdout, stderr)) => match serde_json::from_str::<CaseResult>(&stdout) {

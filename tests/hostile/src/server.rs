@@ -19,9 +19,11 @@ pub struct Arrived {
 impl Arrived {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+        self.head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim()))
     }
 
     /// The path and the query.
@@ -176,14 +178,15 @@ async fn read(stream: &mut TcpStream, seen: &Mutex<Vec<Arrived>>) -> Option<Arri
         let count = stream.read(&mut some).await.unwrap_or(0);
         if count == 0 {
             if !all.is_empty() {
-                seen.lock().unwrap().push(Arrived { head: String::from_utf8_lossy(&all).into_owned(), body: Vec::new() });
+                seen.lock()
+                    .unwrap()
+                    .push(Arrived { head: String::from_utf8_lossy(&all).into_owned(), body: Vec::new() });
             }
             return None;
         }
         all.extend_from_slice(&some[..count]);
     };
-    let mut arrived =
-        Arrived { head: String::from_utf8_lossy(&all[..end]).into_owned(), body: all[end..].to_vec() };
+    let mut arrived = Arrived { head: String::from_utf8_lossy(&all[..end]).into_owned(), body: all[end..].to_vec() };
     let length: usize = arrived.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     while arrived.body.len() < length {
         let mut some = [0; 16 << 10];

@@ -1,7 +1,7 @@
 //! What a new version can do that the old one could not.
 
 use super::{HTTP, LOG, digest, grants, inspection};
-use crate::{Side, diff, integrity, lock_text};
+use crate::{RunState, Side, diff, integrity, lock_text};
 use basb_core::ServiceName;
 use basb_inspect::Inspection;
 use basb_registry::{Facts, LockEntry, LockedSource, Scope, compare};
@@ -50,10 +50,11 @@ fn two_names_of_one_file_do_not_differ() {
 #[test]
 fn a_broken_run_says_what_can_still_be_relied_on() {
     let head = digest().to_string();
+    let changed = "its content, or its place in the chain, was changed".to_owned();
     let found = integrity(vec![
-        ("01k".to_owned(), Ok((12, head))),
-        ("01j".to_owned(), Err((7, "its content, or its place in the chain, was changed".to_owned()))),
-        ("01h".to_owned(), Err((0, "the run's start was changed".to_owned()))),
+        RunState::whole("01k".to_owned(), 12, head),
+        RunState::broken("01j".to_owned(), 7, changed),
+        RunState::broken("01h".to_owned(), 0, "the run's start was changed".to_owned()),
     ]);
     assert_eq!(found.broken, 2);
     insta::assert_snapshot!(found.text());

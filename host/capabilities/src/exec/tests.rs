@@ -60,6 +60,31 @@ async fn a_program_runs_with_a_clean_environment() {
 }
 
 #[tokio::test]
+async fn a_program_starts_in_its_folder_and_tells_no_secret() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("infra")).unwrap();
+    let options = Options::new(root.path());
+    let name = basb_redact::SecretName::new("token").unwrap();
+    let _ = options.redactor.learn(&name, &basb_redact::SecretValue::new("s3cr3t-value"));
+    let all = Capabilities::new(options);
+    let grant = json!({"program": "sh", "path": "/bin/sh", "args": ["-c", "*"], "folder": "./infra"});
+    let scope = scope(json!([grant]));
+    let tells = command(&["-c", "pwd; echo s3cr3t-value; echo s3cr3t-value >&2"]);
+    let output = all.exec().run(&scope, tells).await.unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.lines().next().unwrap().ends_with("/infra"), "{out}");
+    assert!(!format!("{out}{err}").contains("s3cr3t-value") && err.contains("[secret token]"), "{out}{err}");
+    let call = &scope.counters.calls()[0];
+    assert!(call.verdict == crate::Verdict::Allowed && call.received > 20, "{call:?}");
+    for (arg, stdin) in [("echo __basb.secret.token__", ""), ("cat", "__basb.secret.token__")] {
+        let mut holds = command(&["-c", arg]);
+        holds.stdin = stdin.as_bytes().to_vec();
+        let error = all.exec().run(&scope, holds).await.unwrap_err();
+        assert!(matches!(&error, ExecError::Denied(text) if text.contains("placeholder")), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_granted_does_not_run() {
     let none = run(&scope(json!([])), command(&["-c", "id"])).await.unwrap_err();
     assert!(

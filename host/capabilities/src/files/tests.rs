@@ -55,6 +55,32 @@ async fn a_write_replaces_at_once_and_keeps_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_known_secret_is_not_read_and_every_act_is_written_down() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("vault")).unwrap();
+    std::fs::write(root.path().join("vault/config"), "token: s3cr3t-value").unwrap();
+    let options = Options { limits: Limits { host_calls: 3, ..Limits::default() }, ..Options::new(root.path()) };
+    let name = basb_redact::SecretName::new("token").unwrap();
+    let _ = options.redactor.learn(&name, &basb_redact::SecretValue::new("s3cr3t-value"));
+    let all = Capabilities::new(options);
+    let scope = scope("read-write");
+    let file = all.files().read(&scope, "vault", "config").await.unwrap();
+    assert_eq!(String::from_utf8(file.contents).unwrap(), "token: [secret token]");
+    assert_eq!(file.digest, Digest::of(b"token: s3cr3t-value"));
+    all.files().write(&scope, "vault", "new", b"12345".to_vec(), Expectation::Absent).await.unwrap();
+    assert!(all.files().read(&scope, "vault", "../x").await.is_err());
+    for _ in 0..2 {
+        let error = all.files().read(&scope, "vault", "config").await.unwrap_err();
+        assert!(error.to_string().contains("limit of one call"), "{error}");
+    }
+    let calls = scope.counters.calls();
+    let shown: Vec<_> = calls.iter().map(|call| (call.verdict, call.sent, call.received)).collect();
+    use crate::Verdict::{Allowed, Denied};
+    assert_eq!(shown, [(Allowed, 0, 19), (Allowed, 5, 0), (Denied, 0, 0), (Denied, 0, 0)]);
+    assert!(calls[3].what.contains("2 of files"), "{:?}", calls[3]);
+}
+
+#[tokio::test]
 async fn there_is_no_way_out_of_the_folder() {
     let fixture = Fixture::new();
     let (files, scope) = (fixture.files(), scope("read-write"));

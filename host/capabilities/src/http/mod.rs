@@ -269,6 +269,8 @@ impl Http {
         };
         recording.allow(ready.body_bytes() as u64, ready.credentials().to_vec());
         let wanted = ready.wanted();
+        // What a probe measures begins here: a token that had to be fetched first is not the service's doing.
+        let start = Instant::now();
         let (raw, timing) = match tokio::time::timeout_at(until, exchange.exchange(&ready, start)).await {
             Ok(result) => result?,
             Err(_) => {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::scope::Caller;
 use crate::{Capabilities, Grants, Options};
+use ::http::{HeaderMap, Method};
 use basb_core::Digest;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -325,3 +326,5 @@ async fn tls_is_spoken_with_whom_the_roots_vouch_for() {
     }
     server.abort();
 }
+
+mod door;

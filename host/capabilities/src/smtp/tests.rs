@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpListener;
 
+mod secure;
+
 fn message() -> Message {
     Message {
         server: "office".to_owned(),

@@ -5,7 +5,7 @@ use super::session;
 use crate::args::{AuditArgs, AuditCommand};
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
-use basb_audit::{Bytes, LockState, Operator, Place, Report, Shown, Side, SignatureState, Subject, Unusable};
+use basb_audit::{Bytes, LockState, Operator, Place, Report, RunState, Shown, Side, SignatureState, Subject, Unusable};
 use basb_core::model::{Deployment, PluginSource};
 use basb_core::run::{PluginCall, Record};
 use basb_core::{Digest, PluginName, ServiceName, Timestamp};
@@ -83,7 +83,9 @@ fn one_file(source: &str) -> Result<Report, CliError> {
     let inspected = inspect(&bytes);
     let bytes = match &inspected {
         Ok(inspection) => Ok(Bytes { digest: &digest, inspection }),
-        Err(e) => Err(Unusable { code: e.code().to_owned(), message: e.to_string(), help: "use another file".to_owned() }),
+        Err(e) => {
+            Err(Unusable { code: e.code().to_owned(), message: e.to_string(), help: "use another file".to_owned() })
+        }
     };
     Ok(basb_audit::report(&[Subject { name: source, source, bytes, operator: None }]))
 }
@@ -132,9 +134,11 @@ fn deployment(loaded: &Loaded, base: &Path) -> Result<Report, CliError> {
     for (name, source) in &deployment.plugins {
         match Grants::parse(&source.grants) {
             Ok(grants) => known.push(one(&common, name, source, grants)),
-            Err(problems) => wrong.extend(problems.into_iter().map(|p| {
-                at(&format!("/plugins/{name}/grants{}", p.pointer), "plugin/bad-grant", p.message, p.help)
-            })),
+            Err(problems) => {
+                wrong.extend(problems.into_iter().map(|p| {
+                    at(&format!("/plugins/{name}/grants{}", p.pointer), "plugin/bad-grant", p.message, p.help)
+                }))
+            }
         }
     }
     if !wrong.is_empty() {
@@ -278,9 +282,8 @@ fn side(what: &str) -> Result<Loose, CliError> {
 }
 
 fn locked(file: &Path, name: &str) -> Result<LockEntry, CliError> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
-        EngineError::from(LockError::Unreadable { file: file.to_owned(), why: e.to_string() })
-    })?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| EngineError::from(LockError::Unreadable { file: file.to_owned(), why: e.to_string() }))?;
     let lock = LockFile::parse(&text).map_err(EngineError::from)?;
     let (scope, plugin) = match name.rsplit_once('/') {
         Some((scope, plugin)) => (Some(scope), plugin),
@@ -333,12 +336,7 @@ fn lend(from: &LockEntry, to: &mut LockEntry) {
     to.key.clone_from(&from.key);
 }
 
-async fn activity(
-    run: Option<&str>,
-    shown: Shown,
-    state: Option<&Path>,
-    printer: Printer,
-) -> Result<Exit, CliError> {
+async fn activity(run: Option<&str>, shown: Shown, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
     let session = session(state)?;
     let journal = session.journal();
     let id = match run {
@@ -394,9 +392,9 @@ async fn integrity(run: Option<&str>, state: Option<&Path>, printer: Printer) ->
             vec![(id, verified)]
         }
     };
-    let found = found.into_iter().map(|(run, verified)| {
-        let verified = verified.map(|head| (head.seq, head.hash.to_string())).map_err(|b| (b.seq, b.why.to_owned()));
-        (run.to_string(), verified)
+    let found = found.into_iter().map(|(run, verified)| match verified {
+        Ok(head) => RunState::whole(run.to_string(), head.seq, head.hash.to_string()),
+        Err(broken) => RunState::broken(run.to_string(), broken.seq, broken.why.to_owned()),
     });
     let report = basb_audit::integrity(found.collect());
     match printer.form() {

@@ -31,7 +31,11 @@ pub fn agent_program() -> Result<PathBuf, CliError> {
 
 /// Opens the state.
 pub fn session(state: Option<&Path>) -> Result<Session, CliError> {
-    Ok(Session::open(SessionOptions { state: state.map(Path::to_owned), agent_program: agent_program()?, redactor: crate::printer::secrets().clone() })?)
+    Ok(Session::open(SessionOptions {
+        state: state.map(Path::to_owned),
+        agent_program: agent_program()?,
+        redactor: crate::printer::secrets().clone(),
+    })?)
 }
 
 /// Reads a deployment file and everything it names, and says what somebody should look at.

@@ -24,14 +24,13 @@ const DOMAINS: [(&str, &str); 9] = [
 ];
 
 /// Services without a region in their host names.
-const GLOBAL: [&str; 17] = [
+const GLOBAL: [&str; 16] = [
     "budgets",
     "ce",
     "cloudfront",
     "globalaccelerator",
     "health",
     "iam",
-    "importexport",
     "networkmanager",
     "organizations",
     "route53",
@@ -45,15 +44,17 @@ const GLOBAL: [&str; 17] = [
 ];
 
 /// Hosts in front of the region whose service has another name in signatures (from botocore's service models).
-const RENAMED: [(&str, &str); 80] = [
+const RENAMED: [(&str, &str); 84] = [
     ("a2i-runtime.sagemaker", "sagemaker"),
     ("account-access-runtime", "account-access"),
     ("admin.wickr", "wickr"),
     ("agent-registry-control", "agent-registry"),
     ("agreement-marketplace", "aws-marketplace"),
+    ("aos", "es"),
     ("api.detective", "detective"),
     ("api.ecr", "ecr"),
     ("api.ecr-public", "ecr-public"),
+    ("api.iot-tunneling", "IoTSecuredTunneling"),
     ("api.iotdeviceadvisor", "iotdeviceadvisor"),
     ("api.iotmanagedintegrations", "iotmanagedintegrations"),
     ("api.iotwireless", "iotwireless"),
@@ -88,6 +89,7 @@ const RENAMED: [(&str, &str); 80] = [
     ("discovery-marketplace", "aws-marketplace"),
     ("edge.sagemaker", "sagemaker"),
     ("email", "ses"),
+    ("entitlement-marketplace", "aws-marketplace"),
     ("entitlement.marketplace", "aws-marketplace"),
     ("eventsv2", "events"),
     ("featurestore-runtime.sagemaker", "sagemaker"),
@@ -103,6 +105,7 @@ const RENAMED: [(&str, &str); 80] = [
     ("meetings-chime", "chime"),
     ("memory-db", "memorydb"),
     ("messaging-chime", "chime"),
+    ("metering-marketplace", "aws-marketplace"),
     ("metering.marketplace", "aws-marketplace"),
     ("metrics.sagemaker", "sagemaker"),
     ("migrationhub-config", "mgh"),
@@ -181,7 +184,11 @@ fn is_region(label: &str) -> bool {
     let letters = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase());
     let number = matches!(number.as_bytes(), [digit] if digit.is_ascii_digit());
     // `eusc` is the European sovereign cloud; every other area has two letters.
-    number && (area.len() == 2 || *area == "eusc") && letters(area) && !words.is_empty() && words.iter().all(|w| letters(w))
+    number
+        && (area.len() == 2 || *area == "eusc")
+        && letters(area)
+        && !words.is_empty()
+        && words.iter().all(|w| letters(w))
 }
 
 fn service_of(labels: &[&str]) -> Option<String> {
@@ -215,7 +222,9 @@ fn service_of(labels: &[&str]) -> Option<String> {
 
 fn without_region(labels: &[&str], global_region: &str) -> Option<Scope> {
     let whole = labels.join(".");
-    let name = |service: &str, region: &str| Some(Scope { region: Some(region.to_owned()), service: Some(service.to_owned()) });
+    let name = |service: &str, region: &str| {
+        Some(Scope { region: Some(region.to_owned()), service: Some(service.to_owned()) })
+    };
     // `s3-eu-west-1`, the old form.
     let last = *labels.last()?;
     if let Some(region) = last.strip_prefix("s3-").filter(|region| is_region(region)) {
@@ -231,9 +240,14 @@ fn without_region(labels: &[&str], global_region: &str) -> Option<Scope> {
         "iam.us-gov" => name("iam", "us-gov-west-1"),
         "route53.us-gov" => name("route53", "us-gov-west-1"),
         "global.health" => name("health", global_region),
+        "importexport" => name("IngestionService", global_region),
         "iam" | "sts" if global_region == "cn-northwest-1" => name(&whole, "cn-north-1"),
         "waf-fips" | "iam-fips" | "route53-fips" => name(whole.trim_end_matches("-fips"), global_region),
         service if GLOBAL.contains(&service) => name(service, global_region),
-        _ => None,
+        // `iam.global.api.aws`
+        _ => match labels {
+            [service, "global"] => name(service, global_region),
+            _ => None,
+        },
     }
 }

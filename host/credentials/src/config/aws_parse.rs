@@ -15,11 +15,7 @@ const LONGEST: Duration = Duration::from_secs(43_200);
 
 pub(super) fn aws(reader: &mut Reader, at: &str, value: &Value, to: &[Binding]) -> Option<Aws> {
     let map = reader.mapping(at, value, "{ accessKeyId: aws-id, secretAccessKey: aws-key }")?;
-    reader.only(
-        at,
-        map,
-        &["accessKeyId", "secretAccessKey", "sessionToken", "region", "service", "assumeRole"],
-    );
+    reader.only(at, map, &["accessKeyId", "secretAccessKey", "sessionToken", "region", "service", "assumeRole"]);
     let access_key_id = reader.required_secret(at, map, "accessKeyId", "aws-id");
     let secret_access_key = reader.required_secret(at, map, "secretAccessKey", "aws-key");
     let session_token = reader.secret(at, map, "sessionToken");
@@ -52,13 +48,7 @@ fn scope_part(reader: &mut Reader, at: &str, map: &Map<String, Value>, key: &str
 }
 
 /// Says already here that a host does not tell what to sign for, where it is known beforehand.
-fn unclear_hosts(
-    reader: &mut Reader,
-    at: &str,
-    to: &[Binding],
-    region: &Option<String>,
-    service: &Option<String>,
-) {
+fn unclear_hosts(reader: &mut Reader, at: &str, to: &[Binding], region: &Option<String>, service: &Option<String>) {
     for (index, binding) in to.iter().enumerate() {
         let scope = match binding {
             Binding::Host { host: HostPattern::Name(name), .. } => endpoint::scope_of(name),

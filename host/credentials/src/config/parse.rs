@@ -13,17 +13,8 @@ use std::collections::BTreeMap;
 use url::Url;
 
 /// What a credential can do: exactly one of these keys stands beside `to`.
-const KINDS: [&str; 9] = [
-    "awsSigv4",
-    "gcpServiceAccount",
-    "gcpMetadata",
-    "azureClient",
-    "bearer",
-    "basic",
-    "header",
-    "mtls",
-    "placeholder",
-];
+const KINDS: [&str; 9] =
+    ["awsSigv4", "gcpServiceAccount", "gcpMetadata", "azureClient", "bearer", "basic", "header", "mtls", "placeholder"];
 
 /// Headers that the host alone sets, or that concern one hop (RFC 9110 section 7.6.1).
 const HOST_HEADERS: [&str; 13] = [
@@ -111,11 +102,7 @@ fn bindings(reader: &mut Reader, at: &str, map: &Map<String, Value>) -> Vec<Bind
             return Vec::new();
         }
         Some(other) => {
-            reader.wrong(
-                &pointer(at, "to"),
-                format!("`to` is {}", kind(other)),
-                format!("write a list: `{EXAMPLE}`"),
-            );
+            reader.wrong(&pointer(at, "to"), format!("`to` is {}", kind(other)), format!("write a list: `{EXAMPLE}`"));
             return Vec::new();
         }
     };

@@ -147,7 +147,10 @@ impl Reader {
             }
             Value::Array(items) => {
                 let texts = items.iter().enumerate();
-                texts.filter_map(|(i, item)| self.value_text(&format!("{at}/{i}"), key, item)).map(str::to_owned).collect()
+                texts
+                    .filter_map(|(i, item)| self.value_text(&format!("{at}/{i}"), key, item))
+                    .map(str::to_owned)
+                    .collect()
             }
             other => {
                 self.wrong(&at, format!("`{key}` is {}", kind(other)), format!("write a list: `{key}: [{example}]`"));

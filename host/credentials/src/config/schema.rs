@@ -155,7 +155,10 @@ struct Text(#[schemars(length(min = 1))] String);
 /// An absolute URL; `http` for this machine only.
 #[derive(JsonSchema)]
 #[serde(transparent)]
-struct Endpoint(#[schemars(regex(pattern = "^https?://"))] String);
+struct Endpoint(
+    #[schemars(regex(pattern = "^https?://"))]
+    String,
+);
 
 #[derive(JsonSchema)]
 #[serde(transparent)]
@@ -265,12 +268,21 @@ mod tests {
         let cases = [
             (true, json!({})),
             (true, json!({"a": {"to": to, "bearer": "t"}})),
-            (true, json!({"a": {"to": [{"host": "a.example", "scheme": "http", "port": 80}, {"socket": "agent"}], "bearer": "t"}})),
+            (
+                true,
+                json!({"a": {"to": [{"host": "a.example", "scheme": "http", "port": 80}, {"socket": "agent"}], "bearer": "t"}}),
+            ),
             (true, json!({"a": {"to": aws_to, "awsSigv4": keys}})),
             (true, json!({"a": {"to": aws_to, "awsSigv4": role}})),
-            (true, json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["https://a/b"], "tokenUrl": "https://t.example/"}}})),
+            (
+                true,
+                json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["https://a/b"], "tokenUrl": "https://t.example/"}}}),
+            ),
             (true, json!({"a": {"to": to, "gcpMetadata": {}}})),
-            (true, json!({"a": {"to": to, "gcpMetadata": {"account": "a@b.c", "scopes": ["x"], "endpoint": "http://127.0.0.1:1"}}})),
+            (
+                true,
+                json!({"a": {"to": to, "gcpMetadata": {"account": "a@b.c", "scopes": ["x"], "endpoint": "http://127.0.0.1:1"}}}),
+            ),
             (true, json!({"a": {"to": to, "azureClient": {"tenant": "t", "clientId": "c", "clientSecret": "s"}}})),
             (true, json!({"a": {"to": to, "basic": {"username": "u", "password": "p"}}})),
             (true, json!({"a": {"to": to, "header": {"name": "X-A", "value": "v", "prefix": "Token "}}})),

@@ -35,7 +35,10 @@ impl Credentials {
         let Kind::Basic { username, password } = &credential.kind else {
             return Err(CredentialError::new(
                 "credential/conflict",
-                format!("the credential `{name}` is of the kind `{}`, but a login needs `basic`", credential.kind.key()),
+                format!(
+                    "the credential `{name}` is of the kind `{}`, but a login needs `basic`",
+                    credential.kind.key()
+                ),
                 "name a credential with `basic: { username: …, password: SECRET }`",
             ));
         };

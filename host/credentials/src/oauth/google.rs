@@ -5,10 +5,10 @@
 use super::{TIMEOUT, token_request};
 use crate::CredentialError;
 use crate::config::{GcpMetadata, GcpServiceAccount};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use basb_redact::{SecretName, SecretValue};
 use basb_secrets::Ask;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use ring::rand::SystemRandom;
@@ -101,11 +101,8 @@ impl ServiceAccount {
             "iat": issued,
             "exp": issued.saturating_add(ASSERTION_SECONDS),
         });
-        let signed = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header.to_string()),
-            URL_SAFE_NO_PAD.encode(claims.to_string())
-        );
+        let signed =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let mut signature = vec![0; self.key.public().modulus_len()];
         let random = SystemRandom::new();
         self.key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).map_err(|_| failed())?;

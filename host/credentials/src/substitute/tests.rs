@@ -97,13 +97,21 @@ fn body(kind: Option<&str>, body: &str, value: impl Into<Vec<u8>>) -> Result<Vec
 fn a_body_keeps_its_form() {
     let json = format!("{{\"a\":\"{X}\"}}");
     let value = "q\"}, \"admin\": true, {\"\\\n\u{e9}";
-    for kind in ["application/json", "application/JSON; charset=utf-8", "application/vnd.api+json", "application/x-amz-json-1.1"] {
+    for kind in [
+        "application/json",
+        "application/JSON; charset=utf-8",
+        "application/vnd.api+json",
+        "application/x-amz-json-1.1",
+    ] {
         let out = body(Some(kind), &json, value).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(read, serde_json::json!({ "a": value }), "{kind}");
     }
     assert_eq!(body(None, &json, "a\"b").unwrap(), br#"{"a":"a\"b"}"#);
-    assert_eq!(body(Some("application/x-ndjson"), &format!("{json}\n{json}"), "a\"").unwrap(), b"{\"a\":\"a\\\"\"}\n{\"a\":\"a\\\"\"}");
+    assert_eq!(
+        body(Some("application/x-ndjson"), &format!("{json}\n{json}"), "a\"").unwrap(),
+        b"{\"a\":\"a\\\"\"}\n{\"a\":\"a\\\"\"}"
+    );
     assert_eq!(body(Some("application/json"), &format!("{{\"a\":{X}}}"), "1"), Err("credential/body"));
     assert_eq!(body(Some("application/json"), &json, b"\xff".to_vec()), Err("credential/value"));
     let form = body(Some("application/x-www-form-urlencoded"), &format!("k={X}&l=1"), "a&b=c d%").unwrap();
@@ -127,7 +135,8 @@ fn a_placeholder_has_its_places() {
         wanted(&request(url, headers, body)).map(|set| set.into_iter().map(String::from).collect::<Vec<_>>())
     };
     let a = "https://a.example";
-    let found = get(&format!("{a}/__basb.secret.p__?q=__basb.secret.q__"), &[("x", "__basb.secret.h__")], "__basb.secret.b__");
+    let found =
+        get(&format!("{a}/__basb.secret.p__?q=__basb.secret.q__"), &[("x", "__basb.secret.h__")], "__basb.secret.b__");
     assert_eq!(found.unwrap(), ["b", "h", "p", "q"]);
     for (url, headers, body, code) in [
         (format!("https://{X}/"), vec![], "", "credential/placeholder-place"),

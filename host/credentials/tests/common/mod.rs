@@ -169,11 +169,5 @@ pub fn get(url: &str) -> Outgoing {
 pub fn wire(request: &Outgoing) -> String {
     let headers = request.headers.iter();
     let headers: Vec<_> = headers.map(|(n, v)| format!("{n}: {}", String::from_utf8_lossy(v.as_bytes()))).collect();
-    format!(
-        "{} {}\n{}\n\n{}",
-        request.method,
-        request.url,
-        headers.join("\n"),
-        String::from_utf8_lossy(&request.body)
-    )
+    format!("{} {}\n{}\n\n{}", request.method, request.url, headers.join("\n"), String::from_utf8_lossy(&request.body))
 }

@@ -249,7 +249,11 @@ async fn every_run_is_verified_and_a_broken_one_hides_no_other() {
     journal.append(&run_id("r-2"), entry(1, "c")).await.unwrap();
     drop(journal);
     let connection = Connection::open(folder.path().join(crate::FILE_NAME)).unwrap();
-    connection.execute_batch("DROP TRIGGER entries_are_not_changed; UPDATE entries SET kind = 'x' WHERE run = 'r-1' AND seq = 2").unwrap();
+    connection
+        .execute_batch(
+            "DROP TRIGGER entries_are_not_changed; UPDATE entries SET kind = 'x' WHERE run = 'r-1' AND seq = 2",
+        )
+        .unwrap();
     drop(connection);
     let journal = Journal::open(folder.path()).unwrap();
     let found = journal.verify_all().await.unwrap();

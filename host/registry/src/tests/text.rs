@@ -94,6 +94,10 @@ fn text_that_reads_differently_than_it_is_is_written_as_escapes() {
 fn the_file_is_replaced_whole_and_a_broken_one_is_no_first_use() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(crate::read_lock(folder.path()), Ok(None));
+    crate::write_first_lock(folder.path(), &LockFile::default()).unwrap();
+    let second = crate::write_first_lock(folder.path(), &golden()).unwrap_err();
+    assert_eq!(second.code(), "lock/unwritable");
+    assert_eq!(crate::read_lock(folder.path()), Ok(Some(LockFile::default())));
     let file = crate::write_lock(folder.path(), &golden()).unwrap();
     assert_eq!(crate::read_lock(folder.path()), Ok(Some(golden())));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");

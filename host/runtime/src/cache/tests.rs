@@ -1,6 +1,6 @@
 use super::*;
-use crate::PoolSize;
 use crate::Import;
+use crate::PoolSize;
 use std::os::unix::fs::symlink;
 
 /// The smallest component: a header.

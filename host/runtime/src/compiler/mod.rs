@@ -45,12 +45,7 @@ pub struct CompileLimits {
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self {
-            memory: 2 << 30,
-            cpu: Duration::from_mins(1),
-            wall: Duration::from_mins(1),
-            output: 256 << 20,
-        }
+        Self { memory: 2 << 30, cpu: Duration::from_mins(1), wall: Duration::from_mins(1), output: 256 << 20 }
     }
 }
 

@@ -16,8 +16,7 @@ const MOST_WORDS: usize = 64 << 10;
 const CHUNK: usize = 64 << 10;
 
 pub(super) fn compile(compiler: &Compiler, wasm: &[u8], threads: usize) -> Result<Vec<u8>, CompileError> {
-    let unavailable =
-        |why: String| CompileError::Unavailable { program: compiler.program.clone(), why };
+    let unavailable = |why: String| CompileError::Unavailable { program: compiler.program.clone(), why };
     let limits = &compiler.limits;
     let deadline = Instant::now() + limits.wall;
     let child = Command::new(&compiler.program)
@@ -140,7 +139,8 @@ fn wait_for(
     asked.extend(input.map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
     asked.extend(output.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     asked.extend(words.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-    let timeout = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+    let timeout =
+        Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
     match poll(&mut asked, Some(&timeout)) {
         Ok(_) => {}
         Err(rustix::io::Errno::INTR) => return Ok([false; 3]),

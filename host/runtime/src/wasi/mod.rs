@@ -80,7 +80,6 @@ pub(crate) struct Wasi {
     table: ResourceTable,
     clock: Arc<Clock>,
     random: Seeded,
-    output: Output,
     error: Output,
 }
 
@@ -91,7 +90,7 @@ impl Wasi {
         // Environment, arguments and folders are empty, the input is closed and every address refused unless something
         // is added here. Clocks and randomness of this context are real, and for that reason linked nowhere.
         let ctx = WasiCtx::builder()
-            .stdout(output.clone())
+            .stdout(output)
             .stderr(error.clone())
             .allow_tcp(false)
             .allow_udp(false)
@@ -109,15 +108,12 @@ impl Wasi {
             table,
             clock: Arc::new(Clock::new(moment.now, reach.map(|reach| reach.scope.deadline))),
             random: Seeded::new(moment.seed),
-            output,
             error,
         }
     }
 
-    /// The call is over: what stands in an unfinished line is written too. Returns what the guest said when it panicked.
-    pub(crate) fn finish(&self) -> Option<String> {
-        self.output.finish();
-        self.error.finish();
+    /// What the guest said when it panicked.
+    pub(crate) fn panic(&self) -> Option<String> {
         self.error.panic()
     }
 

@@ -38,20 +38,29 @@ impl Output {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn finish(&self) {
-        let mut lines = self.lines();
-        if !lines.line.is_empty() {
-            // The call is over: a line too many ends it no more.
-            let _ = lines.end();
-        }
-    }
-
+    /// What the guest said when it panicked.
     pub(super) fn panic(&self) -> Option<String> {
-        self.lines().panic.take()
+        let mut lines = self.lines();
+        lines.finish();
+        lines.panic.take()
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
 impl Lines {
+    /// The call is over, in whatever way: what stands in an unfinished line is written too.
+    fn finish(&mut self) {
+        if !self.line.is_empty() {
+            // A line too many ends the call no more.
+            let _ = self.end();
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), HostStop> {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match piece.strip_suffix(b"\n") {

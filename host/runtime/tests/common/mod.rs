@@ -1,5 +1,6 @@
 //! Guests, built once for each test binary, and hosts for them.
 #![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and says what it did not test")]
 
 use basb_capabilities::{Capabilities, Grants, Options};
 use basb_core::{PluginName, Timestamp};
@@ -24,7 +25,8 @@ pub fn guest(package: &str) -> Arc<Vec<u8>> {
 /// A guest for `wasm32-wasip2`, which Rust makes a component by itself; none where that target is not installed, which is
 /// said on standard error.
 pub fn wasi_guest(package: &str) -> Option<Arc<Vec<u8>>> {
-    static BUILT: Mutex<Option<HashMap<String, Option<Arc<Vec<u8>>>>>> = Mutex::new(None);
+    type Built = HashMap<String, Option<Arc<Vec<u8>>>>;
+    static BUILT: Mutex<Option<Built>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let all = built.get_or_insert_default();
     all.entry(package.to_owned()).or_insert_with(|| build_wasi(package).map(Arc::new)).clone()
@@ -51,7 +53,9 @@ fn build_wasi(package: &str) -> Option<Vec<u8>> {
         eprintln!("NOT TESTED: guests for WASI; install the target: rustup target add wasm32-wasip2");
         return None;
     }
-    Some(std::fs::read(target.join("wasm32-wasip2/plugin").join(format!("{}.wasm", package.replace('-', "_")))).unwrap())
+    Some(
+        std::fs::read(target.join("wasm32-wasip2/plugin").join(format!("{}.wasm", package.replace('-', "_")))).unwrap(),
+    )
 }
 
 /// What every host of these tests is made of: a test binary is no compiler, so another one compiles.

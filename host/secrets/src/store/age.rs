@@ -173,7 +173,11 @@ enum Failure {
 }
 
 fn decrypt(sealed: &[u8], keys: &[Box<dyn Identity + Send + Sync>]) -> Result<SecretValue, Failure> {
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(sealed)).map_err(Failure::Age)?;
+    // A file that ends before its header does is an I/O error to the reader, of bytes that are all there.
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(sealed)).map_err(|e| match e {
+        DecryptError::Io(_) => Failure::Age(DecryptError::InvalidHeader),
+        e => Failure::Age(e),
+    })?;
     let keys = keys.iter().map(|key| &**key as &dyn Identity);
     let reader = decryptor.decrypt(keys).map_err(Failure::Age)?;
     let mut content = Zeroizing::new(Vec::new());

@@ -9,8 +9,14 @@ pub(crate) const TARGET: Target = Target {
     run,
     more: &[],
     words: &[
-        "basb:host/http@0.1.0", "basb:host/log@0.1.0", "basb:host/probe@0.1.0", "wasi:http/outgoing-handler@0.2.0", "send",
-        "basb-host:manifest", "\0asm\r\0\x01\0", "\0asm\x01\0\0\0",
+        "basb:host/http@0.1.0",
+        "basb:host/log@0.1.0",
+        "basb:host/probe@0.1.0",
+        "wasi:http/outgoing-handler@0.2.0",
+        "send",
+        "basb-host:manifest",
+        "\0asm\r\0\x01\0",
+        "\0asm\x01\0\0\0",
     ],
 };
 

@@ -9,8 +9,20 @@ pub(crate) const TARGET: Target = Target {
     run,
     more: &[],
     words: &[
-        "Host", "content-length", "Transfer-Encoding", "connection", "te", "upgrade", "x-http-method-override", "\n", "\r\n",
-        ": ", "\0", "\t", "accept", "é",
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "connection",
+        "te",
+        "upgrade",
+        "x-http-method-override",
+        "\n",
+        "\r\n",
+        ": ",
+        "\0",
+        "\t",
+        "accept",
+        "é",
     ],
 };
 

@@ -8,9 +8,29 @@ pub(crate) const TARGET: Target = Target {
     run,
     more: &[],
     words: &[
-        "version = 1\n", "[deployments.a.prod.b]\n", "source = ", "digest = \"sha256:", "plugin = ", "kind = \"probe\"\n",
-        "publisher = ", "signed-by = ", "key = ", "wit = [", "imports = [", "requested = [", "granted = [",
-        "credentials = []\n", "\"\"\"", "'''", "\\u202e", "\\U0010ffff", "<<<<<<< a\n", ">>>>>>> b\n", "=", "]", "#",
+        "version = 1\n",
+        "[deployments.a.prod.b]\n",
+        "source = ",
+        "digest = \"sha256:",
+        "plugin = ",
+        "kind = \"probe\"\n",
+        "publisher = ",
+        "signed-by = ",
+        "key = ",
+        "wit = [",
+        "imports = [",
+        "requested = [",
+        "granted = [",
+        "credentials = []\n",
+        "\"\"\"",
+        "'''",
+        "\\u202e",
+        "\\U0010ffff",
+        "<<<<<<< a\n",
+        ">>>>>>> b\n",
+        "=",
+        "]",
+        "#",
     ],
 };
 
@@ -22,7 +42,9 @@ fn run(input: &[u8]) {
             assert_eq!(LockFile::parse(&written).as_ref(), Ok(&lock), "{written}");
             assert_eq!(LockFile::parse(&written).map(|again| again.to_string()), Ok(written.clone()));
             // Nothing in it can hide or reorder what is on a screen.
-            let hidden = |c: char| c != '\n' && c != ' ' && (c.is_control() || c.is_whitespace() || !(c.is_ascii() || c.is_alphanumeric()));
+            let hidden = |c: char| {
+                c != '\n' && c != ' ' && (c.is_control() || c.is_whitespace() || !(c.is_ascii() || c.is_alphanumeric()))
+            };
             assert!(!written.contains(hidden), "{written:?}");
             for (scope, plugins) in lock.scopes() {
                 let now = Locked { scope: scope.clone(), plugins: plugins.clone() };

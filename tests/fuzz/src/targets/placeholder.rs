@@ -46,7 +46,8 @@ fn percent(bytes: &[u8]) -> Vec<u8> {
     let mut rest = bytes;
     while let [first, more @ ..] = rest {
         let digits = more.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|d| u8::from_str_radix(d, 16).ok());
+        let value =
+            digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|d| u8::from_str_radix(d, 16).ok());
         match value.filter(|_| *first == b'%') {
             Some(value) => {
                 out.push(value);

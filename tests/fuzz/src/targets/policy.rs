@@ -18,11 +18,36 @@ pub(crate) const TARGET: Target = Target {
     run,
     more: &[],
     words: &[
-        "GET", "POST", "DELETE", "https://", "http://", "api.example.com", "a.b.example.com", ".evil.org", "@", ":8443",
-        "/v1/x", "/v1/", "?Action=DeleteUser", "Action=Describe&", "agent.socket.internal", "127.0.0.1", "localhost",
-        "Svc.Describe", "{\"host\":\"*.example.com\"}", "{\"host\":\"**.example.com\",\"path\":\"/v1/**\"}",
-        "\"methods\":[\"POST\"]", "\"actions\":[\"Describe*\"]", "\"reads\":[\"/v1/*\"]", "{\"socket\":\"agent\"}",
-        "{\"target\":\"service\"}", "\"resolves\":\"private\"", "\"scheme\":\"http\"", "\"port\":8443", ",", "\n",
+        "GET",
+        "POST",
+        "DELETE",
+        "https://",
+        "http://",
+        "api.example.com",
+        "a.b.example.com",
+        ".evil.org",
+        "@",
+        ":8443",
+        "/v1/x",
+        "/v1/",
+        "?Action=DeleteUser",
+        "Action=Describe&",
+        "agent.socket.internal",
+        "127.0.0.1",
+        "localhost",
+        "Svc.Describe",
+        "{\"host\":\"*.example.com\"}",
+        "{\"host\":\"**.example.com\",\"path\":\"/v1/**\"}",
+        "\"methods\":[\"POST\"]",
+        "\"actions\":[\"Describe*\"]",
+        "\"reads\":[\"/v1/*\"]",
+        "{\"socket\":\"agent\"}",
+        "{\"target\":\"service\"}",
+        "\"resolves\":\"private\"",
+        "\"scheme\":\"http\"",
+        "\"port\":8443",
+        ",",
+        "\n",
         "__basb.secret.a__",
     ],
 };
@@ -109,12 +134,14 @@ fn denied(target: Option<&Url>, wanted: &Wanted<'_>) {
     assert_eq!(grants["http"].as_array().map(Vec::len), Some(1), "{lines}");
     // Some requests no grant could ever cover: then its lines need not be right.
     let socket = socket_of(wanted.destination);
-    let odd_socket = socket.is_some() && (wanted.destination.url.scheme() != "http" || wanted.destination.place.port != 80);
+    let odd_socket =
+        socket.is_some() && (wanted.destination.url.scheme() != "http" || wanted.destination.place.port != 80);
     let Ok(grants) = Grants::parse(grants) else {
         let grantable = HostPattern::parse(&wanted.destination.place.host.to_string()).is_ok()
             && wanted.method.bytes().all(|byte| byte.is_ascii_uppercase())
             && !matches!(wanted.method, "CONNECT" | "TRACE")
-            && socket.is_none_or(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
+            && socket
+                .is_none_or(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
             && !matches!(wanted.action, Action::Named(name) if name.len() > 200);
         assert!(!grantable, "{lines}");
         return;

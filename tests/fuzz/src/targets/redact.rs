@@ -10,7 +10,22 @@ pub(crate) const TARGET: Target = Target {
     name: "redact",
     run,
     more: &[],
-    words: &["\\", "\\\\", "\\u00", "\\u005c", "%", "%25", "%5C", "&amp;", "&#", ";", "+", " ", "[secret s0]", "[secret s"],
+    words: &[
+        "\\",
+        "\\\\",
+        "\\u00",
+        "\\u005c",
+        "%",
+        "%25",
+        "%5C",
+        "&amp;",
+        "&#",
+        ";",
+        "+",
+        " ",
+        "[secret s0]",
+        "[secret s",
+    ],
 };
 
 /// More says nothing more, and the simple comparisons here are slow.

@@ -14,8 +14,8 @@ pub(crate) const TARGET: Target = Target {
     words: &["untrusted comment: ", "trusted comment: ", "\n", "\r\n", "RW", "RUQ", "==", "A"],
 };
 
-/// What the signature in the corpus is of. Its key was made for it and thrown away.
-pub const SIGNED: &[u8] = b"the bytes of a plugin";
+/// What the signature in the corpus is of: `minisign -S -m FILE -t file:a.wasm`, by a key that was made for it and thrown away.
+const SIGNED: &[u8] = b"the bytes of a plugin";
 /// That key, and that signature.
 const KEY: &str = include_str!("../../corpus/signature/genuine");
 

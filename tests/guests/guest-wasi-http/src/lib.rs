@@ -103,6 +103,16 @@ fn act(what: &str, url: &str) -> Result<String, String> {
             Ok(["host", "connection", "transfer-encoding", "te", "expect", "authorization"].map(try_one).join("; "))
         }
         "userinfo" => whole(&Method::Get, &url.replace("://", "://allowed.invalid@"), &[], b""),
+        // What the host says of an error of its own must not be a backtrace.
+        "words" => {
+            let request = request(&Method::Post, url, &[("content-length", "1")])?;
+            let body = request.body().map_err(|()| "body")?;
+            let stream = body.write().map_err(|()| "write")?;
+            match stream.blocking_write_and_flush(b"hello") {
+                Err(StreamError::LastOperationFailed(error)) => Ok(error.to_debug_string()),
+                other => Err(format!("{other:?}")),
+            }
+        }
         "short" => {
             let answer = send(request(&Method::Get, url, &[])?, b"", Some(200_000_000))?;
             wait(&answer).map(|response| response.status().to_string())

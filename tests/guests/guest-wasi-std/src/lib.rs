@@ -93,10 +93,13 @@ fn look(what: &str) -> String {
         // What a stream says of its own end must not be a backtrace of the host.
         "words" => {
             let stdin = wasip2::cli::stdin::get_stdin();
-            format!("{:?}", stdin.blocking_read(1).map_err(|error| match error {
-                wasip2::io::streams::StreamError::LastOperationFailed(error) => error.to_debug_string(),
-                wasip2::io::streams::StreamError::Closed => "closed".to_owned(),
-            }))
+            format!(
+                "{:?}",
+                stdin.blocking_read(1).map_err(|error| match error {
+                    wasip2::io::streams::StreamError::LastOperationFailed(error) => error.to_debug_string(),
+                    wasip2::io::streams::StreamError::Closed => "closed".to_owned(),
+                })
+            )
         }
         other => panic!("nothing to look at: {other}"),
     }

@@ -157,9 +157,7 @@ impl Guest for HostileProbe {
         let report = play(&script, &mut Doors);
         match &script.answer {
             Some(told) => answer(told),
-            None => {
-                Measurement { verdict: Verdict::Pass, summary: report, values: Vec::new(), facts: Vec::new() }
-            }
+            None => Measurement { verdict: Verdict::Pass, summary: report, values: Vec::new(), facts: Vec::new() },
         }
     }
 }

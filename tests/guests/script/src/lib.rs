@@ -204,10 +204,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[must_use]
 pub fn unhex(text: &str) -> Vec<u8> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or(0);
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0u8, |byte, c| (byte << 4) | digit(*c)))
-        .collect()
+    text.as_bytes().chunks(2).map(|pair| pair.iter().fold(0u8, |byte, c| (byte << 4) | digit(*c))).collect()
 }
 
 /// What is answered instead of a report.

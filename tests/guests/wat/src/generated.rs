@@ -62,7 +62,8 @@ pub fn deep_blocks(depth: usize) -> Result<Vec<u8>, WatError> {
 /// # Errors
 /// [`WatError`].
 pub fn with_component(text: &str) -> Result<Vec<u8>, WatError> {
-    let inner = wat::parse_str(text).map_err(|error| WatError::Make { name: "inner".to_owned(), why: error.to_string() })?;
+    let inner =
+        wat::parse_str(text).map_err(|error| WatError::Make { name: "inner".to_owned(), why: error.to_string() })?;
     Ok(append_section(component("quiet", &[])?, 4, &inner))
 }
 

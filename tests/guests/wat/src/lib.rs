@@ -53,9 +53,8 @@ pub enum WatError {
 pub fn names() -> Result<Vec<String>, WatError> {
     let folder = here();
     let entries = std::fs::read_dir(&folder).map_err(|source| WatError::Read { path: folder, source })?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".wat").map(str::to_owned))
-        .collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".wat").map(str::to_owned)).collect();
     names.sort();
     Ok(names)
 }

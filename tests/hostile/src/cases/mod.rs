@@ -1,5 +1,10 @@
 //! The cases, a file for each part of the host that is attacked.
 
+mod doors;
+mod exec;
+mod files;
+mod http;
+mod http_answers;
 mod manifest;
 mod sandbox;
 
@@ -14,6 +19,10 @@ pub fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(sandbox::cases());
     all.extend(manifest::cases());
+    all.extend(http::cases());
+    all.extend(http_answers::cases());
+    all.extend(files::cases());
+    all.extend(exec::cases());
     all
 }
 

@@ -26,7 +26,8 @@ pub fn cases() -> Vec<Case> {
         endless("loop-in-realloc", "never ends while the host puts the arguments into its memory"),
         endless("loop-in-post-return", "never ends after the host has its result"),
         endless("memory-grow-ever", "asks for memory for ever, whatever the answer"),
-        calling("memory-grow", "takes all memory it gets, touches it, and traps", &["plugin/memory", "plugin/trap"]).may_grow(100),
+        calling("memory-grow", "takes all memory it gets, touches it, and traps", &["plugin/memory", "plugin/trap"])
+            .may_grow(100),
         calling("table-grow", "grows a table until it gets no more", &["plugin/trap", "plugin/memory"]),
         calling("recursion", "a function that calls itself without end", &["plugin/stack"]),
         calling("realloc-outside", "lets the host write outside of its memory", &["plugin/trap"]),
@@ -46,7 +47,11 @@ pub fn cases() -> Vec<Case> {
         calling("log-empty-lines", "empty log lines for ever", &["plugin/log-flood"]),
         calling("log-wild", "a log line outside of the memory", &["plugin/trap"]),
         calling("log-no-level", "a log level that does not exist", &["plugin/trap"]),
-        calling("resource-bomb", "handles to resources without end", &["plugin/trap", "plugin/too-large", "plugin/handles"]),
+        calling(
+            "resource-bomb",
+            "handles to resources without end",
+            &["plugin/trap", "plugin/too-large", "plugin/handles"],
+        ),
     ];
     all.extend([
         Case::new("headers-of-nothing", "four million headers without name and value", |lab: Arc<Lab>| async move {
@@ -72,11 +77,15 @@ pub fn cases() -> Vec<Case> {
             let bytes = generated::with_instances("(module (memory 1) (func))", 200).unwrap();
             refused(load(&lab, &with_manifest(bytes, manifest("probe", &[]).as_bytes()), &none()), "plugin/trap", &[])
         }),
-        Case::new("memories-together", "three memories of 40 MiB, each of which alone is allowed", |lab: Arc<Lab>| async move {
-            let bytes = generated::with_instances("(module (memory 640))", 3).unwrap();
-            let loaded = load(&lab, &with_manifest(bytes, manifest("probe", &[]).as_bytes()), &none());
-            refused(loaded, "plugin/memory", &["64 MiB"])
-        }),
+        Case::new(
+            "memories-together",
+            "three memories of 40 MiB, each of which alone is allowed",
+            |lab: Arc<Lab>| async move {
+                let bytes = generated::with_instances("(module (memory 640))", 3).unwrap();
+                let loaded = load(&lab, &with_manifest(bytes, manifest("probe", &[]).as_bytes()), &none());
+                refused(loaded, "plugin/memory", &["64 MiB"])
+            },
+        ),
         Case::new("memories-16", "sixteen small memories", |lab: Arc<Lab>| async move {
             let bytes = generated::with_instances("(module (memory 1))", 16).unwrap();
             refused(load(&lab, &with_manifest(bytes, manifest("probe", &[]).as_bytes()), &none()), "plugin/trap", &[])
@@ -86,29 +95,59 @@ pub fn cases() -> Vec<Case> {
         types("components-deep", "components nested 1,000 deep", || generated::deep_components(1000)),
         compiling("compile-many-calls", "one function with 300,000 calls in 600 KB", || generated::many_calls(300_000)),
         compiling("compile-many-functions", "100,000 functions", || generated::many_functions(100_000)),
-        compiling("compile-many-locals", "a function with 49,000 locals that are all alive", || generated::many_locals(49_000)),
+        compiling("compile-many-locals", "a function with 49,000 locals that are all alive", || {
+            generated::many_locals(49_000)
+        }),
         compiling("compile-deep-blocks", "blocks nested 100,000 deep", || generated::deep_blocks(100_000)),
-        Case::new("loops-and-a-neighbour", "four endless guests beside a neighbour: 99 of 100 of its calls take less than 5 ms longer", |lab: Arc<Lab>| async move {
-            loops(&lab, &|plugin| Box::pin(async move { play_as(&plugin, &CallOptions::new(Duration::from_secs(20)), &script(vec![Step::Loop])).await.map(|_| ()) })).await
-        })
+        Case::new(
+            "loops-and-a-neighbour",
+            "four endless guests beside a neighbour: 99 of 100 of its calls take less than 5 ms longer",
+            |lab: Arc<Lab>| async move {
+                loops(&lab, &|plugin| {
+                    Box::pin(async move {
+                        play_as(&plugin, &CallOptions::new(Duration::from_secs(20)), &script(vec![Step::Loop]))
+                            .await
+                            .map(|_| ())
+                    })
+                })
+                .await
+            },
+        )
         .alone(),
-        Case::new("loops-by-hand-and-a-neighbour", "four of the tightest loops there are beside a neighbour", |lab: Arc<Lab>| async move {
-            let tight = load(&lab, &by_hand("loop-in-call", &[]), &none()).unwrap();
-            loops(&lab, &move |_| {
-                let tight = tight.clone();
-                Box::pin(async move { check(&tight, &CallOptions::new(Duration::from_secs(20)), "{}", "x").await.map(|_| ()) })
-            })
-            .await
-        })
+        Case::new(
+            "loops-by-hand-and-a-neighbour",
+            "four of the tightest loops there are beside a neighbour",
+            |lab: Arc<Lab>| async move {
+                let tight = load(&lab, &by_hand("loop-in-call", &[]), &none()).unwrap();
+                loops(&lab, &move |_| {
+                    let tight = tight.clone();
+                    Box::pin(async move {
+                        check(&tight, &CallOptions::new(Duration::from_secs(20)), "{}", "x").await.map(|_| ())
+                    })
+                })
+                .await
+            },
+        )
         .alone(),
-        Case::new("floods-and-a-neighbour", "four guests that send requests without end beside a neighbour", |lab: Arc<Lab>| async move {
-            let flood = Step::Repeat { times: u32::MAX, step: Box::new(Step::Http(basb_guest_script::Request::get("http://denied.invalid/"))) };
-            loops(&lab, &move |plugin| {
-                let flood = flood.clone();
-                Box::pin(async move { play_as(&plugin, &CallOptions::new(Duration::from_secs(20)), &script(vec![flood])).await.map(|_| ()) })
-            })
-            .await
-        })
+        Case::new(
+            "floods-and-a-neighbour",
+            "four guests that send requests without end beside a neighbour",
+            |lab: Arc<Lab>| async move {
+                let flood = Step::Repeat {
+                    times: u32::MAX,
+                    step: Box::new(Step::Http(basb_guest_script::Request::get("http://denied.invalid/"))),
+                };
+                loops(&lab, &move |plugin| {
+                    let flood = flood.clone();
+                    Box::pin(async move {
+                        play_as(&plugin, &CallOptions::new(Duration::from_secs(20)), &script(vec![flood]))
+                            .await
+                            .map(|_| ())
+                    })
+                })
+                .await
+            },
+        )
         .alone(),
     ]);
     all
@@ -154,18 +193,18 @@ async fn trap_often(lab: Arc<Lab>) -> Outcome {
 }
 
 /// A component with strange types: it may load if that costs nothing, and must not if it does.
-fn types(
-    name: &'static str,
-    attacks: &str,
-    make: fn() -> Result<Vec<u8>, basb_guest_wat::WatError>,
-) -> Case {
+fn types(name: &'static str, attacks: &str, make: fn() -> Result<Vec<u8>, basb_guest_wat::WatError>) -> Case {
     Case::new(name, attacks, move |lab: Arc<Lab>| async move {
         let bytes = with_manifest(make().map_err(|error| error.to_string())?, manifest("probe", &[]).as_bytes());
         let loaded = tokio::task::spawn_blocking({
             let lab = Arc::clone(&lab);
             move || load(&lab, &bytes, &none())
         });
-        match tokio::time::timeout(Duration::from_secs(20), loaded).await.map_err(|_| "it takes more than 20 s".to_owned())?.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(20), loaded)
+            .await
+            .map_err(|_| "it takes more than 20 s".to_owned())?
+            .unwrap()
+        {
             Ok(_) => Ok("it loads, within the bounds".to_owned()),
             Err(error) => {
                 let code = error.code();
@@ -176,11 +215,7 @@ fn types(
 }
 
 /// A component that costs much to compile: whatever comes of it, this process does not pay for it.
-fn compiling(
-    name: &'static str,
-    attacks: &str,
-    make: fn() -> Result<Vec<u8>, basb_guest_wat::WatError>,
-) -> Case {
+fn compiling(name: &'static str, attacks: &str, make: fn() -> Result<Vec<u8>, basb_guest_wat::WatError>) -> Case {
     Case::new(name, attacks, move |lab: Arc<Lab>| async move {
         // Made in this process before anything is measured would be better, but the text is a few MiB at the most.
         let bytes = with_manifest(make().map_err(|error| error.to_string())?, manifest("probe", &[]).as_bytes());
@@ -204,14 +239,16 @@ fn compiling(
             Err(error) => {
                 let code = error.code();
                 ensure!(code == "plugin/compile", "{code}: {error}");
-                refused(Err(error), code, &[]).map(|text| format!("{text} (child: {child} MiB; {calls} calls meanwhile)"))
+                refused(Err(error), code, &[])
+                    .map(|text| format!("{text} (child: {child} MiB; {calls} calls meanwhile)"))
             }
         }
     })
     .may_grow(100)
 }
 
-type Hostile<'a> = &'a (dyn Fn(Plugin) -> futures_util::future::BoxFuture<'static, Result<(), basb_runtime::CallError>> + Sync);
+type Hostile<'a> =
+    &'a (dyn Fn(Plugin) -> futures_util::future::BoxFuture<'static, Result<(), basb_runtime::CallError>> + Sync);
 
 /// Four hostile calls at once, and how long the calls of a neighbour take meanwhile. The best of a few rounds counts: what
 /// else runs on the machine can only make it worse.
@@ -235,6 +272,7 @@ async fn loops(lab: &Arc<Lab>, hostile: Hostile<'_>) -> Outcome {
         }
     }
     let (added, quiet, disturbed) = rounds.iter().min().copied().unwrap();
-    let text = format!("p99 of the neighbour {quiet:.1?}, beside four hostile guests {disturbed:.1?}: {added:.1?} more");
+    let text =
+        format!("p99 of the neighbour {quiet:.1?}, beside four hostile guests {disturbed:.1?}: {added:.1?} more");
     if added < Duration::from_millis(5) { Ok(text) } else { Err(format!("{text}; all rounds: {rounds:?}")) }
 }

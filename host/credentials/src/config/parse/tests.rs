@@ -27,12 +27,33 @@ fn every_form_is_read() {
     let kinds: Vec<_> = read.names().iter().filter_map(|name| read.kind_of(name)).collect();
     assert_eq!(
         kinds,
-        ["bearer", "azureClient", "basic", "awsSigv4", "gcpServiceAccount", "header", "placeholder", "gcpMetadata", "mtls"]
+        [
+            "bearer",
+            "azureClient",
+            "basic",
+            "awsSigv4",
+            "gcpServiceAccount",
+            "header",
+            "placeholder",
+            "gcpMetadata",
+            "mtls"
+        ]
     );
     let secrets: Vec<_> = read.secrets_of(&read.names()).into_iter().map(String::from).collect();
     assert_eq!(
         secrets,
-        ["api-token", "aws-id", "aws-key", "aws-token", "az-secret", "cert-pem", "gcp-json", "key-pem", "pw", "slack-url"]
+        [
+            "api-token",
+            "aws-id",
+            "aws-key",
+            "aws-token",
+            "az-secret",
+            "cert-pem",
+            "gcp-json",
+            "key-pem",
+            "pw",
+            "slack-url"
+        ]
     );
     let api = read.names().into_iter().next().unwrap();
     assert_eq!(read.destinations_of(&api), ["http://127.0.0.1:8080", "socket agent"]);
@@ -64,34 +85,122 @@ fn what_is_wrong_is_said_with_its_place() {
         (json!({"a": {"to": to, "barer": "t"}}), "/credentials/a/barer", "did you mean `bearer`"),
         (json!({"a": {"to": to, "awssigv4": {}}}), "/credentials/a/awssigv4", "did you mean `awsSigv4`"),
         (json!({"a": {"to": [{}], "bearer": "t"}}), "/credentials/a/to/0", "exactly one"),
-        (json!({"a": {"to": [{"host": "b.example", "socket": "s"}], "bearer": "t"}}), "/credentials/a/to/0", "exactly one"),
+        (
+            json!({"a": {"to": [{"host": "b.example", "socket": "s"}], "bearer": "t"}}),
+            "/credentials/a/to/0",
+            "exactly one",
+        ),
         (json!({"a": {"to": [{"host": "*"}], "bearer": "t"}}), "/credentials/a/to/0/host", "is not a host"),
-        (json!({"a": {"to": [{"host": "https://b.example"}], "bearer": "t"}}), "/credentials/a/to/0/host", "is not a host"),
-        (json!({"a": {"to": [{"host": "b.example", "scheme": "ftp"}], "bearer": "t"}}), "/credentials/a/to/0/scheme", "`https` or `http`"),
-        (json!({"a": {"to": [{"host": "b.example", "port": 0}], "bearer": "t"}}), "/credentials/a/to/0/port", "1 to 65535"),
-        (json!({"a": {"to": [{"host": "b.example", "path": "/x"}], "bearer": "t"}}), "/credentials/a/to/0/path", "unknown key"),
+        (
+            json!({"a": {"to": [{"host": "https://b.example"}], "bearer": "t"}}),
+            "/credentials/a/to/0/host",
+            "is not a host",
+        ),
+        (
+            json!({"a": {"to": [{"host": "b.example", "scheme": "ftp"}], "bearer": "t"}}),
+            "/credentials/a/to/0/scheme",
+            "`https` or `http`",
+        ),
+        (
+            json!({"a": {"to": [{"host": "b.example", "port": 0}], "bearer": "t"}}),
+            "/credentials/a/to/0/port",
+            "1 to 65535",
+        ),
+        (
+            json!({"a": {"to": [{"host": "b.example", "path": "/x"}], "bearer": "t"}}),
+            "/credentials/a/to/0/path",
+            "unknown key",
+        ),
         (json!({"a": {"to": [{"socket": "../x"}], "bearer": "t"}}), "/credentials/a/to/0/socket", "socket"),
-        (json!({"a": {"to": to, "basic": {"username": "a:b", "password": "p"}}}), "/credentials/a/basic/username", "colon"),
+        (
+            json!({"a": {"to": to, "basic": {"username": "a:b", "password": "p"}}}),
+            "/credentials/a/basic/username",
+            "colon",
+        ),
         (json!({"a": {"to": to, "basic": {"username": "a"}}}), "/credentials/a/basic", "`password` is missing"),
-        (json!({"a": {"to": to, "header": {"name": "Host", "value": "p"}}}), "/credentials/a/header/name", "can be set"),
+        (
+            json!({"a": {"to": to, "header": {"name": "Host", "value": "p"}}}),
+            "/credentials/a/header/name",
+            "can be set",
+        ),
         (json!({"a": {"to": to, "header": {"name": "x y", "value": "p"}}}), "/credentials/a/header/name", "can be set"),
-        (json!({"a": {"to": to, "header": {"name": "x", "value": "p", "prefix": "\n"}}}), "/credentials/a/header/prefix", "printable"),
-        (json!({"a": {"to": [{"host": "b.example", "scheme": "http"}], "mtls": {"certificate": "c", "key": "k"}}}), "/credentials/a/to/0", "TLS only"),
-        (json!({"a": {"to": to, "gcpServiceAccount": {"key": "k"}}}), "/credentials/a/gcpServiceAccount", "`scopes` is missing"),
-        (json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": []}}}), "/credentials/a/gcpServiceAccount/scopes", "is empty"),
-        (json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["a b"]}}}), "/credentials/a/gcpServiceAccount/scopes/0", "not a scope"),
-        (json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["a"], "tokenUrl": "http://b.example/t"}}}), "/credentials/a/gcpServiceAccount/tokenUrl", "in the clear"),
-        (json!({"a": {"to": to, "gcpMetadata": {"endpoint": "http://b.example"}}}), "/credentials/a/gcpMetadata/endpoint", "in the clear"),
-        (json!({"a": {"to": to, "gcpMetadata": {"account": "../x"}}}), "/credentials/a/gcpMetadata/account", "not a service account"),
-        (json!({"a": {"to": to, "azureClient": {"tenant": "a/b", "clientId": "c", "clientSecret": "s"}}}), "/credentials/a/azureClient/tenant", "not a tenant"),
-        (json!({"a": {"to": to, "azureClient": {"tenant": "t", "clientId": "c", "clientSecret": "s", "authority": "https://u:p@b.example"}}}), "/credentials/a/azureClient/authority", "user information"),
-        (json!({"a": {"to": to, "awsSigv4": {"accessKeyId": "i"}}}), "/credentials/a/awsSigv4", "`secretAccessKey` is missing"),
-        (json!({"a": {"to": to, "awsSigv4": {"accessKeyId": "i", "secretAccessKey": "k"}}}), "/credentials/a/to/0", "`region: eu-west-1`"),
+        (
+            json!({"a": {"to": to, "header": {"name": "x", "value": "p", "prefix": "\n"}}}),
+            "/credentials/a/header/prefix",
+            "printable",
+        ),
+        (
+            json!({"a": {"to": [{"host": "b.example", "scheme": "http"}], "mtls": {"certificate": "c", "key": "k"}}}),
+            "/credentials/a/to/0",
+            "TLS only",
+        ),
+        (
+            json!({"a": {"to": to, "gcpServiceAccount": {"key": "k"}}}),
+            "/credentials/a/gcpServiceAccount",
+            "`scopes` is missing",
+        ),
+        (
+            json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": []}}}),
+            "/credentials/a/gcpServiceAccount/scopes",
+            "is empty",
+        ),
+        (
+            json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["a b"]}}}),
+            "/credentials/a/gcpServiceAccount/scopes/0",
+            "not a scope",
+        ),
+        (
+            json!({"a": {"to": to, "gcpServiceAccount": {"key": "k", "scopes": ["a"], "tokenUrl": "http://b.example/t"}}}),
+            "/credentials/a/gcpServiceAccount/tokenUrl",
+            "in the clear",
+        ),
+        (
+            json!({"a": {"to": to, "gcpMetadata": {"endpoint": "http://b.example"}}}),
+            "/credentials/a/gcpMetadata/endpoint",
+            "in the clear",
+        ),
+        (
+            json!({"a": {"to": to, "gcpMetadata": {"account": "../x"}}}),
+            "/credentials/a/gcpMetadata/account",
+            "not a service account",
+        ),
+        (
+            json!({"a": {"to": to, "azureClient": {"tenant": "a/b", "clientId": "c", "clientSecret": "s"}}}),
+            "/credentials/a/azureClient/tenant",
+            "not a tenant",
+        ),
+        (
+            json!({"a": {"to": to, "azureClient": {"tenant": "t", "clientId": "c", "clientSecret": "s", "authority": "https://u:p@b.example"}}}),
+            "/credentials/a/azureClient/authority",
+            "user information",
+        ),
+        (
+            json!({"a": {"to": to, "awsSigv4": {"accessKeyId": "i"}}}),
+            "/credentials/a/awsSigv4",
+            "`secretAccessKey` is missing",
+        ),
+        (
+            json!({"a": {"to": to, "awsSigv4": {"accessKeyId": "i", "secretAccessKey": "k"}}}),
+            "/credentials/a/to/0",
+            "`region: eu-west-1`",
+        ),
         (sigv4(json!({"region": "EU West"})), "/credentials/a/awsSigv4/region", "not a region"),
         (sigv4(json!({"assumeRole": {}})), "/credentials/a/awsSigv4/assumeRole", "`roleArn` is missing"),
-        (sigv4(json!({"assumeRole": {"roleArn": "deploy"}})), "/credentials/a/awsSigv4/assumeRole/roleArn", "arn:aws:iam"),
-        (sigv4(json!({"assumeRole": {"roleArn": "arn:aws:iam::1:role/a", "duration": "1m"}})), "/credentials/a/awsSigv4/assumeRole/duration", "15m"),
-        (sigv4(json!({"assumeRole": {"roleArn": "arn:aws:iam::1:role/a", "sessionName": "a b"}})), "/credentials/a/awsSigv4/assumeRole/sessionName", "letters"),
+        (
+            sigv4(json!({"assumeRole": {"roleArn": "deploy"}})),
+            "/credentials/a/awsSigv4/assumeRole/roleArn",
+            "arn:aws:iam",
+        ),
+        (
+            sigv4(json!({"assumeRole": {"roleArn": "arn:aws:iam::1:role/a", "duration": "1m"}})),
+            "/credentials/a/awsSigv4/assumeRole/duration",
+            "15m",
+        ),
+        (
+            sigv4(json!({"assumeRole": {"roleArn": "arn:aws:iam::1:role/a", "sessionName": "a b"}})),
+            "/credentials/a/awsSigv4/assumeRole/sessionName",
+            "letters",
+        ),
     ];
     for (value, pointer, text) in cases {
         let found = problems(&value);

@@ -52,6 +52,9 @@ pub(super) struct Universe {
     pub(super) sizes: SizeAlign,
 }
 
+/// A resource, what its result must hold for a handle of it to be there, and where the handle is.
+type Found = (TypeId, Vec<(usize, u8)>, usize);
+
 /// A flat argument.
 enum Flat {
     Number(WasmType, i64),
@@ -65,9 +68,10 @@ impl Universe {
 
     /// A function by its name.
     fn function(&self, name: &str) -> Option<Target<'_>> {
-        self.resolve.interfaces.iter().find_map(|(interface, all)| {
-            all.functions.get(name).map(|function| Target { interface, function })
-        })
+        self.resolve
+            .interfaces
+            .iter()
+            .find_map(|(interface, all)| all.functions.get(name).map(|function| Target { interface, function }))
     }
 
     /// The resource behind an alias.
@@ -101,13 +105,7 @@ impl Universe {
         found.into_iter().map(|(resource, checks, offset)| (resource, recipe(checks, offset))).collect()
     }
 
-    fn find(
-        &self,
-        ty: &Type,
-        offset: usize,
-        checks: &mut Vec<(usize, u8)>,
-        found: &mut Vec<(TypeId, Vec<(usize, u8)>, usize)>,
-    ) {
+    fn find(&self, ty: &Type, offset: usize, checks: &mut Vec<(usize, u8)>, found: &mut Vec<Found>) {
         let Type::Id(id) = ty else { return };
         let mut in_case = |case: u8, ty: &Option<Type>, cases: [Option<&Type>; 2]| {
             let Some(ty) = ty else { return };
@@ -176,7 +174,8 @@ impl Universe {
                     };
                     // Only what is not zero has to be put in.
                     for (place, value) in first.iter().flat_map(|ty| self.flat(ty, name, image)).enumerate() {
-                        if let (Flat::Number(_, number), Some(Flat::Number(_, zero))) = (value, flat.get_mut(place + 1)) {
+                        if let (Flat::Number(_, number), Some(Flat::Number(_, zero))) = (value, flat.get_mut(place + 1))
+                        {
                             *zero = number;
                         }
                     }
@@ -216,7 +215,15 @@ impl Universe {
 
     /// The component.
     pub(super) fn component(&self, target: Target<'_>, recipes: &BTreeMap<TypeId, Recipe<'_>>) -> Vec<u8> {
-        let mut module = Module { universe: self, recipes, image: Image::default(), imports: Vec::new(), body: String::new(), locals: 0, scratch: SCRATCH };
+        let mut module = Module {
+            universe: self,
+            recipes,
+            image: Image::default(),
+            imports: Vec::new(),
+            body: String::new(),
+            locals: 0,
+            scratch: SCRATCH,
+        };
         let arguments = module.arguments(target.function);
         writeln!(module.body, "(i32.store8 (i32.const {}) (i32.const {HAS_HANDLES}))", RESULT - 1).unwrap();
         module.call(target, arguments, RESULT, None);
@@ -361,7 +368,13 @@ impl Module<'_, '_> {
     }
 
     /// A call whose result goes to `area`; where there is a recipe, the end unless it holds.
-    fn call(&mut self, target: Target<'_>, mut arguments: Vec<(WasmType, String)>, area: usize, recipe: Option<&Recipe<'_>>) {
+    fn call(
+        &mut self,
+        target: Target<'_>,
+        mut arguments: Vec<(WasmType, String)>,
+        area: usize,
+        recipe: Option<&Recipe<'_>>,
+    ) {
         let resolve = &self.universe.resolve;
         let signature = resolve.wasm_signature(AbiVariant::GuestImport, target.function);
         let key = WorldKey::Interface(target.interface);

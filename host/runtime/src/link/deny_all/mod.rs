@@ -257,7 +257,7 @@ fn a_sealed_call_is_denied_whatever_is_granted() {
         "smtp": [{"server": "x", "host": "127.0.0.1", "port": 9}]
     }));
     let is_ours = |name: &str| name.starts_with("basb:host/") || name.starts_with("wasi:http/outgoing-handler@");
-    let all: Vec<_> = universe.resolve.interfaces.iter().map(|(interface, all)| (interface, all)).collect();
+    let all: Vec<_> = universe.resolve.interfaces.iter().collect();
     let targets: Vec<Target<'_>> = all
         .iter()
         .flat_map(|(interface, all)| all.functions.values().map(|function| Target { interface: *interface, function }))
@@ -311,8 +311,10 @@ fn nothing_is_linked_beside_the_list() {
         wasi.sort_unstable();
         assert_eq!(wasi, expected);
     }
-    let calls = |text: &str| ["add_to_linker", ".instance(", "func_wrap", "func_new", "define_unknown"]
-        .map(|part| text.matches(part).count());
+    let calls = |text: &str| {
+        ["add_to_linker", ".instance(", "func_wrap", "func_new", "define_unknown"]
+            .map(|part| text.matches(part).count())
+    };
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![sources.clone()];
     while let Some(folder) = folders.pop() {

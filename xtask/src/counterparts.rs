@@ -1,0 +1,86 @@
+//! Installs what secrets and credentials are tested against: moto (AWS), RustyVault (Vault's API), the age tools. From the
+//! package registries only, into one folder outside of the checkout; what is there already is left alone.
+
+use crate::shell::{self, Done, cargo, output, say};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// <https://pypi.org/project/moto/>
+const MOTO: &str = "5.2.5";
+/// <https://crates.io/crates/rusty_vault>
+const RUSTY_VAULT: &str = "0.2.1";
+
+/// Installs what is missing. All are tried; what failed is said at the end.
+pub fn run() -> Done {
+    let home = std::env::var_os("HOME").ok_or("HOME is not set, so there is no folder to install into")?;
+    let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let failed: Vec<String> =
+        [moto(&folder), rusty_vault(&folder), age()].into_iter().filter_map(Result::err).collect();
+    if failed.is_empty() {
+        say(&format!("all counterparts are in {} or on the search path", folder.display()));
+        return Ok(());
+    }
+    Err(failed.join("\n"))
+}
+
+/// Whether `program` is there in this version. What was installed by hand counts as right.
+fn is_installed(program: &Path, version: &str) -> bool {
+    let Some(root) = program.parent().and_then(Path::parent) else { return false };
+    let noted = std::fs::read_to_string(root.join("version"));
+    program.is_file() && noted.map_or(true, |noted| noted.trim() == version)
+}
+
+fn note(root: &Path, version: &str) -> Done {
+    std::fs::write(root.join("version"), version).map_err(|e| format!("{}: {e}", root.display()))
+}
+
+fn moto(folder: &Path) -> Done {
+    let root = folder.join("moto");
+    if is_installed(&root.join("bin/moto_server"), MOTO) {
+        say("moto is here");
+        return Ok(());
+    }
+    let help =
+        |e| format!("moto: {e}\nIt needs Python 3.9 or newer with `venv` (Debian: apt-get install python3-venv)");
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&root)).map_err(help)?;
+    let package = format!("moto[server]=={MOTO}");
+    shell::run(Command::new(root.join("bin/pip")).args(["install", "--quiet", &package])).map_err(help)?;
+    note(&root, MOTO)
+}
+
+fn rusty_vault(folder: &Path) -> Done {
+    let root = folder.join("rustyvault");
+    if is_installed(&root.join("bin/rvault"), RUSTY_VAULT) {
+        say("RustyVault is here");
+        return Ok(());
+    }
+    let build = folder.join("rustyvault-build");
+    let mut install = cargo(["install", "rusty_vault", "--locked", "--version", RUSTY_VAULT]);
+    // It is waited for once and answers a few requests: the time goes into building it.
+    install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_TARGET_DIR", &build).arg("--root").arg(&root);
+    shell::run(&mut install).map_err(|e| {
+        format!("RustyVault: {e}\nIt needs OpenSSL's headers (Debian: apt-get install libssl-dev pkg-config)")
+    })?;
+    // Half a gigabyte that nobody needs any more; it may stay if it cannot be removed.
+    let _ = std::fs::remove_dir_all(&build);
+    note(&root, RUSTY_VAULT)
+}
+
+fn age() -> Done {
+    if ["age", "age-keygen"].iter().all(|name| is_on_path(name)) {
+        say("age is here");
+        return Ok(());
+    }
+    let by_hand = "age: install it (Debian: apt-get install age; macOS: brew install age)";
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if !root || !is_on_path("apt-get") {
+        return Err(by_hand.to_owned());
+    }
+    shell::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "age"]))
+        .map_err(|e| format!("{by_hand}: {e}"))
+}
+
+fn is_on_path(name: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+}
