@@ -1,5 +1,5 @@
-//! Installs what secrets and credentials are tested against: moto (AWS), RustyVault (Vault's API), the age tools. From the
-//! package registries only, into one folder outside of the checkout; what is there already is left alone.
+//! Installs what secrets and credentials are tested against: moto (AWS), a token endpoint and clients of OAuth 2.0,
+//! RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside of the checkout; what is there already is left alone.
 
 use crate::shell::{self, Done, cargo, output, say};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,15 @@ use std::process::Command;
 
 /// <https://pypi.org/project/moto/>
 const MOTO: &str = "5.2.5";
+/// What a token endpoint is made of (Authlib, Flask), and second implementations of what is sent to one.
+const OAUTH: [&str; 6] = [
+    "Authlib==1.9.9",
+    "Flask==3.1.3",
+    "joserfc==1.8.0",
+    "PyJWT[crypto]==2.15.1",
+    "google-auth[requests]==2.62.2",
+    "msal==1.39.0",
+];
 /// <https://crates.io/crates/rusty_vault>
 const RUSTY_VAULT: &str = "0.2.1";
 
@@ -16,7 +25,7 @@ pub fn run() -> Done {
     let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let failed: Vec<String> =
-        [moto(&folder), rusty_vault(&folder), age()].into_iter().filter_map(Result::err).collect();
+        [moto(&folder), oauth(&folder), rusty_vault(&folder), age()].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         say(&format!("all counterparts are in {} or on the search path", folder.display()));
         return Ok(());
@@ -36,17 +45,24 @@ fn note(root: &Path, version: &str) -> Done {
 }
 
 fn moto(folder: &Path) -> Done {
-    let root = folder.join("moto");
-    if is_installed(&root.join("bin/moto_server"), MOTO) {
-        say("moto is here");
+    python(&folder.join("moto"), "moto", "bin/moto_server", MOTO, &[format!("moto[server]=={MOTO}").as_str()])
+}
+
+fn oauth(folder: &Path) -> Done {
+    python(&folder.join("oauth"), "the token endpoint", "bin/python", &OAUTH.join(" "), &OAUTH)
+}
+
+/// Installs packages from PyPI into an environment of their own.
+fn python(root: &Path, what: &str, program: &str, version: &str, packages: &[&str]) -> Done {
+    if is_installed(&root.join(program), version) {
+        say(&format!("{what} is here"));
         return Ok(());
     }
     let help =
-        |e| format!("moto: {e}\nIt needs Python 3.9 or newer with `venv` (Debian: apt-get install python3-venv)");
-    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&root)).map_err(help)?;
-    let package = format!("moto[server]=={MOTO}");
-    shell::run(Command::new(root.join("bin/pip")).args(["install", "--quiet", &package])).map_err(help)?;
-    note(&root, MOTO)
+        |e| format!("{what}: {e}\nIt needs Python 3.9 or newer with `venv` (Debian: apt-get install python3-venv)");
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(root)).map_err(help)?;
+    shell::run(Command::new(root.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map_err(help)?;
+    note(root, version)
 }
 
 fn rusty_vault(folder: &Path) -> Done {

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 /// What `cargo fuzz` builds with: counters in every function, and what is compared, told to libFuzzer
 /// (<https://llvm.org/docs/LibFuzzer.html>, <https://clang.llvm.org/docs/SanitizerCoverage.html>). No address sanitizer: the
-/// code under test has no unsafe blocks, and is twice as fast without.
+/// code under test has no unsafe blocks.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";

@@ -7,6 +7,7 @@ mod bench;
 mod counterparts;
 mod demo;
 mod fuzz;
+mod hostile;
 mod setup;
 mod shell;
 mod test;
@@ -55,6 +56,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run hostile guests and tricks against the host: each must be contained
+    Hostile {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Only cases whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// Measure, with a release build
     Bench {
         /// What: rollout, plugin-call
@@ -87,6 +97,9 @@ fn main() -> ExitCode {
         }
         Command::Bench { what, json, more } => {
             bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more)
+        }
+        Command::Hostile { json, only } => {
+            hostile::run(&only, if json { bench::Form::Json } else { bench::Form::Text })
         }
     };
     match done {

@@ -6,8 +6,24 @@ use std::time::Instant;
 
 /// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
 /// build them.
-const GUESTS: [&str; 6] =
-    ["--exclude", "guest-misbehave", "--exclude", "guest-pure-echo", "--exclude", "guest-wants-files"];
+const GUESTS: [&str; 16] = [
+    "--exclude",
+    "guest-hostile-notifier",
+    "--exclude",
+    "guest-hostile-probe",
+    "--exclude",
+    "guest-hostile-wasi",
+    "--exclude",
+    "guest-misbehave",
+    "--exclude",
+    "guest-pure-echo",
+    "--exclude",
+    "guest-wants-files",
+    "--exclude",
+    "guest-wasi-http",
+    "--exclude",
+    "guest-wasi-std",
+];
 
 /// A part of the tests: its name, and what runs it.
 type Part = (&'static str, fn() -> Done);

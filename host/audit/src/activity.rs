@@ -212,7 +212,6 @@ fn line(page: &mut Page, outside: &OutsideRow) {
         Admission::Allowed => "allowed",
         Admission::Denied => "DENIED",
     };
-    let mut body = outside.what.clone();
     let mut result = vec![outside.outcome.clone()];
     if outside.verdict == Admission::Allowed {
         result.push(format!("{} out, {} in", bytes(outside.sent), bytes(outside.received)));
@@ -221,8 +220,10 @@ fn line(page: &mut Page, outside: &OutsideRow) {
     if !outside.credentials.is_empty() {
         result.push(format!("with {}", outside.credentials.join(", ")));
     }
-    body.push_str(&format!("\n-> {}", result.join(", ")));
-    page.hang(&format!("    {}  {:7}  {:5}  ", clock(outside.at), verdict, outside.capability), &body);
+    let head = format!("    {}  {:7}  {:5}  ", clock(outside.at), verdict, outside.capability);
+    // Not broken, so that it can be copied.
+    page.line(&format!("{head}{}", outside.what));
+    page.hang(&format!("{:width$}-> ", "", width = head.chars().count()), &result.join(", "));
 }
 
 /// The time of day of a timestamp.

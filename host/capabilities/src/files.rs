@@ -407,7 +407,7 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
         let mut file = dir.open_with(&temporary, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(contents)?;
         if let Some(metadata) = &existing {
-            file.set_permissions(cap_std::fs::Permissions::from_mode(metadata.permissions().mode()))?;
+            file.set_permissions(cap_std::fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
         }
         file.sync_all()?;
         if *expect == Expectation::Absent {

@@ -290,7 +290,7 @@ mod tests {
         // Nobody has allowed it yet, and it may never end: it does not look like a permission.
         assert_eq!(all[5].verdict, Verdict::Denied);
         assert!(all.windows(2).all(|pair| pair[0].after <= pair[1].after));
-        drop(last);
+        let _ = last;
         assert_eq!(counters.calls()[5].outcome, "no answer yet");
     }
 

@@ -17,8 +17,8 @@ use crate::network::{ConnectError, Network, Place};
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_credentials::{CredentialName, Credentials};
-use basb_redact::{Redactor, SecretValue};
-use dialogue::{Manner, converse};
+use basb_redact::Redactor;
+use dialogue::{Login, Manner, converse};
 use message::{date_now, is_address, wire_format};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -211,7 +211,7 @@ impl Smtp {
         scope: &CallScope,
         grant: &ServerGrant,
         host: &str,
-    ) -> Result<(Option<(String, SecretValue)>, Vec<CredentialName>), SmtpError> {
+    ) -> Result<(Option<Login>, Vec<CredentialName>), SmtpError> {
         let Some(name) = &grant.login else { return Ok((None, Vec::new())) };
         let wanted = format!("mail through `{}` with the credential `{name}`", grant.server);
         let refused = |why: &str| SmtpError::Denied(denial::refused(scope, &wanted, why));
@@ -226,7 +226,11 @@ impl Smtp {
             return Err(refused("the deployment file has no `credentials`"));
         };
         let login = credentials.login(&scope.credentials, &name, host, grant.port).await;
-        let login = login.map_err(|error| SmtpError::Denied(denial::credential(scope, &error, &wanted)))?;
+        let login = login.map_err(|error| {
+            let text = denial::credential(scope, &error, &wanted);
+            // A store that does not answer is not what the plugin asked for.
+            if error.code.starts_with("credential/") { SmtpError::Denied(text) } else { SmtpError::Other(text) }
+        })?;
         Ok((Some(login), vec![name]))
     }
 }

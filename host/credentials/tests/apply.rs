@@ -1,4 +1,12 @@
 //! What is put into requests, and into which.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 mod common;
 

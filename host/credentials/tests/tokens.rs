@@ -1,4 +1,12 @@
 //! Tokens and temporary keys: had once, kept, taught to the redactor; and what is said when they are refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 mod common;
 

@@ -231,7 +231,7 @@ impl Session {
         prepared.plugins.access().check().await?;
         let mut messages = Vec::new();
         if let Some(lock) = &prepared.first_use {
-            let file = basb_registry::write_lock(&prepared.base, lock)?;
+            let file = basb_registry::write_first_lock(&prepared.base, lock)?;
             messages.push(format!(
                 "written: {}, with what each plugin is and may do; look at it, and commit it",
                 file.display()

@@ -119,6 +119,19 @@ impl fmt::Display for HostPattern {
     }
 }
 
+/// `text` with everything that has a meaning in a pattern escaped. `globset::escape` leaves the backslash out, which has one
+/// here.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '!') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 macro_rules! glob_pattern {
     ($(#[$doc:meta])* $name:ident, $separator:literal) => {
         $(#[$doc])*
@@ -192,14 +205,7 @@ impl PathPattern {
     /// The pattern that covers this very path, so that a denial never suggests more than was asked for.
     #[must_use]
     pub fn literal(path: &str) -> String {
-        let mut out = String::with_capacity(path.len());
-        for c in path.chars() {
-            if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '!') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out
+        escaped(path)
     }
 
     /// Whether it covers this path, which must be normal: see `basb_capabilities::http::url`.
@@ -223,7 +229,7 @@ impl TextPattern {
     /// The pattern that covers this very text.
     #[must_use]
     pub fn literal(text: &str) -> String {
-        globset::escape(text)
+        escaped(text)
     }
 
     /// Whether it covers this text.
@@ -274,6 +280,14 @@ mod tests {
         }
         assert!(PathPattern::parse("v1").is_err());
         assert!(PathPattern::parse("/[").is_err());
+    }
+
+    #[test]
+    fn a_literal_covers_itself_only() {
+        for text in ["a\\b", "a\\", "a[b]{c,d}?*!", "plain"] {
+            let exact = TextPattern::parse(&TextPattern::literal(text)).unwrap();
+            assert!(exact.covers(text) && !exact.covers("ab") && !exact.covers("a"), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The custom section that holds it.
 pub const SECTION: &str = "basb-host:manifest";
 
+/// The largest manifest, in bytes: a hundred times that of a plugin with a large configuration.
+const LARGEST: usize = 1 << 20;
+
 /// What a plugin says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -71,6 +74,9 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`].
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        if json.len() > LARGEST {
+            return Err(ManifestError::Form(format!("it has {} bytes and may have {LARGEST}", json.len())));
+        }
         // First the version alone: a newer form may look different in every other respect.
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -92,8 +98,9 @@ impl Manifest {
         if self.wit != "0.1" && !self.wit.starts_with("0.1.") {
             return Err(ManifestError::Wit(basb_grants::printable(&self.wit, 40)));
         }
-        let plain =
-            |text: &str, longest| !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control);
+        let plain = |text: &str, longest: usize| {
+            !text.is_empty() && text.len() <= longest && basb_grants::printable(text, longest) == text
+        };
         if basb_core::PluginName::new(self.name.as_str()).is_err() {
             return value("name", "must be 1 to 63 of a-z, 0-9 and inner `-`");
         }

@@ -73,10 +73,15 @@ impl Decoded {
         }))
     }
 
-    /// Whether an escape is in this range of the decoded text.
+    /// Whether this range of the decoded text may differ from the source.
     pub(crate) fn has_escape(&self, range: &Range<usize>) -> bool {
+        self.spaced || self.has_token(range)
+    }
+
+    /// Whether an escape that is more than a `+` is in this range of the decoded text.
+    pub(crate) fn has_token(&self, range: &Range<usize>) -> bool {
         let before = range.end.checked_sub(1).and_then(|last| self.token_before(last));
-        self.spaced || before.is_some_and(|token| token.text_end > range.start)
+        before.is_some_and(|token| token.text_end > range.start)
     }
 
     fn token_before(&self, at: usize) -> Option<&Token> {

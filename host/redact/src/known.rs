@@ -263,8 +263,11 @@ impl Search<'_> {
             let Some(pattern) = finder.longest(text.get(start..).unwrap_or_default()) else { continue };
             let range = start..start + pattern.bytes.len();
             let Some(secret) = pattern.secret else {
-                at = range.end;
-                self.keep_whole(source(range));
+                // what looks like a mark only when an escape in it is undone was not written by a redactor
+                if layer.is_none_or(|layer| !layer.decoded.has_token(&range)) {
+                    at = range.end;
+                    self.keep_whole(source(range));
+                }
                 continue;
             };
             if layer.is_some_and(|layer| !layer.decoded.has_escape(&range)) {

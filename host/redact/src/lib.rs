@@ -1,8 +1,7 @@
 //! What a secret is, and how every form of it is kept out of everything that leaves the host: answers to plugins, logs,
 //! errors, events, the journal, tapes, the terminal.
 //!
-//! **Must never** show a secret: no `Display`, no `Serialize`, a `Debug` without the value. **Must never** give up: where
-//! it cannot search, it replaces everything.
+//! **Must never** show a secret: no `Display`, no `Serialize`, a `Debug` without the value.
 //!
 //! The attack it stops: a service, a proxy or an error message that hands a credential back (an echo server, a request
 //! quoted in an error, a URL in a log line), so that a plugin or a reader of the journal gets to hold it.

@@ -1,4 +1,12 @@
 //! Every form of a secret is found, whatever it is next to, and nothing else is touched.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 use basb_redact::{Redactor, SecretName, SecretValue};
 use base64::Engine;

@@ -1,4 +1,12 @@
 //! How long redacting takes: `cargo test --release -p basb-redact --test speed -- --ignored --nocapture`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 use basb_redact::{Redactor, SecretName, SecretValue};
 use std::hint::black_box;

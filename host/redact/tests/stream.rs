@@ -1,4 +1,12 @@
 //! A stream gives what the whole gives, however it is cut.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 use basb_redact::{Redactor, SecretName, SecretValue};
 use proptest::prelude::*;

@@ -157,10 +157,17 @@ pub enum What {
 }
 
 impl Difference {
-    /// Nobody has agreed to this plugin yet.
+    /// Nobody has agreed to this plugin yet: everything about it is new.
     #[must_use]
-    pub fn new_plugin(entry: &LockEntry) -> Self {
-        What::NewPlugin { source: entry.source.clone(), digest: entry.digest.clone() }.into()
+    pub fn new_plugin(entry: &LockEntry) -> Vec<Self> {
+        let added = |found: &mut Vec<What>, now: &BTreeSet<String>, what: fn(String) -> What| {
+            found.extend(now.iter().cloned().map(what));
+        };
+        let mut found = vec![What::NewPlugin { source: entry.source.clone(), digest: entry.digest.clone() }];
+        added(&mut found, &entry.granted, |grant| What::GrantAdded { grant });
+        added(&mut found, &entry.credentials, |credential| What::CredentialAdded { credential });
+        added(&mut found, &entry.imports, |import| What::ImportAdded { import });
+        found.into_iter().map(Self::from).collect()
     }
 }
 

@@ -204,7 +204,7 @@ impl LockFile {
         let differences = |(name, entry): (&PluginName, &LockEntry)| {
             let found = match locked.and_then(|plugins| plugins.get(name)) {
                 Some(locked) => compare(locked, entry),
-                None => vec![Difference::new_plugin(entry)],
+                None => Difference::new_plugin(entry),
             };
             (!found.is_empty()).then(|| (name.clone(), found))
         };

@@ -7,7 +7,7 @@ use basb_capabilities::http::{Exchange, HttpError, Ready, Request, Timing};
 use basb_capabilities::{CallScope, Caller, Capabilities, Grants, Options};
 use basb_core::Digest;
 use basb_credentials::{CredentialName, Credentials, CredentialsConfig, SecretSource, placeholder};
-use basb_redact::{Redactor, SecretName, SecretValue};
+use basb_redact::{Redactor, SecretName, SecretValue, TooShort};
 use basb_secrets::{Answer, Ask, SecretError, Transport, TransportError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -70,8 +70,8 @@ impl SecretSource for Fixed {
         Box::pin(async move { Ok(value.unwrap_or_else(|| SecretValue::new(""))) })
     }
 
-    fn learn(&self, name: &SecretName, value: &SecretValue) {
-        let _ = self.redactor.learn(name, value);
+    fn learn(&self, name: &SecretName, value: &SecretValue) -> std::result::Result<(), TooShort> {
+        self.redactor.learn(name, value)
     }
 
     fn redacted(&self, text: &str) -> String {
@@ -119,7 +119,7 @@ impl Bench {
             let name = SecretName::new(format!("secret-{index}"))?;
             let value = Digest::of(name.as_str().as_bytes());
             let value = SecretValue::new(value.hex().get(..40).unwrap_or_default());
-            let _ = redactor.learn(&name, &value);
+            redactor.learn(&name, &value)?;
             values.insert(name, value);
         }
         let placeholder = placeholder::of(&SecretName::new("secret-7")?);
@@ -249,7 +249,8 @@ pub(crate) fn run(args: &Args) -> Result<String> {
         secrets: SECRETS,
         exchange_bytes: 2 * HALF,
     };
-    match if args.json { Form::Json } else { Form::Text } {
+    let form = if args.json { Form::Json } else { Form::Text };
+    match form {
         Form::Json => Ok(serde_json::to_string(&report)?),
         Form::Text => Ok(format!(
             "the door's own cost per request, with {} grants, {} secrets and an exchange of {} bytes\n\

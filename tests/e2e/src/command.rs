@@ -153,7 +153,12 @@ pub struct Following {
 }
 
 impl Following {
-    pub(crate) fn start(mut command: Command) -> Self {
+    /// Starts a command, to be followed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().unwrap());

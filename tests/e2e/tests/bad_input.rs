@@ -118,7 +118,7 @@ fn a_core_module() {
 
 #[test]
 fn a_component_without_a_manifest() {
-    refused(run_with_plugin(b"\0asm\x0d\0\x01\0"), "plugin/wrong-world", &["it is used as a strategy"]);
+    refused(run_with_plugin(b"\0asm\x0d\0\x01\0"), "plugin/no-manifest", &["it carries no manifest"]);
 }
 
 #[test]
@@ -353,5 +353,10 @@ fn a_denial_in_the_middle_shows_the_lines_that_lift_it() {
     let pasted = lines.take_while(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n") + "\n";
     nothing_left(&lab);
     lab.write_text(&swap(&text, good, &pasted));
+    // A wider grant is not taken without a word: it has to be agreed to.
+    let refused = lab.run(1).exits(1);
+    assert!(refused.stderr.contains("lock/differs"), "{}", refused.stderr);
+    assert!(lab.host(&["plugin", "update"]).exits(2).stdout.contains("http POST"), "the difference is shown");
+    lab.host(&["plugin", "update", "--accept"]).exits(0);
     lab.run(1).exits(0);
 }

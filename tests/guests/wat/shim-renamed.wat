@@ -1,6 +1,7 @@
 ;; Asks by an interface of the same shape under another name.
 ;;! version: 0.1.4
 ;;! replace: interface http { => interface hypertext {
+;;! replace: import http; => import hypertext;
 ;;! world: import basb:host/hypertext@0.1.4; export basb:host/probe@0.1.0;
 (module
   (import "basb:host/hypertext@0.1.4" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))

@@ -32,7 +32,7 @@ pub struct CaseResult {
 }
 
 /// Runs a case.
-pub fn run(name: &str, folder: &Path, host: Option<&Path>) -> CaseResult {
+pub fn run(name: &str, folder: &Path) -> CaseResult {
     let case = cases::all().into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no case `{name}`"));
     if case.alone == Alone::Yes {
         // It measures time: what else runs on the machine should not be measured with it. Needs a privilege; without it
@@ -46,7 +46,7 @@ pub fn run(name: &str, folder: &Path, host: Option<&Path>) -> CaseResult {
     std::panic::set_hook(Box::new(|_| ()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let start = Instant::now();
-    let (outcome, grew) = runtime.block_on(run_in(&case, folder, host));
+    let (outcome, grew) = runtime.block_on(run_in(&case, folder));
     let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap();
     runtime.shutdown_timeout(Duration::from_secs(1));
     let outcome = outcome.and_then(|seen| {
@@ -65,8 +65,8 @@ pub fn run(name: &str, folder: &Path, host: Option<&Path>) -> CaseResult {
     }
 }
 
-async fn run_in(case: &Case, folder: &Path, host: Option<&Path>) -> (Result<String, String>, u64) {
-    let lab = match AssertUnwindSafe(Lab::new(folder, host)).catch_unwind().await {
+async fn run_in(case: &Case, folder: &Path) -> (Result<String, String>, u64) {
+    let lab = match AssertUnwindSafe(Lab::new(folder)).catch_unwind().await {
         Ok(lab) => Arc::new(lab),
         Err(panic) => return (Err(format!("the case could not be set up: {}", words(&panic))), 0),
     };

@@ -32,21 +32,18 @@ pub struct Lab {
     pub neighbour: Neighbour,
     /// Whatever reaches it is a failure of the case.
     pub victim: Server,
-    /// The program `basb-host`.
-    pub host: Option<PathBuf>,
     folder: PathBuf,
     temporary: TempDir,
 }
 
 impl Lab {
     /// Sets everything up.
-    pub async fn new(folder: &Path, host: Option<&Path>) -> Self {
+    pub async fn new(folder: &Path) -> Self {
         let temporary = tempfile::Builder::new().prefix("basb-hostile-").tempdir().unwrap();
         let runtime = runtime(folder, Options::new(temporary.path()));
         let neighbour = Neighbour::new(&runtime, &guests::read(folder, "guest-misbehave")).await;
         let victim = Server::friendly().await;
-        let host = host.map(Path::to_owned);
-        Self { runtime, neighbour, victim, host, folder: folder.to_owned(), temporary }
+        Self { runtime, neighbour, victim, folder: folder.to_owned(), temporary }
     }
 
     /// A host of its own kind for this case, beside the other one.

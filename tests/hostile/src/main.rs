@@ -64,9 +64,6 @@ enum Command {
         /// Where the guests are kept, and the code that is compiled from them
         #[arg(long)]
         folder: PathBuf,
-        /// The program `basb-host`, for cases that need all of it
-        #[arg(long)]
-        host: Option<PathBuf>,
     },
     /// Run one case in this process
     Case {
@@ -78,9 +75,6 @@ enum Command {
         /// Where the guests are
         #[arg(long)]
         folder: PathBuf,
-        /// The program `basb-host`
-        #[arg(long)]
-        host: Option<PathBuf>,
     },
     /// List the cases
     List,
@@ -90,12 +84,12 @@ fn main() -> ExitCode {
     // The compiler of the host under test is this program once more.
     basb_runtime::compiler::serve_if_asked();
     match Cli::parse().command {
-        Command::Run { json, only, jobs, folder, host } => {
-            let options = parent::Options { only, jobs, folder, host };
+        Command::Run { json, only, jobs, folder } => {
+            let options = parent::Options { only, jobs, folder };
             parent::run(&options, if json { parent::Form::Json } else { parent::Form::Text })
         }
-        Command::Case { name, json, folder, host } => {
-            let result = judge::run(&name, &folder, host.as_deref());
+        Command::Case { name, json, folder } => {
+            let result = judge::run(&name, &folder);
             if json {
                 say(&serde_json::to_string(&result).unwrap());
             } else {

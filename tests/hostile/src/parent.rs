@@ -30,8 +30,6 @@ pub struct Options {
     pub jobs: usize,
     /// Where the guests are kept, and the code that is compiled from them.
     pub folder: PathBuf,
-    /// The program `basb-host`.
-    pub host: Option<PathBuf>,
 }
 
 /// What came of it all.
@@ -121,9 +119,6 @@ fn one(options: &Options, case: &Case) -> CaseResult {
     };
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["case", &case.name, "--json", "--folder"]).arg(&options.folder);
-    if let Some(host) = &options.host {
-        command.arg("--host").arg(host);
-    }
     // For the case that looks whether programs inherit it.
     command.env("BASB_HOSTILE_OWN", "of the host");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

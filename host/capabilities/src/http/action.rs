@@ -168,6 +168,7 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_has_no_action() {
         let other = ("X-Amz-Target", "AmazonEC2ContainerServiceV20141113.DeleteService");
+        #[expect(clippy::type_complexity, reason = "a table")]
         let cases: [(&str, &[(&str, &str)], &str); 22] = [
             ("", &[TARGET, other, JSON11], "{}"),
             ("", &[TARGET, AS_FORM], "Action=DeleteStack"),

@@ -150,10 +150,14 @@ fn reads(grant: &HttpGrant, wanted: &Wanted<'_>) -> bool {
 pub fn path_pattern(path: &str) -> String {
     let mut out = String::new();
     let mut rest = path;
-    while let Some((front, name, behind)) = placeholder::split(rest) {
-        let _ = name;
+    let mut starred = false;
+    while let Some((front, _, behind)) = placeholder::split(rest) {
         out.push_str(&PathPattern::literal(front));
-        out.push('*');
+        // Two next to each other are one `*`: `**` would cover any number of segments.
+        if !(starred && front.is_empty()) {
+            out.push('*');
+        }
+        starred = true;
         rest = behind;
     }
     out.push_str(&PathPattern::literal(rest));
@@ -339,6 +343,7 @@ mod tests {
     fn a_placeholder_in_a_path_may_become_anything_in_its_segment() {
         assert_eq!(path_pattern("/bot__basb.secret.token__/send[x]"), "/bot*/send\\[x\\]");
         assert_eq!(path_pattern("/a/__basb.secret.a-b__/__basb.secret.c__"), "/a/*/*");
+        assert_eq!(path_pattern("/a/__basb.secret.b____basb.secret.c__"), "/a/*");
         assert_eq!(path_pattern("/__basb.secret.unfinished"), "/__basb.secret.unfinished");
     }
 

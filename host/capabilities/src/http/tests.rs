@@ -1,7 +1,6 @@
 use super::*;
 use crate::scope::Caller;
 use crate::{Capabilities, Grants, Options};
-use ::http::{HeaderMap, Method};
 use basb_core::Digest;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -38,6 +38,10 @@ pub fn parse(text: &str) -> Result<Destination, String> {
         return Err(format!("the URL `{}` contains a space or a control character", shown()));
     }
     let mut url = Url::parse(text).map_err(|error| format!("`{}` is not an absolute URL: {error}", shown()))?;
+    // `url` takes `http:host` and `http:/host` for `http://host`, as browsers do; what is checked below is the text.
+    if !text.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(url.scheme())) {
+        return Err(format!("`{}` is not an absolute URL: `://` is missing behind its scheme", shown()));
+    }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("the scheme of `{}` is neither http nor https", shown()));
     }

@@ -18,13 +18,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Wire = BufReader<Box<dyn Stream>>;
 
+/// User name and password.
+pub(super) type Login = (String, SecretValue);
+
 /// How to speak with a server.
 pub(super) struct Manner<'a> {
     /// Its name, for its certificate.
     pub(super) host: &'a str,
     pub(super) security: MailTls,
     pub(super) tls: &'a Tls,
-    pub(super) login: Option<(String, SecretValue)>,
+    pub(super) login: Option<Login>,
 }
 
 /// Whether what is said can be read by others.

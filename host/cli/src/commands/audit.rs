@@ -235,7 +235,7 @@ fn one(common: &Common<'_>, name: &PluginName, source: &PluginSource, grants: Gr
                 let agreed = lock.scope(&common.scope).and_then(|plugins| plugins.get(name));
                 let differences = match agreed {
                     Some(agreed) => compare(agreed, &entry),
-                    None => vec![basb_registry::Difference::new_plugin(&entry)],
+                    None => basb_registry::Difference::new_plugin(&entry),
                 };
                 if differences.is_empty() { LockState::Same } else { LockState::Differs(differences) }
             }

@@ -187,7 +187,8 @@ impl Reader {
         let text = self.text(at, map, key)?;
         let at = pointer(at, key);
         let url = match Url::parse(text) {
-            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
+            // The parser would also take `https:host` and `HTTPS://host`.
+            Ok(url) if url.has_host() && (text.starts_with("http://") || text.starts_with("https://")) => url,
             _ => {
                 self.wrong(&at, format!("`{text}` is not an absolute URL"), "begin it with `https://`");
                 return None;

@@ -177,7 +177,8 @@ impl Reader {
         let at = pointer(at, key);
         let help = format!("write it as in `{key}: \"https://vault.example.com:8200\"`");
         let url = match Url::parse(text) {
-            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
+            // The parser would also take `https:host` and `HTTPS://host`.
+            Ok(url) if url.has_host() && (text.starts_with("http://") || text.starts_with("https://")) => url,
             // Not quoted: it may hold a password.
             _ => {
                 self.wrong(&at, format!("`{key}` is not an http or https URL"), help);

@@ -106,7 +106,8 @@ fn check(text: &str) {
 
 #[tokio::test]
 async fn no_answer_makes_anything_say_a_secret() {
-    let replies: Vec<Box<dyn Fn(&Ask) -> Result<Answer, TransportError> + Send + Sync>> = vec![
+    type Reply = Box<dyn Fn(&Ask) -> Result<Answer, TransportError> + Send + Sync>;
+    let replies: Vec<Reply> = vec![
         // fine
         Box::new(|_| {
             let fields = json!({"password": "cAnArY-password"});

@@ -1,4 +1,12 @@
 //! Secrets from their stores, with a network that does what each test says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 mod exec;
 mod leaks;

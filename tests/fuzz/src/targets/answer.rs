@@ -40,7 +40,7 @@ fn run(input: &[u8]) {
     let limits = Limits { response_bytes: LARGEST, ..Limits::default() };
     let raw = Raw { status: 200, headers, body: body.to_vec() };
     let Ok(answer) = shown(raw, &Method::GET, &REDACTOR, &limits, "GET https://a.example/") else { return };
-    assert_ne!(coding, "br", "what cannot be searched does not pass");
+    assert!(coding != "br" || body.is_empty(), "what cannot be searched does not pass");
     let plain = matches!(coding, "" | "identity");
     assert!(plain || answer.body.len() <= LARGEST * 2, "{} bytes", answer.body.len());
     assert_eq!(REDACTOR.find(&answer.body), None);

@@ -8,10 +8,11 @@ pub fn host_covers(pattern: &str, name: &str) -> bool {
         let front = labels.len().checked_sub(suffix.len())?;
         (labels[front..] == suffix[..]).then_some(front)
     };
+    // A name with an empty label in front leads nowhere, but it is a name for a parser of URLs.
     if let Some(suffix) = pattern.strip_prefix("**.") {
-        fits(suffix).is_some_and(|front| front > 0)
+        fits(suffix).is_some_and(|front| !labels[..front].join(".").is_empty())
     } else if let Some(suffix) = pattern.strip_prefix("*.") {
-        fits(suffix) == Some(1)
+        fits(suffix) == Some(1) && !labels[0].is_empty()
     } else {
         pattern == name
     }

@@ -142,11 +142,14 @@ fn denied(target: Option<&Url>, wanted: &Wanted<'_>) {
             && !matches!(wanted.method, "CONNECT" | "TRACE")
             && socket
                 .is_none_or(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
-            && !matches!(wanted.action, Action::Named(name) if name.len() > 200);
+            && !matches!(wanted.action, Action::Named(name) if basb_capabilities::grants::ActionPattern::parse(name).is_err());
         assert!(!grantable, "{lines}");
         return;
     };
-    if odd_socket {
+    // What begins like a placeholder and is none is refused for that, whatever is granted.
+    let path = wanted.destination.url.path();
+    let whole = basb_credentials::placeholder::find(path.as_bytes()).len();
+    if odd_socket || path.matches(basb_credentials::placeholder::MARK).count() != whole {
         return;
     }
     let ask = |wanted: &Wanted<'_>| decide(&grants.http, target, Mode::Normal, wanted);

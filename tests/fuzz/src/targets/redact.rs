@@ -30,6 +30,8 @@ pub(crate) const TARGET: Target = Target {
 
 /// More says nothing more, and the simple comparisons here are slow.
 const LONGEST: usize = 4 << 10;
+/// The same for the text that comes of it.
+const LONGEST_TEXT: usize = 16 << 10;
 
 fn run(input: &[u8]) {
     let Some((count, mut rest)) = input.split_first().filter(|_| input.len() <= LONGEST) else { return };
@@ -63,6 +65,9 @@ fn expand(template: &[u8], secrets: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     let (mut text, mut sizes) = (Vec::new(), Vec::new());
     let mut bytes = template.iter();
     while let Some(byte) = bytes.next() {
+        if text.len() > LONGEST_TEXT {
+            break;
+        }
         if *byte < 0xf8 || secrets.is_empty() {
             text.push(*byte);
             continue;

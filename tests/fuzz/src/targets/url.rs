@@ -74,7 +74,9 @@ fn naive(text: &str, host: &Host<String>) {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => authority,
     };
+    // `http:///a.example/` has nothing there; for a parser of URLs all slashes are one.
     if let Host::Domain(found) = host
+        && !authority.is_empty()
         && name.is_ascii()
         && !name.contains('%')
     {

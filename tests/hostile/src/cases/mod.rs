@@ -6,7 +6,9 @@ mod files;
 mod http;
 mod http_answers;
 mod manifest;
+mod output;
 mod sandbox;
+mod secrets;
 
 use crate::case::Case;
 use crate::lab::{Lab, request};
@@ -23,6 +25,8 @@ pub fn all() -> Vec<Case> {
     all.extend(http_answers::cases());
     all.extend(files::cases());
     all.extend(exec::cases());
+    all.extend(output::cases());
+    all.extend(secrets::cases());
     all
 }
 

@@ -1,15 +1,24 @@
 //! The door with credentials behind it and hostile servers in front of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 use super::*;
 use crate::network::Resolver;
 use crate::{HostCall, Verdict};
+use ::http::{HeaderMap, Method};
 use basb_credentials::{CredentialName, Credentials, CredentialsConfig, SecretSource, placeholder};
-use basb_redact::{Redactor, SecretName, SecretValue};
+use basb_redact::{Redactor, SecretName, SecretValue, TooShort};
 use basb_secrets::{Ask, SecretError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const TOKEN: &str = "tok-5b1c7f0a9d3e";
 
@@ -27,8 +36,8 @@ impl SecretSource for Fixed {
         Box::pin(async move { Ok(value) })
     }
 
-    fn learn(&self, name: &SecretName, value: &SecretValue) {
-        let _ = self.redactor.learn(name, value);
+    fn learn(&self, name: &SecretName, value: &SecretValue) -> Result<(), TooShort> {
+        self.redactor.learn(name, value)
     }
 
     fn redacted(&self, text: &str) -> String {
@@ -176,7 +185,7 @@ async fn a_placeholder_without_any_credentials_stays_inside() {
 async fn a_secret_cannot_lead_a_request_out_of_its_grant() {
     let server = echo().await;
     let credentials = json!({"part": {"to": to(&server), "placeholder": "part"}});
-    let all = host(credentials, &[("part", b"admin-and-more")], Options::new("/"));
+    let all = host(credentials, &[("part", &b"admin-and-more"[..])], Options::new("/"));
     let mut grant = server.grant();
     grant[0]["path"] = json!("/v1/__basb*");
     let scope = with(scope(grant), &["part"]);
@@ -238,7 +247,7 @@ async fn parts_of_answers_are_not_to_be_had_while_there_are_secrets() {
 }
 
 /// A server that sends its answer a byte at a time and never ends it.
-async fn drip(answer: &'static str, then: &'static [u8]) -> Server {
+async fn drip(answer: &'static str, then: &'static str) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move {
@@ -247,7 +256,7 @@ async fn drip(answer: &'static str, then: &'static [u8]) -> Server {
                 let mut buffer = [0; 1024];
                 let _ = stream.read(&mut buffer).await;
                 let _ = stream.write_all(answer.as_bytes()).await;
-                while stream.write_all(then).await.is_ok() {
+                while stream.write_all(then.as_bytes()).await.is_ok() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             });
@@ -259,13 +268,14 @@ async fn drip(answer: &'static str, then: &'static [u8]) -> Server {
 #[tokio::test]
 async fn a_server_that_never_ends_its_answer_costs_no_more_than_the_call_has() {
     let all = all(Limits { response_bytes: 1000, ..Limits::default() });
-    for (answer, then) in [
-        ("", &b"H"[..]),
-        ("HTTP/1.1 200 OK\r\n", b"x"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b"x"),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-        ("", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    ] {
+    let cases: [(&'static str, &'static str); 5] = [
+        ("", "H"),
+        ("HTTP/1.1 200 OK\r\n", "x"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "x"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+    ];
+    for (answer, then) in cases {
         let server = drip(answer, then).await;
         let mut slow = scope(server.grant());
         slow.deadline = Instant::now() + Duration::from_millis(300);
@@ -275,7 +285,8 @@ async fn a_server_that_never_ends_its_answer_costs_no_more_than_the_call_has() {
         assert!(expected, "{answer:?}: {error:?}");
     }
     // Any number of bytes, but not in any number of pieces: the whole is bounded.
-    let server = drip("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"64\r\n0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\n").await;
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let server = drip(chunked, "a\r\n0123456789\r\n").await;
     let error = all.http().send(&scope(server.grant()), get(server.url("/"))).await.unwrap_err();
     assert!(matches!(error, HttpError::TooLarge(_)), "{error:?}");
 }
@@ -287,8 +298,8 @@ struct Rebinding(AtomicUsize);
 impl Resolver for Rebinding {
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
         let first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
-        let answer: IpAddr = if first { [127, 0, 0, 1] } else { [169, 254, 169, 254] }.into();
-        Box::pin(async move { Ok(vec![answer]) })
+        let answer = if first { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(169, 254, 169, 254) };
+        Box::pin(async move { Ok(vec![IpAddr::from(answer)]) })
     }
 }
 
@@ -389,7 +400,7 @@ async fn a_client_certificate_is_shown_by_connections_of_its_own() {
     let to = json!([{"host": "localhost", "port": port}]);
     let credentials = json!({"client": {"to": to, "mtls": {"certificate": "cert", "key": "key"}}});
     let (certificate, key) = (pem("CERTIFICATE", client), pem("PRIVATE KEY", client_key));
-    let secrets: [(&str, &[u8]); 2] = [("cert", &certificate), ("key", &key)];
+    let secrets: [(&str, &[u8]); 2] = [("cert", certificate.as_slice()), ("key", key.as_slice())];
     let roots = Roots::Only(vec![CertificateDer::from(authority.to_vec())]);
     let all = host(credentials, &secrets, Options { roots, ..Options::new("/") });
     let grant = json!([{"host": "localhost", "port": port}]);

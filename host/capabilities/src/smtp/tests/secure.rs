@@ -1,4 +1,12 @@
 //! TLS and login: what is said in the clear, what is not, and what is not said at all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it did not test"
+)]
 
 use super::super::message::base64;
 use super::super::*;
@@ -8,7 +16,7 @@ use crate::scope::Caller;
 use crate::{Capabilities, Grants, Options, Verdict};
 use basb_core::Digest;
 use basb_credentials::{CredentialName, Credentials, CredentialsConfig, SecretSource};
-use basb_redact::SecretName;
+use basb_redact::{SecretName, SecretValue, TooShort};
 use basb_secrets::SecretError;
 use futures_util::future::BoxFuture;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -30,8 +38,8 @@ impl SecretSource for Fixed {
         Box::pin(async move { Ok(value) })
     }
 
-    fn learn(&self, name: &SecretName, value: &SecretValue) {
-        let _ = self.0.learn(name, value);
+    fn learn(&self, name: &SecretName, value: &SecretValue) -> Result<(), TooShort> {
+        self.0.learn(name, value)
     }
 
     fn redacted(&self, text: &str) -> String {
@@ -223,9 +231,9 @@ async fn a_login_needs_its_credential_for_this_very_server() {
     let all = host(9);
     for (login, given, part) in [
         ("mail", &[][..], "plugins:\n  mail:\n    credentials: [mail]"),
-        ("other", &["other"], "not bound to localhost:9"),
-        ("token", &["token"], "needs `basic`"),
-        ("unknown", &["unknown"], "no credential `unknown`"),
+        ("other", &["other"][..], "not bound to localhost:9"),
+        ("token", &["token"][..], "needs `basic`"),
+        ("unknown", &["unknown"][..], "no credential `unknown`"),
     ] {
         let scope = scope(9, json!({"login": login}), given);
         let error = all.smtp().send(&scope, message()).await.unwrap_err();
