@@ -92,7 +92,11 @@ pub fn args_match(patterns: &[TextPattern], args: &[String]) -> Fit {
         _ => (patterns, false),
     };
     let count = if open { args.len() >= patterns.len() } else { args.len() == patterns.len() };
-    if count && patterns.iter().zip(args).all(|(pattern, arg)| pattern.covers(arg)) { Fit::Yes } else { Fit::No }
+    // A value that begins with `-` would be an option to the program: only a pattern that begins with one stands for it.
+    let fits = |pattern: &TextPattern, arg: &String| {
+        pattern.covers(arg) && (!arg.starts_with('-') || pattern.as_str().starts_with('-'))
+    };
+    if count && patterns.iter().zip(args).all(|(pattern, arg)| fits(pattern, arg)) { Fit::Yes } else { Fit::No }
 }
 
 /// Whether something is of the granted form.

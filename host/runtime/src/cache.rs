@@ -20,7 +20,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// What every entry ends with; changes with the form. The code comes first, so that it can be mapped from the file.
-const MAGIC: &[u8; 8] = b"BASBAOT3";
+const MAGIC: &[u8; 8] = b"BASBAOT4";
 /// The length of a tag.
 const TAG: usize = 16;
 /// The length of an engine's identity.

@@ -11,7 +11,7 @@ use wasmtime::{AsContext, WasmCoreDump};
 pub(crate) const MARKER: &[u8] = b"BASB-PANIC/1\0";
 
 /// The longest message that is shown, in bytes.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 3500;
 
 /// No hook writes more; a larger number is not a length.
 const LARGEST_LENGTH: usize = 1 << 20;

@@ -81,6 +81,8 @@ pub fn denied(told: &Told, plugin: &Plugin, call: &str, parts: &[&str]) -> Outco
         "there is no way",
         "may only read",
         "which is refused",
+        "if this plugin is meant to use it",
+        "pass the placeholder on as it is",
     ];
     if !next.iter().any(|phrase| text.contains(phrase)) {
         return Err(format!("it does not say what to do: {text}"));

@@ -159,6 +159,10 @@ impl Clients {
             let since = at.0.saturating_duration_since(start);
             u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
         });
+        if response.status().is_informational() {
+            // Only 101 gets here: what follows it is another protocol, which nobody asked for.
+            return Err(HttpError::Broken(format!("the answer to {} changes the protocol", wanted)));
+        }
         let (parts, incoming) = response.into_parts();
         let body = body(incoming, &parts.headers, limits.response_bytes, &wanted).await?;
         let raw = Raw { status: parts.status.as_u16(), headers: parts.headers, body };

@@ -89,6 +89,9 @@ impl std::fmt::Display for Place {
 pub(crate) fn plain_name(name: &str) -> Result<String, String> {
     if name.ends_with('.') {
         Err(format!("the name `{}` ends with a dot", crate::printable(name, 100)))
+    } else if name.contains('*') {
+        // No name has one, and `*.example.com` as a name would look like the pattern that covers it.
+        Err(format!("`{}` is a pattern, not a name", crate::printable(name, 100)))
     } else {
         Ok(name.to_ascii_lowercase())
     }

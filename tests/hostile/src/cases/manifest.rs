@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
             "asks-http",
             || manifest("probe", &[]),
             "plugin/not-requested",
-            &["`basb:host/http`"],
+            &["`basb:host/http@0.1.0`"],
         ),
         lie(
             "manifest-other-kind",
