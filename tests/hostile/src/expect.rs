@@ -83,6 +83,8 @@ pub fn denied(told: &Told, plugin: &Plugin, call: &str, parts: &[&str]) -> Outco
         "which is refused",
         "if this plugin is meant to use it",
         "pass the placeholder on as it is",
+        "its placeholder was not replaced and nothing was sent",
+        "stands in the name of a header",
     ];
     if !next.iter().any(|phrase| text.contains(phrase)) {
         return Err(format!("it does not say what to do: {text}"));

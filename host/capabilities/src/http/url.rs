@@ -97,6 +97,9 @@ fn check_path(path: &str) -> Result<(), &'static str> {
         Err("an encoded dot")
     } else if lower.contains("%25") {
         Err("an encoded percent sign, which some servers decode twice")
+    } else if path.split('%').skip(1).any(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() < 2) {
+        // `%u002e` is a dot to some servers.
+        Err("a percent sign without two hexadecimal digits")
     } else if percent_encoding::percent_decode_str(path).decode_utf8().is_err() {
         // `%c0%ae` is a dot to decoders that take overlong UTF-8.
         Err("encoded bytes that are no UTF-8")
