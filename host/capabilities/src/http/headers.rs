@@ -49,7 +49,7 @@ pub fn checked(headers: &[(String, String)], limits: &Limits) -> Result<HeaderMa
         }
         let value = HeaderValue::from_str(value)
             .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
-            .map_err(|_| format!("the value of the header `{name}` holds a control character"))?;
+            .map_err(|_| format!("the value of the header `{shown}` holds a control character"))?;
         out.append(name, value);
     }
     Ok(out)
