@@ -184,6 +184,14 @@ pub enum Body {
         /// The revision.
         revision: RevisionId,
     },
+    /// A revision that was stable before is brought back, without steps.
+    #[serde(rename = "service.reverting")]
+    Reverting {
+        /// That revision.
+        revision: RevisionId,
+        /// The stable one that it takes the place of; none when nothing of that can take traffic.
+        from: Option<RevisionId>,
+    },
     /// The rollout was given up; traffic goes back.
     #[serde(rename = "service.aborted")]
     Aborted {
@@ -303,6 +311,7 @@ impl Body {
             Self::EffectRetried { .. } => "effect.retried",
             Self::Promoted { .. } => "service.promoted",
             Self::Unchanged { .. } => "service.unchanged",
+            Self::Reverting { .. } => "service.reverting",
             Self::Aborted { .. } => "service.aborted",
             Self::RolledBack { .. } => "service.rolled-back",
             Self::RollbackFailed { .. } => "service.rollback-failed",
@@ -323,6 +332,7 @@ impl Body {
             | Self::RevisionAvailable { revision, .. }
             | Self::Promoted { revision, .. }
             | Self::Unchanged { revision }
+            | Self::Reverting { revision, .. }
             | Self::Aborted { revision, .. }
             | Self::Retired { revision }
             | Self::IncidentOpened { revision, .. } => Some(revision),
@@ -375,14 +385,21 @@ impl Body {
                 None => format!("{revision} is stable"),
             },
             Self::Unchanged { revision } => format!("{revision} is already there, unchanged"),
+            Self::Reverting { revision, from } => match from {
+                Some(from) => format!("back from {from} to {revision}, without steps"),
+                None => format!("back to {revision}, without steps"),
+            },
             Self::Aborted { revision, target, reason } => match target {
                 Some(target) => format!("giving {revision} up, back to {target}: {reason}"),
                 None => format!("giving {revision} up: {reason}"),
             },
-            Self::RolledBack { revision, took, .. } => match revision {
-                Some(revision) => format!("rolled back: all traffic is on {revision} again, verified after {took}"),
-                None => "rolled back: there was no stable revision, so nothing has traffic".to_owned(),
-            },
+            Self::RolledBack { revision, took, not_undone } => {
+                let back = match revision {
+                    Some(revision) => format!("rolled back: all traffic is on {revision} again, verified after {took}"),
+                    None => "rolled back: there was no stable revision, so nothing has traffic".to_owned(),
+                };
+                if not_undone.is_empty() { back } else { format!("{back}; not undone: {}", not_undone.join("; ")) }
+            }
             Self::RollbackFailed { reason } => format!("the rollback failed, a human is needed: {reason}"),
             Self::Failed { reason } => format!("failed before anything was changed: {reason}"),
             Self::Skipped { because } => format!("not started: it depends on {because}, which did not succeed"),

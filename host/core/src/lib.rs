@@ -13,5 +13,6 @@ pub mod units;
 pub mod verdict;
 
 pub use id::{Digest, NameError, PluginName, RevisionId, RunId, ServiceName};
+pub use run::plan_digest;
 pub use units::{Millis, Timestamp, Weight};
 pub use verdict::Verdict;

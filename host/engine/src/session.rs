@@ -12,7 +12,9 @@ use crate::{EngineError, Plan, StateDir, plan};
 use basb_agent::client::Client;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::event::Event;
-use basb_core::run::{RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, Verb};
+use basb_core::run::{
+    RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, StartMode, Verb, plan_digest,
+};
 use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
 use basb_journal::{Append, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
 use basb_redact::Redactor;
@@ -336,9 +338,13 @@ impl Session {
                 }),
                 None => None,
             };
-            services.insert(name.clone(), ServiceStart { candidate: candidate.clone(), stable });
+            let (mode, irreversible) = (StartMode::Rollout, Vec::new());
+            let start = ServiceStart { candidate: candidate.clone(), stable, mode, irreversible };
+            services.insert(name.clone(), start);
         }
         let info = prepared.plugins.provider_info();
+        let plugins = prepared.plugins.identities();
+        let plan = plan_digest(deployment, &services, &plugins);
         let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
         Ok(RunStart {
             version: RECORD_VERSION,
@@ -346,9 +352,10 @@ impl Session {
                 .map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })?,
             deployment: deployment.clone(),
             services,
-            plugins: prepared.plugins.identities(),
+            plugins,
             abilities: info.abilities.clone(),
             granularity: Weight::new(info.weight_granularity).unwrap_or(Weight::FULL),
+            plan: Some(plan),
         })
     }
 

@@ -7,11 +7,14 @@
 mod analyses;
 mod call;
 pub mod invariant;
+mod plan;
 mod record;
+mod revert;
 mod rollback;
 mod service;
 
 pub use call::{Admission, OutsideCall, PluginCall};
+pub use plan::plan_digest;
 pub use record::*;
 pub use service::ServiceRun;
 

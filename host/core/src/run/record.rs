@@ -3,7 +3,7 @@
 use super::PluginCall;
 use crate::analysis::Sample;
 use crate::model::{Deployment, Workload};
-use crate::{Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
+use crate::{Digest, Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +85,10 @@ pub struct RunStart {
     pub abilities: Vec<String>,
     /// The smallest change of weight that it can make.
     pub granularity: Weight,
+    /// What [`plan_digest`](super::plan_digest) gave when the run began: approvals are bound to it. Runs of earlier
+    /// versions have none; see [`RunStart::plan_digest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
 }
 
 /// What a service starts from.
@@ -95,6 +99,32 @@ pub struct ServiceStart {
     pub candidate: RevisionId,
     /// The last verified revision.
     pub stable: Option<StableRevision>,
+    /// How the candidate gets its traffic.
+    #[serde(default, skip_serializing_if = "StartMode::is_rollout")]
+    pub mode: StartMode,
+    /// What the provider said that it cannot undo, once the candidate is deployed; for the record of a way back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub irreversible: Vec<String>,
+}
+
+/// How a candidate gets its traffic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StartMode {
+    /// Step by step, as the strategy says.
+    #[default]
+    Rollout,
+    /// At once: the candidate was stable before and is brought back. Full capacity, then all of the traffic, then
+    /// verification; no steps, no readiness probes of what is to be left, no bake.
+    Revert,
+}
+
+impl StartMode {
+    /// Whether it is the usual one, which is not written down.
+    #[must_use]
+    pub fn is_rollout(&self) -> bool {
+        *self == Self::Rollout
+    }
 }
 
 /// A verified revision, with what is needed to bring it back.

@@ -107,6 +107,8 @@ impl ServiceRun {
         self.rolled_back = true;
         let began = self.rollback_began.unwrap_or(self.time());
         let revision = self.stable.as_ref().map(|s| s.revision.clone());
-        out.push(Body::RolledBack { revision, took: self.time().since(began), not_undone: Vec::new() });
+        // The provider's own words, of what the candidate's deployment changed for good; nothing if it never began.
+        let not_undone = if self.deployed { self.irreversible.clone() } else { Vec::new() };
+        out.push(Body::RolledBack { revision, took: self.time().since(began), not_undone });
     }
 }

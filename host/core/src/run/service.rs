@@ -7,7 +7,7 @@ use super::analyses::Analyses;
 use super::invariant;
 use super::record::{
     Action, Effect, Failure, Gate, Last, Observed, OnTimeout, Order, Outcome, Phase, Position, RolloutView, RunStart,
-    ServiceOutcome, ServiceStart, Side, StableRevision, Verb,
+    ServiceOutcome, ServiceStart, Side, StableRevision, StartMode, Verb,
 };
 use crate::analysis::{Sample, Stop};
 use crate::event::Body;
@@ -57,6 +57,8 @@ pub struct ServiceRun {
     pub(super) candidate: Side,
     pub(super) stable: Option<Side>,
     stable_start: Option<StableRevision>,
+    pub(super) mode: StartMode,
+    pub(super) irreversible: Vec<String>,
     pub(super) phase: Phase,
     pub(super) queue: VecDeque<Todo>,
     pub(super) current: Option<Current>,
@@ -72,6 +74,7 @@ pub struct ServiceRun {
     strays: Vec<RevisionId>,
     pub(super) repair: bool,
     pub(super) touched_traffic: bool,
+    pub(super) deployed: bool,
     pub(super) marked: bool,
     pub(super) pending_rollback: Option<String>,
     pub(super) rollback_began: Option<Timestamp>,
@@ -91,6 +94,8 @@ impl ServiceRun {
             candidate: side(&from.candidate),
             stable: from.stable.as_ref().map(|s| side(&s.revision)),
             stable_start: from.stable,
+            mode: from.mode,
+            irreversible: from.irreversible,
             phase: Phase::Waiting,
             queue: VecDeque::new(),
             current: None,
@@ -106,6 +111,7 @@ impl ServiceRun {
             strays: Vec::new(),
             repair: false,
             touched_traffic: false,
+            deployed: false,
             marked: false,
             pending_rollback: None,
             rollback_began: None,
@@ -213,6 +219,8 @@ impl ServiceRun {
             current.handed_out = true;
             // From here on it may have happened, whatever the outcome says.
             self.touched_traffic |= matches!(order.effect, Effect::SetTraffic { .. });
+            self.deployed |=
+                matches!(&order.effect, Effect::Deploy { revision, .. } if *revision == self.candidate.revision);
         } else if !self.analysis.as_mut().is_some_and(|a| a.intended(order.id)) {
             self.watch.as_mut().map(|w| w.intended(order.id));
         }
@@ -557,25 +565,18 @@ impl ServiceRun {
         match phase {
             Phase::Readiness => {
                 self.queue.push_back(Todo::Observe);
-                if self.stable.is_some() {
+                // What a revert leaves is no measure for whether it may begin.
+                if self.stable.is_some() && !self.reverts() {
                     self.queue.extend(self.spec.readiness.iter().cloned().map(Todo::Probe));
                 }
             }
+            Phase::Deploy if self.repair || self.reverts() => self.queue.extend(self.in_one_go()),
             Phase::Deploy => {
-                if let Some(stable) = self.stable.clone().filter(|s| !self.repair && s.weight != Weight::FULL) {
+                if let Some(stable) = self.stable.clone().filter(|s| s.weight != Weight::FULL) {
                     // A rollout that ended half-way is undone first: this one starts at step 0 from the last stable.
                     self.queue.extend(self.traffic_back(&stable));
                 }
-                let replicas = if self.repair { self.spec.replicas } else { self.candidate.desired };
-                self.queue.push_back(Todo::Deploy(candidate.clone(), replicas));
-                if self.repair {
-                    let all: BTreeMap<_, _> = [(candidate.clone(), Weight::FULL)].into();
-                    self.queue.extend([
-                        Todo::Await(candidate, replicas),
-                        Todo::Traffic(all.clone()),
-                        Todo::VerifyTraffic(all),
-                    ]);
-                }
+                self.queue.push_back(Todo::Deploy(candidate, self.candidate.desired));
             }
             Phase::Rollout => self.queue.extend([Todo::Observe, Todo::Next]),
             Phase::Verify => self.queue.extend(self.spec.verify.iter().cloned().map(Todo::Probe)),
@@ -660,14 +661,14 @@ impl ServiceRun {
     fn drained(&mut self, out: &mut Vec<Body>) {
         match self.phase {
             Phase::Readiness => self.ready(out),
-            Phase::Deploy if self.repair => self.enter(Phase::Verify, out),
+            Phase::Deploy if self.repair || self.reverts() => self.enter(Phase::Verify, out),
             Phase::Deploy => self.enter(Phase::Rollout, out),
             Phase::Rollout if self.concluding => self.conclude(out),
             Phase::Rollout => {
                 self.last = self.after;
                 self.queue.extend([Todo::Observe, Todo::Next]);
             }
-            Phase::Verify if self.spec.bake.is_some() => self.enter(Phase::Bake, out),
+            Phase::Verify if self.spec.bake.is_some() && !self.reverts() => self.enter(Phase::Bake, out),
             Phase::Verify => self.enter(Phase::Record, out),
             Phase::Bake => self.enter(Phase::Record, out),
             Phase::Record => self.finish(ServiceOutcome::Promoted),
@@ -703,6 +704,9 @@ impl ServiceRun {
             out.push(Body::DriftFound { message });
             self.strays.push(stable.revision);
             self.stable = None;
+        }
+        if self.reverts() && !self.repair {
+            self.say_revert(out);
         }
         self.enter(Phase::Deploy, out);
     }

@@ -44,7 +44,7 @@ fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
         abort_scale_down_delay: Some(Millis::ZERO),
     }
 }
-fn start(replicas: u32, initial: bool) -> RunStart {
+fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
     let uses = Use { plugin: name("p"), config: serde_json::json!({}) };
     let metric = Metric {
         name: name("m"),
@@ -64,7 +64,7 @@ fn start(replicas: u32, initial: bool) -> RunStart {
     };
     let names = [ServiceName::new("a").unwrap(), ServiceName::new("b").unwrap()];
     let stable = (!initial).then(|| StableRevision { revision: revision("old"), replicas, workload: workload() });
-    let from = ServiceStart { candidate: revision("new"), stable };
+    let from = ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new() };
     RunStart {
         version: RECORD_VERSION,
         run: RunId::new("run-1").unwrap(),
@@ -91,6 +91,7 @@ fn start(replicas: u32, initial: bool) -> RunStart {
         plugins: BTreeMap::new(),
         abilities: vec!["split-traffic".into()],
         granularity: Weight::new(1).unwrap(),
+        plan: None,
     }
 }
 
@@ -222,6 +223,7 @@ impl World {
                 done()
             }
             Effect::NextStep { view, .. } => {
+                assert!(!run.services()[service].reverts(), "a revert asks no strategy");
                 let action = self.strategy(view, replicas, wild);
                 if matches!(action, Action::Analyse { .. }) {
                     self.passes_needed.insert(service.clone(), true);
@@ -267,7 +269,17 @@ impl World {
 
 /// Runs to the end; the history is returned for replaying.
 fn simulate(replicas: u32, initial: bool, wild: bool, faults: u8, reel: Vec<u8>) -> (Run, World, Vec<(u64, Record)>) {
-    let start = start(replicas, initial);
+    simulate_as(start(replicas, initial, StartMode::Rollout), replicas, initial, wild, faults, reel)
+}
+
+fn simulate_as(
+    start: RunStart,
+    replicas: u32,
+    initial: bool,
+    wild: bool,
+    faults: u8,
+    reel: Vec<u8>,
+) -> (Run, World, Vec<(u64, Record)>) {
     let old = if initial {
         BTreeMap::new()
     } else {
@@ -326,6 +338,66 @@ fn a_release_without_faults_is_promoted() {
     }
 }
 
+/// A revert goes to its end without a step, a bake or a readiness probe, and one that fails is back where it came from,
+/// with what could not be undone by name.
+#[test]
+fn a_revert_takes_no_steps_and_a_failed_one_goes_back() {
+    let mut ends = std::collections::BTreeSet::new();
+    for i in 0..200_u32 {
+        let mut start = start(3, false, StartMode::Revert);
+        for service in start.services.values_mut() {
+            service.irreversible = vec!["the bucket".into()];
+        }
+        let reel = (0..40_u32).map(|k| (k * k * 37 + i * 101 + k * 13).to_le_bytes()[0]).collect();
+        let (run, world, history) = simulate_as(start, 3, false, true, 50, reel);
+        let (mut again, _) = Run::begin(Timestamp(0), 1, &history[0].1).unwrap();
+        for (seq, (clock, record)) in (2..).zip(history.iter().skip(1)) {
+            for event in again.apply(Timestamp(*clock), seq, record) {
+                match event.body {
+                    Body::PhaseStarted { phase, .. } => assert!(!matches!(phase, Phase::Rollout | Phase::Bake)),
+                    Body::StepStarted { .. } => panic!("a step"),
+                    Body::ProbeMeasured { phase, .. } => assert_eq!(phase, Phase::Verify),
+                    Body::RolledBack { not_undone, .. } => assert_eq!(not_undone, ["the bucket"]),
+                    _ => {}
+                }
+            }
+        }
+        for (name, service) in run.services() {
+            ends.insert(service.outcome().unwrap().succeeded());
+            if service.outcome() == Some(ServiceOutcome::RolledBack) {
+                assert_eq!(world.services[name][&revision("old")].weight, 10_000);
+            }
+        }
+    }
+    assert_eq!(ends.len(), 2, "some were brought back, and some failed");
+}
+
+#[test]
+fn a_plan_has_the_digest_of_what_it_means() {
+    let one = start(3, false, StartMode::Rollout);
+    let digest = one.plan_digest();
+    let mut same = one.clone();
+    same.run = RunId::new("run-2").unwrap();
+    same.services.values_mut().for_each(|s| s.irreversible = vec!["said later".into()]);
+    assert_eq!(same.plan_digest(), digest, "neither the run's id nor the provider's words are part of it");
+    let changes: [fn(&mut RunStart); 5] = [
+        |s| s.deployment.services.values_mut().for_each(|s| s.replicas += 1),
+        |s| s.services.values_mut().for_each(|s| s.candidate = revision("newer")),
+        |s| s.services.values_mut().for_each(|s| s.stable = None),
+        |s| s.services.values_mut().for_each(|s| s.mode = StartMode::Revert),
+        |s| drop(s.plugins.insert(name("s"), "s 1.0.0 sha256:00".into())),
+    ];
+    for change in changes {
+        let mut other = one.clone();
+        change(&mut other);
+        assert_ne!(other.plan_digest(), digest);
+    }
+    let written = RunStart { plan: Some(digest.clone()), ..one };
+    let read: RunStart = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+    assert_eq!(read, written);
+    assert_eq!(read.plan_digest(), digest);
+}
+
 /// Formats that outlive a process: what version 1 wrote must stay readable, and what is written now must be version 1.
 /// `BLESS=1` writes the files anew, for a new version only.
 #[test]
@@ -367,7 +439,7 @@ fn records_and_events_of_version_1_stay_as_they_are() {
 /// A counterpart that never finishes does not hold a run for ever.
 #[test]
 fn a_call_that_never_ends_is_given_up() {
-    let start = start(1, true);
+    let start = start(1, true, StartMode::Rollout);
     let (mut run, _) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(start))).unwrap();
     let mut clock = 0;
     for seq in 2..10_000 {
