@@ -185,7 +185,8 @@ impl Exec {
     /// [`ExecError`].
     pub async fn run(&self, scope: &CallScope, command: Command) -> Result<Output, ExecError> {
         let first = command.args.first().map(String::as_str).unwrap_or_default();
-        let what = crate::printable(&format!("{} {first}", command.program), 100);
+        // Redacted before it is cut off: half a secret would not be known again.
+        let what = crate::printable(&self.redactor.text(&format!("{} {first}", command.program)), 100);
         let Some(recording) = scope.counters.begin(Capability::Exec, &what, &self.limits, &self.redactor) else {
             return Err(ExecError::Other(denial::too_many(scope, &self.limits)));
         };

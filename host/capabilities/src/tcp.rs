@@ -2,7 +2,8 @@
 //!
 //! [`Tcp::run`] is the one choke point. Stops a plugin from scanning ports or speaking to a service that it was not
 //! granted; the address is checked as for HTTP ([`crate::network`]). No placeholder is replaced here, so what holds one
-//! does not go out; what comes back is redacted.
+//! does not go out; what comes back is redacted, also where a plugin's limit is in the middle of a secret: a plugin that
+//! could choose where it is cut would put it together from pieces.
 
 use crate::grants::{Effect, TcpGrant};
 use crate::network::address::Reach;
@@ -110,6 +111,10 @@ pub fn decide(grants: &[TcpGrant], target: Option<&Place>, mode: Mode, place: &P
     Err(refusal)
 }
 
+/// How long is read on behind a plugin's limit for the rest of a secret that it may have cut. Always the same, whatever
+/// was read: a wait that depended on it would tell a plugin, or a server of its own, which beginnings are right.
+const READ_ON: Duration = Duration::from_millis(50);
+
 /// The capability.
 #[derive(Debug)]
 pub struct Tcp {
@@ -132,12 +137,14 @@ impl Tcp {
         let Some(recording) = scope.counters.begin(Capability::Tcp, &shown, &self.limits, &self.redactor) else {
             return Err(TcpError::Other(denial::too_many(scope, &self.limits)));
         };
+        let limit = (exchange.read_limit as usize).min(self.limits.response_bytes);
         let result = self.run_unseen(scope, exchange, &shown, &recording).await;
         let result = result.map_err(|error| error.redacted(&self.redactor));
         let outcome = match &result {
             Ok(reply) => {
-                recording.received(reply.received.len() as u64);
-                format!("{} bytes", reply.received.len())
+                let received = reply.received.len().min(limit);
+                recording.received(received as u64);
+                format!("{received} bytes")
             }
             Err(error) => error.word().to_owned(),
         };
@@ -145,7 +152,7 @@ impl Tcp {
             recording.deny();
         }
         recording.finish(&outcome);
-        result.map(|reply| Reply { received: self.redactor.bytes(&reply.received).into_owned(), ..reply })
+        result.map(|reply| Reply { received: self.redactor.first(&reply.received, limit).into_owned(), ..reply })
     }
 
     async fn run_unseen(
@@ -207,12 +214,20 @@ impl Tcp {
             if read_limit > 0 {
                 (&mut stream).take(read_limit as u64).read_to_end(&mut received).await.map_err(broke)?;
             }
-            Ok(())
+            let total = micros(start);
+            let beyond = self.redactor.beyond() as u64;
+            if beyond > 0 && read_limit > 0 && received.len() == read_limit {
+                // That the server has no more to say, or breaks off, is no error: what was asked for is there.
+                let mut rest = (&mut stream).take(beyond);
+                let _ = tokio::time::timeout(READ_ON, rest.read_to_end(&mut received)).await;
+            }
+            Ok(total)
         };
         let done = tokio::time::timeout(longest, work).await;
         match done {
             Ok(Err(error)) => Err(error),
-            Ok(Ok(())) => Ok(Reply { connected, total: micros(start), received }),
+            // The time that reading on takes is not the server's.
+            Ok(Ok(total)) => Ok(Reply { connected, total, received }),
             // A server that greets and then waits keeps the connection open: its greeting is the reply.
             Err(_) if !received.is_empty() => Ok(Reply { connected, total: micros(start), received }),
             Err(_) => Err(TcpError::TimedOut(format!("{shown} took longer than {} ms", longest.as_millis()))),
@@ -311,5 +326,36 @@ mod tests {
         let calls = scope.counters.calls();
         assert_eq!((calls[0].verdict, calls[1].verdict), (crate::Verdict::Denied, crate::Verdict::Allowed));
         assert_eq!((calls[1].sent, calls[1].received), (0, 18));
+    }
+
+    #[tokio::test]
+    async fn a_limit_in_the_middle_of_a_secret_does_not_let_its_pieces_through() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said: &[u8] = b"it is s3cr3t-value, says the server";
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // A plugin that has read enough is gone already.
+                let _ = stream.write_all(said).await;
+            }
+        });
+        let options = Options::new("/");
+        let name = basb_redact::SecretName::new("token").unwrap();
+        let _ = options.redactor.learn(&name, &basb_redact::SecretValue::new("s3cr3t-value"));
+        let all = Capabilities::new(options);
+        let scope = scope(json!({"tcp": [{"host": "127.0.0.1", "port": port}]}));
+        for limit in 1..=said.len() as u32 {
+            let asks = Exchange { send: Vec::new(), ..exchange(port, limit) };
+            let text = String::from_utf8(all.tcp().run(&scope, asks).await.unwrap().received).unwrap();
+            let expected = match limit as usize {
+                limit @ ..=6 => String::from_utf8_lossy(&said[..limit]).into_owned(),
+                7..=18 => "it is [secret token]".to_owned(),
+                limit => format!("it is [secret token]{}", String::from_utf8_lossy(&said[18..limit])),
+            };
+            assert_eq!(text, expected, "{limit}");
+            assert_eq!(scope.counters.calls().last().unwrap().received, u64::from(limit));
+        }
+        server.abort();
     }
 }

@@ -29,6 +29,10 @@
 //! escapes. A plugin never holds a secret that it could transform: this is about what comes back by mistake. Fields that a
 //! caller takes out of a secret (the key in a JSON document) are secrets of their own: [`Redactor::learn`] them.
 //!
+//! The beginning of a secret alone is not found either, on purpose: what a redactor finds tells a plugin whether a guess is
+//! right, and guessing a beginning is guessing byte by byte. Whoever cuts a text off redacts it first, or reads on and uses
+//! [`Redactor::first`].
+//!
 //! Secrets of fewer than four bytes are refused ([`TooShort`]): they are in every text.
 
 mod decode;

@@ -88,6 +88,27 @@ impl Redactor {
         Cow::Owned(known.render(bytes, &spans, 0, bytes.len()).0)
     }
 
+    /// The first `limit` of `bytes`, redacted with the rest in view: a secret that begins before the limit is replaced as a
+    /// whole, wherever the limit is in it. See [`Redactor::beyond`].
+    #[must_use]
+    pub fn first<'a>(&self, bytes: &'a [u8], limit: usize) -> Cow<'a, [u8]> {
+        let known = self.known.load();
+        let limit = limit.min(bytes.len());
+        let spans = known.search_up_to(bytes, limit).spans;
+        if spans.is_empty() {
+            return Cow::Borrowed(bytes.get(..limit).unwrap_or_default());
+        }
+        Cow::Owned(known.render(bytes, &spans, 0, limit).0)
+    }
+
+    /// How many bytes beyond a limit [`Redactor::first`] wants to see, to know every secret that begins before it; none
+    /// while no secret is known.
+    #[must_use]
+    pub fn beyond(&self) -> usize {
+        let known = self.known.load();
+        if known.is_empty() { 0 } else { known.hold() }
+    }
+
     /// `text` with every form of every known secret replaced; borrowed when there is none in it.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
