@@ -5,12 +5,16 @@
 
 mod login;
 
+use crate::cache::Replaced;
 use crate::choose::{self, Chosen, choose, known, not_bound};
 use crate::config::{Aws, Credential, Kind};
 use crate::source::SecretSource;
 use crate::substitute::{self, Values, header_value};
-use crate::tokens::{self, Asking, Slot};
-use crate::{Applied, ClientIdentity, CredentialError, CredentialName, CredentialsConfig, Outgoing, Place, aws};
+use crate::tokens::{self, Asking, Fetched, Slot};
+use crate::{
+    Applied, ClientIdentity, CredentialError, CredentialName, CredentialsConfig, FetchedCredentials, Outgoing, Place,
+    aws,
+};
 use crate::{destination, placeholder};
 use basb_redact::{SecretName, SecretValue};
 use basb_secrets::{Secrets, Transport};
@@ -48,6 +52,15 @@ impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")
     }
+}
+
+/// Whether a request that was refused goes out with something else when it is completed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// With another token or other keys.
+    Another,
+    /// With the same.
+    None,
 }
 
 /// A path of fewer bytes is no secret, and would be redacted wherever it stands by chance.
@@ -105,8 +118,8 @@ impl Credentials {
         }
 
         // Then it is done, to a copy.
-        let mut applied =
-            Applied { credentials: self.used_placeholders(&chosen, &wanted, &request.url), identity: None };
+        let credentials = self.used_placeholders(&chosen, &wanted, &request.url);
+        let mut applied = Applied { credentials, ..Applied::default() };
         if !wanted.is_empty() {
             let mut values = Values::new();
             for secret in wanted {
@@ -199,6 +212,20 @@ impl Credentials {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    /// A destination did not accept a request with these tokens and temporary keys. Whether the same request, completed
+    /// anew, goes out with others: not if what was refused took the place of a refused one itself and was accepted
+    /// nowhere, so that a destination that refuses everything does not have a token fetched for each request.
+    pub async fn refused(&self, fetched: &FetchedCredentials) -> Renewal {
+        let mut renewal = Renewal::None;
+        for (name, fetched) in &fetched.0 {
+            let Some(slot) = self.inner.slots.get(name) else { continue };
+            if slot.refused(fetched).await == Replaced::Yes {
+                renewal = Renewal::Another;
+            }
+        }
+        renewal
+    }
+
     /// Forgets the tokens and temporary keys of these credentials, for when a destination does not accept them any more.
     pub async fn forget(&self, names: &[CredentialName]) {
         for slot in names.iter().filter_map(|name| self.inner.slots.get(name)) {
@@ -268,7 +295,11 @@ impl Credentials {
             Kind::Placeholder(_) => return Ok(()),
             Kind::AwsSigv4(aws) => {
                 let keys = match &aws.assume_role {
-                    Some(role) => asking.role(slot, aws, role).await?,
+                    Some(role) => {
+                        let (keys, fetched) = asking.role(slot, aws, role).await?;
+                        applied.fetched.0.push((name.clone(), fetched));
+                        keys
+                    }
                     None => asking.base_keys(aws).await?,
                 };
                 return sign(name, aws, &keys, request, now);
@@ -278,9 +309,11 @@ impl Credentials {
                 applied.identity = Some(ClientIdentity { credential: name.clone(), certificate, key });
                 return Ok(());
             }
-            Kind::GcpServiceAccount(gcp) => (&AUTHORIZATION, bearer(name, &asking.service_account(slot, gcp).await?)?),
-            Kind::GcpMetadata(gcp) => (&AUTHORIZATION, bearer(name, &asking.metadata(slot, gcp).await?)?),
-            Kind::AzureClient(azure) => (&AUTHORIZATION, bearer(name, &asking.azure(slot, azure).await?)?),
+            Kind::GcpServiceAccount(gcp) => {
+                (&AUTHORIZATION, fetched(name, asking.service_account(slot, gcp).await?, applied)?)
+            }
+            Kind::GcpMetadata(gcp) => (&AUTHORIZATION, fetched(name, asking.metadata(slot, gcp).await?, applied)?),
+            Kind::AzureClient(azure) => (&AUTHORIZATION, fetched(name, asking.azure(slot, azure).await?, applied)?),
             Kind::Bearer(secret) => (&AUTHORIZATION, bearer(secret, &source.secret(secret).await?)?),
             Kind::Basic { username, password } => {
                 let secret = source.secret(password).await?;
@@ -323,6 +356,16 @@ impl Credentials {
         }
         Ok((chain, private))
     }
+}
+
+/// `Bearer` with a token that had to be fetched.
+fn fetched(
+    name: &CredentialName,
+    (token, fetched): (SecretValue, Fetched),
+    applied: &mut Applied,
+) -> Result<HeaderValue, CredentialError> {
+    applied.fetched.0.push((name.clone(), fetched));
+    bearer(name, &token)
 }
 
 /// `Bearer` (RFC 6750 section 2.1) with a token.

@@ -23,9 +23,9 @@ mod substitute;
 mod tokens;
 
 pub use config::{CredentialsConfig, credentials_schema};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Renewal};
 pub use error::CredentialError;
-pub use outgoing::{Applied, ClientIdentity, Outgoing, Place};
+pub use outgoing::{Applied, ClientIdentity, FetchedCredentials, Outgoing, Place};
 pub use source::SecretSource;
 
 /// The name of a credential in the deployment file.

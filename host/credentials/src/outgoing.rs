@@ -1,6 +1,7 @@
 //! A request on its way out, and what was added to it.
 
 use crate::CredentialName;
+use crate::tokens::Fetched;
 use basb_redact::SecretValue;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -62,4 +63,24 @@ pub struct Applied {
     pub credentials: Vec<CredentialName>,
     /// What to show in the TLS handshake.
     pub identity: Option<ClientIdentity>,
+    /// Which of the credentials were tokens or temporary keys that had to be fetched: a destination may refuse one that
+    /// was withdrawn before its end. See [`crate::Credentials::refused`].
+    pub fetched: FetchedCredentials,
+}
+
+/// The tokens and temporary keys that a request went out with, without their values.
+#[derive(Debug, Clone, Default)]
+pub struct FetchedCredentials(pub(crate) Vec<(CredentialName, Fetched)>);
+
+impl FetchedCredentials {
+    /// Whether there are none: a refusal is final then.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The destination accepted them.
+    pub fn accepted(&self) {
+        self.0.iter().for_each(|(_, fetched)| fetched.accepted());
+    }
 }

@@ -1,7 +1,7 @@
 //! Access tokens and temporary keys: had once, taught to the redactor, kept until shortly before their end.
 
 use crate::aws::{Keys, assume};
-use crate::cache::Cached;
+use crate::cache::{Cached, Mark, Replaced};
 use crate::config::{AssumeRole, Aws, AzureClient, GcpMetadata, GcpServiceAccount};
 use crate::oauth::{self, Token, azure, google};
 use crate::source::SecretSource;
@@ -26,6 +26,33 @@ impl Slot {
     }
 }
 
+/// A token or temporary keys that a request went out with.
+#[derive(Debug, Clone)]
+pub(crate) enum Fetched {
+    /// An access token.
+    Token(Mark),
+    /// Temporary keys.
+    Keys(Mark),
+}
+
+impl Fetched {
+    /// The destination accepted it.
+    pub fn accepted(&self) {
+        let (Self::Token(mark) | Self::Keys(mark)) = self;
+        mark.accepted();
+    }
+}
+
+impl Slot {
+    /// The destination did not accept it.
+    pub async fn refused(&self, fetched: &Fetched) -> Replaced {
+        match fetched {
+            Fetched::Token(mark) => self.token.refused(mark).await,
+            Fetched::Keys(mark) => self.keys.refused(mark).await,
+        }
+    }
+}
+
 /// Who asks, for which credential.
 pub(crate) struct Asking<'a> {
     pub name: &'a CredentialName,
@@ -36,7 +63,11 @@ pub(crate) struct Asking<'a> {
 
 impl Asking<'_> {
     /// A token for a service account of Google with a key.
-    pub async fn service_account(&self, slot: &Slot, gcp: &GcpServiceAccount) -> Result<SecretValue, CredentialError> {
+    pub async fn service_account(
+        &self,
+        slot: &Slot,
+        gcp: &GcpServiceAccount,
+    ) -> Result<(SecretValue, Fetched), CredentialError> {
         let make = async || {
             let file = self.source.secret(&gcp.key).await?;
             let account = google::ServiceAccount::read(gcp, &file)?;
@@ -44,11 +75,11 @@ impl Asking<'_> {
             self.source.learn(self.name, &assertion)?;
             self.token(account.ask(&assertion), account.endpoint()).await
         };
-        slot.token.get(self.now, make).await
+        slot.token.get(self.now, make).await.map(|(token, mark)| (token, Fetched::Token(mark)))
     }
 
     /// A token from the metadata server.
-    pub async fn metadata(&self, slot: &Slot, gcp: &GcpMetadata) -> Result<SecretValue, CredentialError> {
+    pub async fn metadata(&self, slot: &Slot, gcp: &GcpMetadata) -> Result<(SecretValue, Fetched), CredentialError> {
         let make = async || {
             let ask = google::metadata_ask(gcp);
             let url = ask.url.clone();
@@ -62,11 +93,11 @@ impl Asking<'_> {
             }
             self.read(&answer, &url)
         };
-        slot.token.get(self.now, make).await
+        slot.token.get(self.now, make).await.map(|(token, mark)| (token, Fetched::Token(mark)))
     }
 
     /// A token for an application of Microsoft Entra.
-    pub async fn azure(&self, slot: &Slot, azure: &AzureClient) -> Result<SecretValue, CredentialError> {
+    pub async fn azure(&self, slot: &Slot, azure: &AzureClient) -> Result<(SecretValue, Fetched), CredentialError> {
         let make = async || {
             let value = self.source.secret(&azure.client_secret).await?;
             let secret = value
@@ -75,11 +106,11 @@ impl Asking<'_> {
                 .ok_or_else(|| CredentialError::value(&azure.client_secret, "is empty or no text"))?;
             self.token(azure::ask(azure, secret), &azure::endpoint(azure)).await
         };
-        slot.token.get(self.now, make).await
+        slot.token.get(self.now, make).await.map(|(token, mark)| (token, Fetched::Token(mark)))
     }
 
     /// Temporary keys of a role.
-    pub async fn role(&self, slot: &Slot, aws: &Aws, role: &AssumeRole) -> Result<Keys, CredentialError> {
+    pub async fn role(&self, slot: &Slot, aws: &Aws, role: &AssumeRole) -> Result<(Keys, Fetched), CredentialError> {
         let make = async || {
             let keys = self.base_keys(aws).await?;
             let ask = assume::ask(aws, role, &keys, self.now)?;
@@ -100,7 +131,7 @@ impl Asking<'_> {
             }
             Ok((keys, until))
         };
-        slot.keys.get(self.now, make).await
+        slot.keys.get(self.now, make).await.map(|(keys, mark)| (keys, Fetched::Keys(mark)))
     }
 
     /// The keys that the operator gave.

@@ -7,6 +7,11 @@ POST /TENANT/oauth2/v2.0/token     client credentials (RFC 6749 section 4.4), se
 GET  /computeMetadata/…/token      the metadata server's form of an answer; refuses requests without `Metadata-Flavor`
 GET  /resource                     needs a bearer token that was issued here (RFC 6750)
 GET  /issued                       how many tokens were issued
+POST /revoke                       withdraws every token that was issued so far
+POST /resource                     as GET; counts what it did
+POST /own-reasons                  counts, and refuses with 401 for reasons of its own: without `WWW-Authenticate`
+GET  /never                        refuses every token, as RFC 6750 says
+GET  /done                         how often POST /resource and POST /own-reasons did something
 """
 
 import sys
@@ -56,7 +61,7 @@ class Client(ClientMixin):
 
 class Token(TokenMixin):
     def __init__(self, value, scope):
-        self.value, self.scope, self.until = value, scope, time.time() + LIFETIME
+        self.value, self.scope, self.until, self.revoked = value, scope, time.time() + LIFETIME, False
 
     def get_scope(self):
         return self.scope
@@ -68,7 +73,7 @@ class Token(TokenMixin):
         return time.time() > self.until
 
     def is_revoked(self):
-        return False
+        return self.revoked
 
 
 clients = {
@@ -76,6 +81,7 @@ clients = {
     ACCOUNT: Client(ACCOUNT, None, JWTBearerGrant.GRANT_TYPE),
 }
 tokens = {}
+done = {"resource": 0, "own-reasons": 0}
 
 
 def save_token(token, _request):
@@ -138,6 +144,36 @@ def metadata():
 @protect(None)
 def resource():
     return jsonify(scope=current_token.get_scope())
+
+
+@app.post("/resource")
+@protect(None)
+def change():
+    done["resource"] += 1
+    return jsonify(body=request.get_data(as_text=True))
+
+
+@app.post("/own-reasons")
+def own_reasons():
+    done["own-reasons"] += 1
+    return "this account is suspended", 401
+
+
+@app.get("/never")
+def never():
+    return "", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+@app.get("/done")
+def what_was_done():
+    return jsonify(**done)
+
+
+@app.post("/revoke")
+def revoke():
+    for token in tokens.values():
+        token.revoked = True
+    return ""
 
 
 @app.get("/issued")

@@ -7,7 +7,7 @@ use crate::Limits;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that the host alone sets, that concern one hop, or that make another request of it.
-const REFUSED: [&str; 16] = [
+const REFUSED: [&str; 19] = [
     "connection",
     "content-length",
     "expect",
@@ -25,7 +25,14 @@ const REFUSED: [&str; 16] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    // ... and these for the URL: a granted path would become another one.
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded-prefix",
 ];
+
+/// Headers that ask for a part of a thing: the standard's, Azure's, and an old form that some servers still take.
+pub(super) const PARTS: [&str; 3] = ["range", "x-ms-range", "request-range"];
 
 /// The headers to send.
 ///
@@ -73,6 +80,7 @@ mod tests {
             ("connection", "x-foo"),
             ("upgrade", "h2c"),
             ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Original-URL", "/admin"),
             ("x a", "1"),
             ("x", "a\r\nhost: evil"),
             ("x", "a\nb"),

@@ -13,6 +13,7 @@ mod connect;
 pub mod headers;
 pub mod policy;
 mod prepare;
+mod renew;
 pub(crate) mod tls;
 mod transport;
 pub mod url;
@@ -199,7 +200,8 @@ impl Http {
         self.clients.tls().clone()
     }
 
-    /// Sends one request and waits for its response: the one choke point of this capability.
+    /// Sends one request and waits for its response: the one choke point of this capability. A request whose token the
+    /// destination refuses is sent once more with another one (`renew`).
     ///
     /// # Errors
     /// [`HttpError`].
@@ -219,10 +221,10 @@ impl Http {
         exchange: &dyn Exchange,
     ) -> Result<Response, HttpError> {
         let what = prepare::shown(&request);
-        let Some(recording) = scope.counters.begin(Capability::Http, &what, &self.limits, &self.redactor) else {
+        let Some(mut recording) = scope.counters.begin(Capability::Http, &what, &self.limits, &self.redactor) else {
             return Err(HttpError::Exhausted(denial::too_many(scope, &self.limits)));
         };
-        let result = self.unseen(scope, request, &recording, exchange).await;
+        let result = self.unseen(scope, request, &mut recording, exchange).await;
         let result = result.map_err(|error| error.redacted(&self.redactor));
         match &result {
             Ok(response) => recording.finish(response.status.to_string().as_str()),
@@ -242,11 +244,11 @@ impl Http {
         stream::iter(sends).buffered(self.limits.parallel_requests.max(1)).collect().await
     }
 
-    async fn unseen(
+    async fn unseen<'s>(
         &self,
-        scope: &CallScope,
+        scope: &'s CallScope,
         request: Request,
-        recording: &Recording<'_>,
+        recording: &mut Recording<'s>,
         exchange: &dyn Exchange,
     ) -> Result<Response, HttpError> {
         if scope.counters.take_request(self.limits.requests) == Taken::Exhausted {
@@ -258,7 +260,7 @@ impl Http {
         let until = tokio::time::Instant::from_std(start + longest);
         let what = prepare::shown(&request);
         // Tokens may have to be fetched first; a request that waits for one has had no effect.
-        let ready = match tokio::time::timeout_at(until, self.ready(scope, request)).await {
+        let mut ready = match tokio::time::timeout_at(until, self.ready(scope, request)).await {
             Ok(ready) => ready?,
             Err(_) => {
                 let ms = longest.as_millis();
@@ -267,23 +269,48 @@ impl Http {
                 )));
             }
         };
-        recording.allow(ready.body_bytes() as u64, ready.credentials().to_vec());
-        let wanted = ready.wanted();
-        // What a probe measures begins here: a token that had to be fetched first is not the service's doing.
-        let start = Instant::now();
-        let (raw, timing) = match tokio::time::timeout_at(until, exchange.exchange(&ready, start)).await {
-            Ok(result) => result?,
-            Err(_) => {
-                return Err(HttpError::TimedOut(format!(
-                    "{wanted} was not answered within {} ms: whether it had an effect is in doubt",
-                    longest.as_millis()
-                )));
+        let mut answered = self.answered(&ready, recording, exchange, until, longest).await?;
+        let renewed = tokio::time::timeout_at(until, self.renewed(scope, &mut ready, &answered.0)).await;
+        if let Ok(Some(again)) = renewed
+            && scope.counters.take_request(self.limits.requests) == Taken::Yes
+            && let Some(second) =
+                scope.counters.begin(Capability::Http, &Self::recorded_again(&again), &self.limits, &self.redactor)
+        {
+            let refused = std::mem::replace(recording, second);
+            refused.finish(answered.0.status.to_string().as_str());
+            answered = self.answered(&again, recording, exchange, until, longest).await?;
+            if answered.0.status != ::http::StatusCode::UNAUTHORIZED {
+                again.fetched.accepted();
             }
-        };
-        recording.received(raw.body.len() as u64);
+        }
+        let (raw, timing) = answered;
+        let wanted = ready.wanted();
         let status = raw.status;
         let Shown { headers, body } = self.show(raw, ready.method.clone(), wanted).await?;
         Ok(Response { status, headers, body, timing })
+    }
+
+    /// One exchange, recorded.
+    async fn answered(
+        &self,
+        ready: &Ready,
+        recording: &Recording<'_>,
+        exchange: &dyn Exchange,
+        until: tokio::time::Instant,
+        longest: Duration,
+    ) -> Result<(Raw, Timing), HttpError> {
+        recording.allow(ready.body_bytes() as u64, ready.credentials().to_vec());
+        // What a probe measures begins here: a token that had to be fetched first is not the service's doing.
+        let answered = tokio::time::timeout_at(until, exchange.exchange(ready, Instant::now())).await;
+        let answered = answered.unwrap_or_else(|_| {
+            Err(HttpError::TimedOut(format!(
+                "{} was not answered within {} ms: whether it had an effect is in doubt",
+                ready.wanted(),
+                longest.as_millis()
+            )))
+        })?;
+        recording.received(answered.0.body.len() as u64);
+        Ok(answered)
     }
 
     /// Everything up to the network.

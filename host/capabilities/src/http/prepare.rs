@@ -11,9 +11,11 @@ use super::url::Destination;
 use super::{Http, HttpError, Request, headers, url};
 use crate::network::Place;
 use crate::{CallScope, denial, placeholder};
-use ::http::header::{ACCEPT_ENCODING, RANGE};
+use ::http::header::ACCEPT_ENCODING;
 use ::http::{HeaderMap, HeaderValue, Method, Uri};
-use basb_credentials::{Applied, ClientIdentity, CredentialError, CredentialName, Outgoing, Place as CredentialPlace};
+use basb_credentials::{
+    Applied, ClientIdentity, CredentialError, CredentialName, FetchedCredentials, Outgoing, Place as CredentialPlace,
+};
 use bytes::Bytes;
 use std::time::SystemTime;
 
@@ -38,6 +40,10 @@ pub struct Ready {
     pub(super) route: Route,
     pub(super) credentials: Vec<CredentialName>,
     pub(super) identity: Option<ClientIdentity>,
+    /// The tokens in it.
+    pub(super) fetched: FetchedCredentials,
+    /// The same without secrets, where a refused token could be replaced.
+    pub(super) again: Option<Box<Prepared>>,
     shown: String,
 }
 
@@ -116,12 +122,12 @@ impl Http {
         };
         let method = method(&request.method).map_err(HttpError::Invalid)?;
         let mut headers = headers::checked(&request.headers, &self.limits).map_err(HttpError::Invalid)?;
-        if !self.redactor.is_empty() && headers.contains_key(RANGE) {
-            return Err(HttpError::Invalid(
-                "the header `range` is not let out while the host knows secrets: a part of an answer cannot be searched \
+        let part = headers::PARTS.iter().find(|name| headers.contains_key(**name));
+        if let Some(name) = part.filter(|_| !self.redactor.is_empty()) {
+            return Err(HttpError::Invalid(format!(
+                "the header `{name}` is not let out while the host knows secrets: a part of an answer cannot be searched \
                  for them; ask for the whole"
-                    .to_owned(),
-            ));
+            )));
         }
         // What comes back is read here, so what may come back is said here, whatever the plugin wrote.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -166,7 +172,7 @@ impl Http {
         if let Some(name) = leftover(&outgoing) {
             return Err(HttpError::Denied(denial::secret_not_given(scope, &wanted, &name)));
         }
-        let Applied { credentials, identity } = applied;
+        let Applied { credentials, identity, fetched } = applied;
         self.still_covered(scope, &asked, &outgoing, &route, origin, &wanted)?;
         if identity.is_some() && outgoing.url.scheme() != "https" {
             let why = "a client certificate is shown over TLS only";
@@ -175,8 +181,12 @@ impl Http {
         let uri = outgoing.url.as_str().parse();
         let uri: Uri = uri.map_err(|_| HttpError::Invalid(format!("{wanted}: the URL cannot be sent")))?;
         let Outgoing { method, headers, body, .. } = outgoing;
-        let place = destination.place;
-        Ok(Ready { method, uri, headers, body, place, route, credentials, identity, shown })
+        let place = destination.place.clone();
+        let again = (!fetched.is_empty()).then(|| {
+            let (shown, route) = (shown.clone(), route.clone());
+            Box::new(Prepared { destination, shown, origin, outgoing: asked, route })
+        });
+        Ok(Ready { method, uri, headers, body, place, route, credentials, identity, fetched, again, shown })
     }
 
     /// Whether the request that goes out is covered as the one that was asked for was, and goes to the same place.
