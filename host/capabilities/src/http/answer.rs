@@ -2,13 +2,13 @@
 //!
 //! Stops secrets from coming back: an answer that reflects what the host added is searched for every known secret, and
 //! what is compressed is decompressed first, because a secret in compressed bytes cannot be found. Stops decompression
-//! bombs: no more is decompressed than an answer may be long. What is encoded in a way that the host cannot read does not
+//! bombs: no more is decompressed than an answer may be long. Stops a secret from coming in parts, each of which is none. What is encoded in a way that the host cannot read does not
 //! pass while there is a secret that could be in it.
 
 use super::HttpError;
 use crate::Limits;
 use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use ::http::{HeaderMap, Method};
+use ::http::{HeaderMap, Method, StatusCode};
 use basb_redact::Redactor;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::borrow::Cow;
@@ -46,7 +46,13 @@ pub fn shown(
     limits: &Limits,
     wanted: &str,
 ) -> Result<Shown, HttpError> {
-    let Raw { headers, body, .. } = raw;
+    let Raw { headers, body, status } = raw;
+    if status == StatusCode::PARTIAL_CONTENT.as_u16() && !redactor.is_empty() {
+        return Err(HttpError::Other(format!(
+            "the answer to {wanted} is a part of a thing (206) although the whole was asked for; while the host knows secrets, \
+             parts do not come in: they cannot be searched"
+        )));
+    }
     let coding = coding(&headers);
     // The answer to HEAD, and 204 and 304, have the headers of a body but no body.
     let (body, decoded) = match coding {
@@ -73,8 +79,7 @@ pub fn shown(
             "content-encoding" if decoded == Decoded::Yes => continue,
             // What a body would have been long before it was encoded is not known.
             "content-length" if *method == Method::HEAD && decoded == Decoded::Yes => continue,
-            "content-length" if *method == Method::HEAD => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            "content-length" => body.len().to_string(),
+            "content-length" if *method != Method::HEAD => body.len().to_string(),
             _ => match redactor.bytes(value.as_bytes()) {
                 Cow::Borrowed(same) => String::from_utf8_lossy(same).into_owned(),
                 Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
@@ -246,6 +251,22 @@ mod tests {
         }
         let lie = show(Method::GET, &[("content-encoding", "gzip")], b"plain".to_vec(), &redactor);
         assert!(matches!(lie, Err(HttpError::Broken(_))), "{lie:?}");
+    }
+
+    #[test]
+    fn a_part_does_not_pass_where_a_secret_could_be_cut() {
+        let part = |redactor: &Redactor| {
+            let raw = Raw { status: 206, headers: HeaderMap::new(), body: b"s3cr".to_vec() };
+            shown(raw, &Method::GET, redactor, &Limits::default(), "GET https://a.example/")
+        };
+        assert!(matches!(part(&knowing("s3cr3t-value")), Err(HttpError::Other(text)) if text.contains("206")));
+        assert!(part(&Redactor::default()).is_ok());
+    }
+
+    #[test]
+    fn a_length_can_be_a_secret_too() {
+        let shown = show(Method::HEAD, &[("content-length", "73104655")], Vec::new(), &knowing("73104655")).unwrap();
+        assert_eq!(header(&shown, "content-length"), Some("[secret token]"));
     }
 
     #[test]

@@ -80,13 +80,15 @@ const METADATA_V4: [Ipv4Addr; 7] = [
     Ipv4Addr::new(169, 254, 42, 42),
 ];
 
-/// The same in IPv6: AWS IMDS and EKS pod identity, Google, Scaleway, OpenStack.
-const METADATA_V6: [Ipv6Addr; 5] = [
+/// The same in IPv6: AWS IMDS and EKS pod identity, Google, Scaleway, OpenStack, Oracle, Akamai (Linode).
+const METADATA_V6: [Ipv6Addr; 7] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
 ];
 
 /// Names of metadata services: Google's, the short form that its machines know too, AWS's old one, Tencent's and
@@ -236,6 +238,9 @@ mod tests {
             ("169.254.42.42", Metadata),
             ("fd00:42::42", Metadata),
             ("fe80::a9fe:a9fe", Metadata),
+            // Oracle, Akamai (Linode).
+            ("fd00:c1::a9fe:a9fe", Metadata),
+            ("fd00:a9fe:a9fe::1", Metadata),
             // RFC 3927, RFC 4291.
             ("169.254.1.1", LinkLocal),
             ("fe80::1", LinkLocal),
