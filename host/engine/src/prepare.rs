@@ -6,11 +6,13 @@ use crate::{EngineError, revision};
 use basb_core::model::{Deployment, Use};
 use basb_core::run::RunStart;
 use basb_core::{PluginName, RevisionId, ServiceName};
-use basb_registry::{Decision, LockFile, Policy, Refusal, resolve};
+use basb_registry::{Decision, Found, Policy, Refusal, resolve};
 use basb_runtime::wit::types;
 use basb_runtime::{Plugin, Runtime};
 use basb_spec::{Diagnostic, Diagnostics, LoadOptions, SourceMap, check_config};
+use futures_util::{StreamExt as _, stream};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,8 +31,8 @@ pub struct Prepared {
     pub base: PathBuf,
     /// The file.
     pub file: PathBuf,
-    /// The lock file to be written, where there is none yet.
-    pub first_use: Option<LockFile>,
+    /// What the lock file says of its plugins, and what is to be added to it before anything is changed.
+    pub lock: Decision,
 }
 
 /// The folder of a file, absolute.
@@ -80,10 +82,7 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime, policy: Policy) -
         warnings: loaded.warnings.into_iter().chain(warnings).collect(),
         base,
         file: options.path.clone(),
-        first_use: match decision {
-            Decision::FirstUse(lock) => Some(lock),
-            Decision::Same { .. } => None,
-        },
+        lock: decision,
     })
 }
 
@@ -106,12 +105,10 @@ async fn load_plugins(
         })?;
     let lock = basb_registry::read_lock(base)?;
     let decision = basb_registry::check(lock.as_ref(), &resolved.locked(), policy)?;
-    let mut found = resolved.plugins;
     let mut plugins = BTreeMap::new();
     let mut problems = Vec::new();
-    for (name, kind) in plugins::used(deployment) {
-        let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) else { continue };
-        match plugins::load_found(runtime, name, kind, from, found).await {
+    for (name, loaded) in load_all(deployment, runtime, resolved.plugins).await {
+        match loaded {
             Ok(plugin) => {
                 plugins.insert(name.clone(), plugin);
             }
@@ -122,6 +119,34 @@ async fn load_plugins(
         }
     }
     Ok((plugins, problems, decision))
+}
+
+/// Loads every plugin that the deployment uses, as many at once as there are processors: a first load compiles. What comes
+/// of each, in the order of their names, whichever was done first.
+async fn load_all<'d>(
+    deployment: &'d Deployment,
+    runtime: &Runtime,
+    mut found: BTreeMap<PluginName, Found>,
+) -> Vec<(&'d PluginName, Result<Plugin, EngineError>)> {
+    // The same bytes under several names are compiled once: the others find them in the cache, if they come after.
+    let mut same: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for (name, kind) in plugins::used(deployment) {
+        if let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) {
+            same.entry(found.digest.to_string()).or_default().push((name, kind, from, found));
+        }
+    }
+    let one_by_one = async |group: Vec<_>| {
+        let mut loaded = Vec::with_capacity(group.len());
+        for (name, kind, from, found) in group {
+            loaded.push((name, plugins::load_found(runtime, name, kind, from, found).await));
+        }
+        loaded
+    };
+    let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let groups: Vec<_> = stream::iter(same.into_values()).map(one_by_one).buffer_unordered(at_once).collect().await;
+    let mut all: Vec<_> = groups.into_iter().flatten().collect();
+    all.sort_by_key(|(name, _)| *name);
+    all
 }
 
 fn refusal(e: EngineError) -> Refusal {
@@ -143,12 +168,9 @@ pub async fn reload(start: &RunStart, runtime: &Runtime, base: &Path) -> Result<
             let all: Vec<String> = all.iter().map(|r| format!("{}: {}; {}", r.pointer, r.message, r.help)).collect();
             EngineError::Call { code: "plugin/unusable".to_owned(), message: all.join("; ") }
         })?;
-    let mut found = resolved.plugins;
     let mut plugins = BTreeMap::new();
-    for (name, kind) in plugins::used(deployment) {
-        if let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) {
-            plugins.insert(name.clone(), plugins::load_found(runtime, name, kind, from, found).await?);
-        }
+    for (name, loaded) in load_all(deployment, runtime, resolved.plugins).await {
+        plugins.insert(name.clone(), loaded?);
     }
     let set = PluginSet::new(deployment, plugins, access).await?;
     let now = set.identities();

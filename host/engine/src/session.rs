@@ -18,7 +18,7 @@ use basb_core::run::{
 use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
 use basb_journal::{Append, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
 use basb_redact::Redactor;
-use basb_registry::Policy;
+use basb_registry::{Decision, Policy};
 use basb_runtime::{CacheFolder, Runtime, RuntimeOptions};
 use basb_spec::LoadOptions;
 use serde::{Deserialize, Serialize};
@@ -232,13 +232,7 @@ impl Session {
         // What is missing is found before anything is changed, the lease included.
         prepared.plugins.access().check().await?;
         let mut messages = Vec::new();
-        if let Some(lock) = &prepared.first_use {
-            let file = basb_registry::write_first_lock(&prepared.base, lock)?;
-            messages.push(format!(
-                "written: {}, with what each plugin is and may do; look at it, and commit it",
-                file.display()
-            ));
-        }
+        messages.extend(write_lock(&prepared)?);
         let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
         self.ensure_agent_for(deployment).await?;
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {
@@ -527,6 +521,28 @@ fn key(deployment: &basb_core::model::Deployment, service: &ServiceName) -> Serv
         deployment: deployment.name.clone(),
         environment: deployment.environment.clone(),
         service: service.clone(),
+    }
+}
+
+/// Writes down what the plugins are and may do, where the lock file does not say it yet; what to tell of it.
+fn write_lock(prepared: &Prepared) -> Result<Option<String>, EngineError> {
+    match &prepared.lock {
+        Decision::Same { .. } => Ok(None),
+        Decision::FirstUse(lock) => {
+            let file = basb_registry::write_first_lock(&prepared.base, lock)?;
+            let what = "with what each plugin is and may do; look at it, and commit it";
+            Ok(Some(format!("written: {}, {what}", file.display())))
+        }
+        Decision::NewEnvironment(new) => {
+            let file = basb_registry::add_environment(&prepared.base, new)?;
+            let agreed: Vec<&str> = new.agreed_for.iter().map(|name| name.as_str()).collect();
+            Ok(Some(format!(
+                "written: {}, with a part for {}: its plugins are, and may do, what was agreed to for {}; commit it",
+                file.display(),
+                prepared.deployment.environment,
+                agreed.join(", ")
+            )))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Stops a lock file from saying less than it seems to: an unknown key, a key twice, a missing field and a newer version
 //! are errors, never ignored.
 
-use crate::compare::{Difference, compare};
+use crate::compare::{Difference, Direction, compare};
 use crate::entry::LockEntry;
 use basb_core::{PluginName, ServiceName};
 use serde::Deserialize;
@@ -197,18 +197,33 @@ impl LockFile {
     }
 
     /// Everything that differs between what it says and what is there now, by plugin. A plugin that it does not name
-    /// differs; one that it names and that is not used any more does not, as nothing can come of it.
+    /// differs; one that it names and that is not used any more does not, as nothing can come of it. For an environment
+    /// that it does not name at all, what was agreed to for another one counts: see [`LockFile::agreed_elsewhere`].
     #[must_use]
     pub fn check(&self, now: &Locked) -> BTreeMap<PluginName, Vec<Difference>> {
         let locked = self.scopes.get(&now.scope);
         let differences = |(name, entry): (&PluginName, &LockEntry)| {
-            let found = match locked.and_then(|plugins| plugins.get(name)) {
-                Some(locked) => compare(locked, entry),
+            let found = match locked {
+                Some(plugins) => match plugins.get(name) {
+                    Some(locked) => compare(locked, entry),
+                    None => Difference::new_plugin(entry),
+                },
+                None if self.agreed_elsewhere(&now.scope, name, entry).is_some() => Vec::new(),
                 None => Difference::new_plugin(entry),
             };
             (!found.is_empty()).then(|| (name.clone(), found))
         };
         now.plugins.iter().filter_map(differences).collect()
+    }
+
+    /// The environment of the same deployment for which this very plugin, by its name and by everything else, was agreed
+    /// to with at least these rights. Nothing that it could do here is new then.
+    #[must_use]
+    pub fn agreed_elsewhere(&self, scope: &Scope, name: &PluginName, entry: &LockEntry) -> Option<&PluginName> {
+        let others = self.scopes.iter().filter(|(other, _)| other.deployment == scope.deployment && *other != scope);
+        let mut named = others.filter_map(|(other, plugins)| Some((other, plugins.get(name)?)));
+        let no_more = |agreed: &LockEntry| compare(agreed, entry).iter().all(|d| d.direction == Direction::Narrows);
+        named.find(|(_, agreed)| no_more(agreed)).map(|(other, _)| &other.environment)
     }
 
     /// The plugins that it names and that are not used any more.

@@ -29,9 +29,9 @@ pub use compare::{Difference, Direction, What, compare};
 pub use entry::{Facts, LockEntry, LockedSource};
 pub use file::{LOCK_VERSION, LockError, LockFile, Locked, MAX_LOCK_BYTES, Scope};
 pub use grant_lines::{credential_line, grant_lines};
-pub use policy::{Decision, Differs, Policy, check};
+pub use policy::{Decision, Differs, NewEnvironment, Policy, check};
 pub use resolve::{Found, Refusal, Resolved, resolve};
 pub use signature::{
     Pinned, PublisherError, Publishers, SignatureError, SignatureFile, SignedBy, read_signature, verify,
 };
-pub use store::{FILE_NAME, read_lock, write_first_lock, write_lock};
+pub use store::{FILE_NAME, add_environment, read_lock, write_first_lock, write_lock};

@@ -5,13 +5,18 @@
 //! the widening stands on a line of its own. *A downgrade* to a version whose faults are known, which a publisher's
 //! signature does not stop: an older version.
 //!
+//! *An environment that the lock file does not name* is taken over where every plugin was agreed to, with at least the same
+//! rights, for another environment of the same deployment. That gives away nothing: what could be had by renaming an
+//! environment is what somebody agreed to. An environment that is named is compared with its own part alone, so a plugin
+//! of production cannot take what was agreed to for a test; and `--locked` takes nothing over.
+//!
 //! It does not stop somebody who can write the lock file too: that is what its review is for. Nor is a first use more than
 //! a first use: without a lock file there is nothing to compare with, which `--locked` forbids.
 
 use crate::compare::{Difference, Direction};
 use crate::file::{LockError, LockFile, Locked, Scope};
 use basb_core::PluginName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -34,6 +39,18 @@ pub enum Decision {
     },
     /// There is no lock file: this is the one to write before anything else happens, and to say so.
     FirstUse(LockFile),
+    /// The lock file does not name the environment, but everything about its plugins was agreed to for others of the same
+    /// deployment: to be added to the lock file before anything else happens, and to be said.
+    NewEnvironment(NewEnvironment),
+}
+
+/// An environment that the lock file does not name yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEnvironment {
+    /// Its plugins.
+    pub plugins: Locked,
+    /// The environments for which they were agreed to.
+    pub agreed_for: BTreeSet<PluginName>,
 }
 
 /// The plugins are not those that the lock file names, or may do something else.
@@ -56,9 +73,21 @@ pub fn check(lock: Option<&LockFile>, now: &Locked, policy: Policy) -> Result<De
             Policy::Locked => Err(LockError::Missing),
         };
     };
-    let plugins = lock.check(now);
-    if plugins.is_empty() {
+    let named = lock.scope(&now.scope).is_some() || now.plugins.is_empty();
+    let plugins = match (named, policy) {
+        (true, _) | (false, Policy::TrustFirstUse) => lock.check(now),
+        (false, Policy::Locked) => {
+            let new = now.plugins.iter().map(|(name, entry)| (name.clone(), Difference::new_plugin(entry)));
+            new.collect()
+        }
+    };
+    if plugins.is_empty() && named {
         return Ok(Decision::Same { unused: lock.unused(now) });
+    }
+    if plugins.is_empty() {
+        let agreed = now.plugins.iter().filter_map(|(name, entry)| lock.agreed_elsewhere(&now.scope, name, entry));
+        let agreed_for = agreed.cloned().collect();
+        return Ok(Decision::NewEnvironment(NewEnvironment { plugins: now.clone(), agreed_for }));
     }
     Err(LockError::Differs(Differs { scope: now.scope.clone(), plugins }))
 }

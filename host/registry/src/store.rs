@@ -1,6 +1,7 @@
 //! The lock file on the disk.
 
 use crate::file::{LockError, LockFile, MAX_LOCK_BYTES};
+use crate::policy::{Decision, NewEnvironment, Policy, check};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,20 @@ pub fn read_lock(folder: &Path) -> Result<Option<LockFile>, LockError> {
 /// [`LockError::Unwritable`], also when somebody else has written one meanwhile.
 pub fn write_first_lock(folder: &Path, lock: &LockFile) -> Result<PathBuf, LockError> {
     put(folder, lock, |new, file| new.persist_noclobber(file).map(drop).map_err(|e| e.error))
+}
+
+/// Adds an environment to the lock file of a folder, after it was decided that nothing about it is new. The file is read
+/// and judged once more, as it may have changed since.
+///
+/// # Errors
+/// [`LockError`]; the old file is as it was then.
+pub fn add_environment(folder: &Path, new: &NewEnvironment) -> Result<PathBuf, LockError> {
+    let lock = read_lock(folder)?.ok_or(LockError::Missing)?;
+    match check(Some(&lock), &new.plugins, Policy::TrustFirstUse)? {
+        Decision::NewEnvironment(new) => write_lock(folder, &lock.with(new.plugins)),
+        // Somebody else was quicker.
+        Decision::Same { .. } | Decision::FirstUse(_) => Ok(folder.join(FILE_NAME)),
+    }
 }
 
 /// Writes the lock file of a folder: a reader, or a crash, sees the old one or the new one and nothing between.

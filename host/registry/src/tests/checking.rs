@@ -176,22 +176,85 @@ fn imports_requests_publishers_keys_and_sources_are_compared() {
     );
 }
 
+fn staging(entry: LockEntry) -> Locked {
+    let mut locked = now(entry);
+    locked.scope.environment = name("staging");
+    locked
+}
+
 #[test]
-fn a_plugin_or_an_environment_that_the_lock_file_does_not_name_is_refused() {
+fn a_plugin_that_the_lock_file_does_not_name_is_refused() {
     let lock = agreed(entry(&json!({})));
-    let mut other = now(entry(&json!({})));
-    other.scope.environment = name("staging");
-    let error = check(Some(&lock), &other, Policy::TrustFirstUse).unwrap_err();
+    let mut more = now(entry(&json!({})));
+    more.plugins.insert(name("new"), entry(&json!({})));
+    assert_eq!(check(Some(&lock), &more, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+    assert_eq!(check(Some(&LockFile::default()), &more, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+}
+
+#[test]
+fn an_environment_that_the_lock_file_does_not_name_is_refused_where_anything_about_it_is_new() {
+    let lock = agreed(entry(&json!({})));
+    let wider = staging(entry(&full_grants()));
+    let error = check(Some(&lock), &wider, Policy::TrustFirstUse).unwrap_err();
     assert!(error.to_string().contains("it is not in the lock file"), "{error}");
     assert!(
         error.next_step().contains("basb-host plugin update checks --environment staging --accept"),
         "{}",
         error.next_step()
     );
-    let mut more = now(entry(&json!({})));
-    more.plugins.insert(name("new"), entry(&json!({})));
-    assert_eq!(check(Some(&lock), &more, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
-    assert_eq!(check(Some(&LockFile::default()), &more, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+    let other_bytes = staging(entry_of(&inspection(), &json!({}), b"other bytes"));
+    assert_eq!(check(Some(&lock), &other_bytes, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+    let mut other_name = staging(entry(&json!({})));
+    let entry = other_name.plugins.remove("checks").unwrap();
+    other_name.plugins.insert(name("others"), entry);
+    assert_eq!(check(Some(&lock), &other_name, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+    // A deployment of another name is none of this one's environments.
+    let mut other = staging(self::entry(&json!({})));
+    other.scope.deployment = basb_core::ServiceName::new("another").unwrap();
+    assert_eq!(check(Some(&lock), &other, Policy::TrustFirstUse).unwrap_err().code(), "lock/differs");
+}
+
+#[test]
+fn an_environment_about_which_nothing_is_new_is_taken_over_unless_that_is_forbidden() {
+    let lock = agreed(entry(&full_grants()));
+    for entry in [entry(&full_grants()), entry(&json!({}))] {
+        let new = staging(entry);
+        let Ok(Decision::NewEnvironment(found)) = check(Some(&lock), &new, Policy::TrustFirstUse) else { panic!() };
+        assert_eq!((&found.plugins, found.agreed_for), (&new, [name("production")].into()));
+        assert!(lock.check(&new).is_empty());
+        assert_eq!(check(Some(&lock), &new, Policy::Locked).unwrap_err().code(), "lock/differs");
+    }
+    // One plugin of two is new: that one is told.
+    let mut two = staging(entry(&full_grants()));
+    two.plugins.insert(name("more"), entry(&json!({})));
+    let Err(LockError::Differs(differs)) = check(Some(&lock), &two, Policy::TrustFirstUse) else { panic!() };
+    assert_eq!(differs.plugins.keys().collect::<Vec<_>>(), [&name("more")]);
+}
+
+#[test]
+fn an_environment_that_is_named_takes_nothing_from_another() {
+    let lock = agreed(entry(&json!({}))).with(staging(entry(&full_grants())));
+    assert_eq!(
+        check(Some(&lock), &now(entry(&full_grants())), Policy::TrustFirstUse).unwrap_err().code(),
+        "lock/differs"
+    );
+}
+
+#[test]
+fn an_environment_is_added_to_what_the_file_says_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = agreed(entry(&full_grants()));
+    let new = staging(entry(&json!({})));
+    let Ok(Decision::NewEnvironment(new)) = check(Some(&lock), &new, Policy::TrustFirstUse) else { panic!() };
+    // Somebody else agrees to less in the meantime.
+    crate::write_lock(folder.path(), &agreed(entry_of(&inspection(), &json!({}), b"other bytes"))).unwrap();
+    assert_eq!(crate::add_environment(folder.path(), &new).unwrap_err().code(), "lock/differs");
+    crate::write_lock(folder.path(), &lock).unwrap();
+    crate::add_environment(folder.path(), &new).unwrap();
+    let written = crate::read_lock(folder.path()).unwrap().unwrap();
+    assert_eq!(written, lock.with(new.plugins.clone()));
+    assert_eq!(check(Some(&written), &new.plugins, Policy::Locked), Ok(Decision::Same { unused: Vec::new() }));
+    crate::add_environment(folder.path(), &new).unwrap();
 }
 
 #[test]
