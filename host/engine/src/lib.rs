@@ -22,6 +22,7 @@ mod revision;
 mod schema;
 mod session;
 mod state;
+mod target;
 
 pub use clock::now;
 pub use drive::{Control, Ended, EventSink};

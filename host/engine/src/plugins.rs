@@ -3,10 +3,11 @@
 use crate::access::Access;
 use crate::calls::CallLog;
 use crate::clock::now;
-use crate::{EngineError, hands::call_failure};
+use crate::{EngineError, hands::call_failure, target};
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
 use basb_core::{Millis, PluginName, ServiceName};
+use basb_grants::Grants;
 use basb_registry::Found;
 use basb_runtime::wit::{notifier, probe, provider, strategy, types};
 use basb_runtime::worlds::{self, Notifier, Probe, Provider, Strategy};
@@ -40,6 +41,7 @@ pub struct PluginSet {
     plugins: BTreeMap<PluginName, Plugin>,
     provider: Provider,
     provider_config: String,
+    provider_grants: Grants,
     info: provider::Info,
     asks: BTreeMap<PluginName, Vec<String>>,
     access: Access,
@@ -125,6 +127,7 @@ impl PluginSet {
         };
         let name = &deployment.provider.plugin;
         let provider = plugins.get(name).and_then(|p| p.provider().ok()).ok_or_else(|| missing(name))?;
+        let provider_grants = plugins.get(name).map(|p| p.grants().clone()).unwrap_or_default();
         let info = provider.describe(&CallOptions::new(PURE)).await.map_err(unanswered)?.value;
         let mut asks = BTreeMap::new();
         for (name, notifier) in &deployment.notifiers {
@@ -136,6 +139,7 @@ impl PluginSet {
         Ok(Self {
             provider,
             provider_config: deployment.provider.config.to_string(),
+            provider_grants,
             info,
             asks,
             plugins,
@@ -340,6 +344,7 @@ impl PluginSet {
         let probe = self.probe(uses)?;
         let url = url::Url::parse(&target.url)
             .map_err(|e| call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None))?;
+        target::check(&url, &self.provider_grants).map_err(|why| call_failure("engine/url-refused", why, None))?;
         let options = CallOptions::new(OBSERVER).with_target(url).observed(self.log.observer(Some(&target.service)));
         let cx = worlds::context(now(), &options, uses.config.to_string());
         value(probe.check(&options, cx, target).await)
