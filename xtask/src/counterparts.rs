@@ -33,6 +33,20 @@ pub fn run() -> Done {
     Err(failed.join("\n"))
 }
 
+/// What is not installed, so that tests against it only say so.
+pub fn missing() -> Vec<&'static str> {
+    let Some(home) = std::env::var_os("HOME") else { return vec!["all counterparts (HOME is not set)"] };
+    let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
+    let programs = [
+        ("moto/bin/moto_server", "moto_server", "moto"),
+        ("oauth/bin/python", "basb-oauth-python", "the token endpoint"),
+        ("rustyvault/bin/rvault", "rvault", "RustyVault"),
+    ];
+    let absent = programs.into_iter().filter(|(path, name, _)| !folder.join(path).is_file() && !is_on_path(name));
+    let age = ["age", "age-keygen"].iter().all(|name| is_on_path(name));
+    absent.map(|(_, _, what)| what).chain((!age).then_some("the age tools")).collect()
+}
+
 /// Whether `program` is there in this version. What was installed by hand counts as right.
 fn is_installed(program: &Path, version: &str) -> bool {
     let Some(root) = program.parent().and_then(Path::parent) else { return false };
@@ -93,7 +107,10 @@ fn age() -> Done {
     if !root || !is_on_path("apt-get") {
         return Err(by_hand.to_owned());
     }
-    shell::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "age"]))
+    let install = || shell::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "age"]));
+    // A machine that was never asked to install anything has no list of packages yet.
+    install()
+        .or_else(|_| shell::run(Command::new("apt-get").arg("update")).and_then(|()| install()))
         .map_err(|e| format!("{by_hand}: {e}"))
 }
 

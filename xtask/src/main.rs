@@ -8,6 +8,7 @@ mod counterparts;
 mod demo;
 mod fuzz;
 mod hostile;
+mod languages;
 mod setup;
 mod shell;
 mod test;
@@ -26,7 +27,7 @@ struct Cli {
 enum Command {
     /// Add what is missing: the WebAssembly targets, or what else is named
     Setup {
-        /// What: the real services that secrets and credentials are tested against
+        /// What: the real services that secrets and credentials are tested against, or the tools of other languages
         #[arg(value_enum)]
         what: Option<Extra>,
     },
@@ -83,12 +84,15 @@ enum Command {
 enum Extra {
     /// moto, RustyVault and the age tools
     Counterparts,
+    /// What makes components of JavaScript and Python
+    Languages,
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Setup { what: None } => setup::run(),
         Command::Setup { what: Some(Extra::Counterparts) } => counterparts::run(),
+        Command::Setup { what: Some(Extra::Languages) } => languages::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),
         Command::Fuzz { seconds, target, jobs, json } => {

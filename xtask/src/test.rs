@@ -1,7 +1,7 @@
 //! Everything that CI runs, in the order in which it says most soonest.
 
-use crate::setup;
 use crate::shell::{self, Done, cargo, say};
+use crate::{counterparts, languages, setup};
 use std::time::Instant;
 
 /// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
@@ -44,8 +44,24 @@ pub fn run(only: &[String]) -> Done {
             part()?;
         }
     }
+    if only.is_empty() || only.iter().any(|part| part == "unit") {
+        say_what_was_skipped();
+    }
     say(&format!("== all passed in {} s", began.elapsed().as_secs()));
     Ok(())
+}
+
+/// A test whose counterpart is not installed passes and says so; among a thousand lines nobody reads that, so it is said
+/// once more, last.
+fn say_what_was_skipped() {
+    for (missing, how) in [
+        (counterparts::missing(), "cargo xtask setup counterparts"),
+        (languages::missing(), "cargo xtask setup languages"),
+    ] {
+        if !missing.is_empty() {
+            say(&format!("== NOT TESTED, because not installed: {}; to install: {how}", missing.join(", ")));
+        }
+    }
 }
 
 fn fmt() -> Done {

@@ -8,6 +8,9 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// The largest linear memory of a plugin, in bytes.
 pub const MAX_MEMORY: usize = 64 << 20;
 
+/// The most core instances of one component.
+pub(crate) const MAX_CORE_INSTANCES: u32 = 100;
+
 /// How many instances can be alive at once. A slot costs address space (4 GiB) and some bytes of bookkeeping, not
 /// memory; a call that finds no free slot waits for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +86,14 @@ fn pooling(pool: PoolSize) -> PoolingAllocationConfig {
     let count = pool.count();
     pooling
         .total_component_instances(count)
-        // A component of Rust's standard library has a main module, a shim and a fix-up.
-        .total_core_instances(count.saturating_mul(4))
-        .max_core_instances_per_component(20)
+        // A component of Rust's standard library has a main module, a shim and a fix-up; one that is linked from shared
+        // libraries, as Python's are, has one for each library and for each adapter. A number here costs nothing: only
+        // memories and tables have slots. Whoever has a slot for a component must not fail for want of an instance.
+        .total_core_instances(count.saturating_mul(MAX_CORE_INSTANCES))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .total_memories(count.saturating_add(count / 4))
         .max_memories_per_component(4)
-        .total_tables(count.saturating_mul(2))
+        .total_tables(count.saturating_mul(4))
         .max_tables_per_component(20)
         .table_elements(20_000)
         .total_stacks(count)

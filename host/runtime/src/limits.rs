@@ -8,7 +8,7 @@ pub struct CallLimits {
     pub memory: usize,
     /// Elements of one table.
     pub table_elements: usize,
-    /// Core instances; a component of Rust's standard library has three.
+    /// Core instances; a component of Rust's standard library has three, one of Python's some dozens.
     pub instances: usize,
     /// Tables.
     pub tables: usize,
@@ -25,7 +25,7 @@ impl Default for CallLimits {
         Self {
             memory: crate::engine::MAX_MEMORY,
             table_elements: 20_000,
-            instances: 20,
+            instances: crate::engine::MAX_CORE_INSTANCES as usize,
             tables: 20,
             memories: 4,
             transfer: 16 << 20,

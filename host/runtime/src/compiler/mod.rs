@@ -43,6 +43,29 @@ pub struct CompileLimits {
     pub output: usize,
 }
 
+/// Up to this size the limits of time hold as they are; a larger component has as much more processor time as it is larger.
+/// Languages that bring their interpreter along make components of 10 to 20 MiB.
+const ORDINARY: usize = 4 << 20;
+
+/// How much longer than its processor time a large component may take: the machine may be busy with other work.
+const BUSY: u32 = 3;
+
+impl CompileLimits {
+    /// The bounds for a component of this size.
+    #[must_use]
+    pub fn for_size(&self, bytes: usize) -> Self {
+        let longer = |limit: Duration| {
+            let millis = limit.as_millis().saturating_mul(bytes.max(ORDINARY) as u128) / ORDINARY as u128;
+            // Whole seconds: the child's limit of processor time knows nothing finer.
+            Duration::from_secs(u64::try_from(millis.div_ceil(1000)).unwrap_or(u64::MAX)).max(limit)
+        };
+        if bytes <= ORDINARY {
+            return self.clone();
+        }
+        Self { cpu: longer(self.cpu), wall: longer(self.wall).saturating_mul(BUSY), ..self.clone() }
+    }
+}
+
 impl Default for CompileLimits {
     fn default() -> Self {
         Self { memory: 2 << 30, cpu: Duration::from_mins(1), wall: Duration::from_mins(1), output: 256 << 20 }
@@ -158,7 +181,8 @@ impl Compilers {
     /// Compiles a component. Blocks.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
         let place = self.place();
-        parent::compile(&self.compiler, wasm, place.threads)
+        let limits = self.compiler.limits.for_size(wasm.len());
+        parent::compile(&self.compiler.clone().with_limits(limits), wasm, place.threads)
     }
 
     fn place(&self) -> Place<'_> {
@@ -187,5 +211,24 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         *self.all.running() -= 1;
         self.all.done.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_component_has_as_much_more_time_as_it_is_larger() {
+        let limits = CompileLimits::default();
+        for bytes in [0, 600 << 10, 4 << 20] {
+            assert_eq!(limits.for_size(bytes), limits, "{bytes}");
+        }
+        let large = limits.for_size(18 << 20);
+        assert_eq!((large.cpu, large.wall), (Duration::from_secs(270), Duration::from_secs(810)));
+        assert_eq!((large.memory, large.output), (limits.memory, limits.output));
+        let tight = CompileLimits { cpu: Duration::from_secs(1), wall: Duration::from_millis(10), ..limits };
+        assert_eq!(tight.for_size(6 << 20).cpu, Duration::from_secs(2));
+        assert_eq!(tight.for_size(100).wall, Duration::from_millis(10));
     }
 }

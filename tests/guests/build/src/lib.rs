@@ -3,6 +3,8 @@
 //!
 //! **Must never** be linked into the product: it runs `cargo`.
 
+pub mod languages;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wit_component::ComponentEncoder;
