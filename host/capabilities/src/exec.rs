@@ -2,19 +2,19 @@
 //!
 //! [`Exec::run`] is the one choke point. Stops a plugin from running anything else, from passing arguments that were not
 //! foreseen, from inheriting or setting variables (secrets, `LD_PRELOAD`) that were not granted, from filling memory with
-//! output, from leaving processes behind (the whole process group is ended with the call), and from reading a known
-//! secret in the output.
+//! output, from leaving processes behind and from running other bytes than those of the granted digest (both: [`keeper`]),
+//! and from reading a known secret in the output.
 
+pub mod keeper;
+
+use self::keeper::{Keeper, KeeperError, Kept, Program};
 use crate::grants::{Effect, ProgramGrant, TextPattern};
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
-use basb_core::Digest;
 use basb_redact::Redactor;
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,23 +160,12 @@ pub struct Exec {
     base_dir: PathBuf,
     limits: Limits,
     redactor: Redactor,
-}
-
-/// Ends the program and everything it started when the call is over, whatever ended it.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // Gone already is what is wanted.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
+    keeper: Keeper,
 }
 
 impl Exec {
-    pub(crate) fn new(base_dir: PathBuf, limits: Limits, redactor: Redactor) -> Self {
-        Self { base_dir, limits, redactor }
+    pub(crate) fn new(base_dir: PathBuf, limits: Limits, redactor: Redactor, keeper: Keeper) -> Self {
+        Self { base_dir, limits, redactor, keeper }
     }
 
     /// Runs a program to its end: the one choke point of this capability.
@@ -227,11 +216,7 @@ impl Exec {
         let name = crate::printable(&command.program, 60);
         let start = Instant::now();
         let longest = command.timeout.min(scope.deadline.saturating_duration_since(start));
-        let work = async {
-            check_digest(grant).await?;
-            recording.allow(command.stdin.len() as u64, Vec::new());
-            self.spawn(grant, &command).await
-        };
+        let work = self.keep(grant, &command, recording);
         match tokio::time::timeout(longest, work).await {
             Ok(Ok(Output { status, stdout, stderr })) => {
                 recording.received((stdout.len() + stderr.len()) as u64);
@@ -248,38 +233,40 @@ impl Exec {
         }
     }
 
-    async fn spawn(&self, grant: &ProgramGrant, command: &Command) -> Result<Output, ExecError> {
+    async fn keep(
+        &self,
+        grant: &ProgramGrant,
+        command: &Command,
+        recording: &Recording<'_>,
+    ) -> Result<Output, ExecError> {
         let name = crate::printable(&command.program, 60);
-        let started = tokio::process::Command::new(&grant.path)
-            .args(&command.args)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .envs(command.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(grant.folder.as_ref().map_or_else(|| self.base_dir.clone(), |f| self.base_dir.join(f)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = started.map_err(|error| {
-            ExecError::NotStarted(format!("`{name}` ({}) could not be started: {error}", grant.path.display()))
-        })?;
-        let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A program that does not read its input to the end is no error.
-                let _ = stdin.write_all(&command.stdin).await;
-            }
-            Ok(())
+        let shown = grant.path.display();
+        let fixed = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")];
+        let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env: Vec<(String, String)> = fixed.into_iter().chain(command.env.iter().cloned()).collect();
+        let program = Program {
+            path: &grant.path,
+            sha256: grant.sha256.as_deref(),
+            args: &command.args,
+            env: &env,
+            folder: &grant.folder.as_ref().map_or_else(|| self.base_dir.clone(), |f| self.base_dir.join(f)),
+            input: &command.stdin,
         };
+        let started = Kept::start(&self.keeper, program).await;
+        if let Err(KeeperError::Differs { found }) = started {
+            return Err(ExecError::Denied(format!(
+                "{shown} is not the program that was granted: its digest is {found}; if the change is known and wanted, write `sha256: {found}`"
+            )));
+        }
+        recording.allow(command.stdin.len() as u64, Vec::new());
+        let mut kept = started
+            .map_err(|error| ExecError::NotStarted(format!("`{name}` ({shown}) could not be started: {error}")))?;
+        let (stdout, stderr) = (kept.stdout.take(), kept.stderr.take());
+        let ended = async { kept.ended().await.map_err(|error| ExecError::Other(format!("`{name}`: {error}"))) };
         let limit = self.limits.output_bytes;
-        let (stdout, stderr, ()) =
-            tokio::try_join!(bounded(stdout, limit, &name), bounded(stderr, limit, &name), feed)?;
-        let status = child.wait().await.map_err(|error| ExecError::Other(format!("`{name}`: {error}")))?;
-        Ok(Output { status: status.code(), stdout, stderr })
+        let (stdout, stderr, status) =
+            tokio::try_join!(bounded(stdout, limit, &name), bounded(stderr, limit, &name), ended)?;
+        Ok(Output { status, stdout, stderr })
     }
 }
 
@@ -296,27 +283,3 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>, limit: usize, name: &st
     }
     Ok(out)
 }
-
-/// Compares the file's digest with the granted one. The file could be exchanged between this look and the start: the
-/// digest guards against a changed installation, the folder's permissions against an attacker on the machine.
-async fn check_digest(grant: &ProgramGrant) -> Result<(), ExecError> {
-    let Some(wanted) = &grant.sha256 else { return Ok(()) };
-    let shown = grant.path.display();
-    let bytes = tokio::fs::read(&grant.path)
-        .await
-        .map_err(|error| ExecError::NotStarted(format!("{shown} cannot be read: {error}")))?;
-    let digest = tokio::task::spawn_blocking(move || Digest::of(&bytes))
-        .await
-        .map_err(|error| ExecError::Other(error.to_string()))?;
-    if digest.hex() == wanted {
-        Ok(())
-    } else {
-        let found = digest.hex();
-        Err(ExecError::Denied(format!(
-            "{shown} is not the program that was granted: its digest is {found}; if the change is known and wanted, write `sha256: {found}`"
-        )))
-    }
-}
-
-#[cfg(test)]
-mod tests;

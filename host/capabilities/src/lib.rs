@@ -48,10 +48,13 @@ pub struct Options {
     pub redactor: Redactor,
     /// Who turns names into addresses.
     pub resolver: Arc<dyn network::Resolver>,
+    /// Who keeps granted programs.
+    pub keeper: exec::keeper::Keeper,
 }
 
 impl Options {
-    /// No sockets, the default limits and the system's certificates.
+    /// No sockets, the default limits and the system's certificates. Granted programs are kept by this program, whose
+    /// `main` must begin with [`exec::keeper::serve_if_asked`].
     #[must_use]
     pub fn new(base_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -61,6 +64,7 @@ impl Options {
             roots: http::Roots::System,
             redactor: Redactor::default(),
             resolver: Arc::new(network::SystemResolver),
+            keeper: exec::keeper::Keeper::this_program(),
         }
     }
 }
@@ -88,7 +92,7 @@ impl Capabilities {
     /// Sets them up. Opens nothing yet: certificates are read at the first HTTPS request.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { sockets, base_dir, limits, roots, redactor, resolver } = options;
+        let Options { sockets, base_dir, limits, roots, redactor, resolver, keeper } = options;
         let way = network::Network::new(resolver);
         let clean = || redactor.clone();
         let credentials: Arc<OnceLock<Arc<Credentials>>> = Arc::default();
@@ -97,7 +101,7 @@ impl Capabilities {
             inner: Arc::new(Inner {
                 tcp: tcp::Tcp::new(limits.clone(), clean(), way.clone()),
                 files: files::Files::new(base_dir.clone(), limits.clone(), clean()),
-                exec: exec::Exec::new(base_dir, limits.clone(), clean()),
+                exec: exec::Exec::new(base_dir, limits.clone(), clean(), keeper),
                 smtp: smtp::Smtp::new(limits.clone(), clean(), way, &http.tls(), Arc::clone(&credentials)),
                 log: log::Log::new(limits.clone(), clean()),
                 http,

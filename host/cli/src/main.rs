@@ -17,8 +17,10 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    // Before anything else: this program is also its own compiler of plugins, in a process of its own.
+    // Before anything else: this program is also its own compiler of plugins and keeper of granted programs, each in a
+    // process of its own.
     basb_runtime::compiler::serve_if_asked();
+    basb_capabilities::exec::keeper::serve_if_asked();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
