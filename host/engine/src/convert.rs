@@ -1,5 +1,6 @@
 //! Between the core's words and those of the plugins' interface.
 
+use crate::bounds;
 use crate::courier::Payload;
 use basb_core::analysis::Sample;
 use basb_core::event::Severity;
@@ -67,7 +68,7 @@ pub fn failure(failure: types::Failure) -> Failure {
     };
     Failure {
         code: format!("plugin/{code}"),
-        message: failure.message,
+        message: bounds::text(failure.message),
         retry_after: match failure.retry {
             types::Retry::Never => None,
             types::Retry::After(ms) => Some(Millis(ms)),
@@ -78,10 +79,15 @@ pub fn failure(failure: types::Failure) -> Failure {
 /// How far a mutating call has come.
 pub fn progress(progress: provider::Progress) -> Outcome {
     match progress {
-        provider::Progress::Done(done) => Outcome::Done { summary: done.summary },
-        provider::Progress::Running(pending) => {
-            Outcome::Running { state: pending.state, note: pending.note, poll_after: Millis(pending.poll_after) }
-        }
+        provider::Progress::Done(done) => Outcome::Done { summary: bounds::text(done.summary) },
+        provider::Progress::Running(pending) => match bounds::state(pending.state) {
+            Ok(state) => Outcome::Running {
+                state,
+                note: bounds::text(pending.note),
+                poll_after: bounds::poll(Millis(pending.poll_after)),
+            },
+            Err(failure) => Outcome::Failed { failure },
+        },
         provider::Progress::Failed(why) => Outcome::Failed { failure: failure(why) },
     }
 }
@@ -116,14 +122,19 @@ fn verdict(verdict: types::Verdict) -> Verdict {
 
 /// One measurement. Values that are no finite numbers cannot be written down, so they are no data.
 pub fn sample(measurement: probe::Measurement) -> Sample {
+    let summary = bounds::text(measurement.summary);
+    if let Err(why) = bounds::measurement(&measurement.values, &measurement.facts) {
+        let (values, facts) = (BTreeMap::new(), BTreeMap::new());
+        return Sample { verdict: Verdict::Error, summary: format!("{why}: {summary}"), values, facts };
+    }
     let broken = measurement.values.iter().find(|(_, v)| !v.is_finite()).map(|(name, _)| name.clone());
     let values: BTreeMap<String, f64> = measurement.values.into_iter().filter(|(_, v)| v.is_finite()).collect();
     let facts = measurement.facts.into_iter().collect();
     match broken {
-        None => Sample { verdict: verdict(measurement.verdict), summary: measurement.summary, values, facts },
+        None => Sample { verdict: verdict(measurement.verdict), summary, values, facts },
         Some(name) => Sample {
             verdict: Verdict::NoData,
-            summary: format!("`{name}` is not a number: {}", measurement.summary),
+            summary: format!("`{}` is not a number: {summary}", bounds::text(name)),
             values,
             facts,
         },
@@ -164,10 +175,13 @@ pub fn rollout_view(service: strategy::ServiceView, view: RolloutView) -> strate
     }
 }
 
+/// More analyses than this at once are not looked at: no deployment file has so many.
+const MOST_ANALYSES: usize = 1000;
+
 /// A strategy's decision. One that names what cannot be a name is a failure of the plugin.
 pub fn decision(decision: strategy::Decision) -> Outcome {
     let names = |request: strategy::AnalysisRequest| -> Result<Vec<PluginName>, String> {
-        request.names.into_iter().map(|n| PluginName::new(n).map_err(|e| e.to_string())).collect()
+        request.names.into_iter().take(MOST_ANALYSES).map(|n| PluginName::new(n).map_err(|e| e.to_string())).collect()
     };
     let action = match decision.action {
         strategy::Action::Scale(s) => Ok(Action::Scale { candidate: s.candidate, stable: s.stable }),
@@ -179,7 +193,7 @@ pub fn decision(decision: strategy::Decision) -> Outcome {
         strategy::Action::Pause(ms) => Ok(Action::Pause { duration: Millis(ms) }),
         strategy::Action::AwaitPromotion(gate) => Ok(Action::AwaitPromotion {
             gate: Gate {
-                reason: gate.reason,
+                reason: bounds::text(gate.reason),
                 timeout: gate.timeout.map(Millis),
                 on_timeout: match gate.on_timeout {
                     strategy::OnTimeout::Abort => OnTimeout::Abort,
@@ -188,22 +202,26 @@ pub fn decision(decision: strategy::Decision) -> Outcome {
             },
         }),
         strategy::Action::Promote => Ok(Action::Promote),
-        strategy::Action::Abort(reason) => Ok(Action::Abort { reason }),
+        strategy::Action::Abort(reason) => Ok(Action::Abort { reason: bounds::text(reason) }),
+    };
+    let state = match bounds::state(decision.state) {
+        Ok(state) => state,
+        Err(failure) => return Outcome::Failed { failure },
     };
     match action {
         Ok(action) => Outcome::Decided {
             action,
-            state: decision.state,
+            state,
             position: Position {
                 step: decision.position.step,
                 steps: decision.position.steps,
-                label: decision.position.label,
+                label: bounds::text(decision.position.label),
             },
         },
         Err(message) => Outcome::Failed {
             failure: Failure {
                 code: "plugin/invalid".to_owned(),
-                message: format!("the strategy's decision cannot be used: {message}"),
+                message: bounds::text(format!("the strategy's decision cannot be used: {message}")),
                 retry_after: None,
             },
         },

@@ -1,5 +1,6 @@
 //! Carries out one effect through the plugins.
 
+use crate::bounds;
 use crate::clock::now;
 use crate::convert;
 use crate::drive::{Hands, wait_until};
@@ -65,7 +66,14 @@ impl PluginHands {
     }
 
     async fn observe(&self, service: &ServiceName) -> Result<Option<provider::Observed>, Failure> {
-        let observed = self.plugins.read(convert::service_ref(&self.start.deployment, service)).await?;
+        let mut observed = self.plugins.read(convert::service_ref(&self.start.deployment, service)).await?;
+        if let Some(observed) = &mut observed {
+            observed.revisions = bounds::list("revisions", std::mem::take(&mut observed.revisions))?;
+            observed.url = bounds::url(observed.url.take())?;
+            for revision in &mut observed.revisions {
+                revision.preview_url = bounds::url(revision.preview_url.take())?;
+            }
+        }
         if let Some(observed) = &observed {
             let mut urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(url) = &observed.url {
@@ -143,7 +151,9 @@ impl PluginHands {
             let service_ref = convert::service_ref(&self.start.deployment, service);
             match self.plugins.instances(service_ref, revision.to_string()).await {
                 Ok(report) => {
-                    if let Some(url) = &report.preview_url {
+                    if let Some(url) =
+                        report.preview_url.as_ref().filter(|url| bounds::url(Some((*url).clone())).is_ok())
+                    {
                         let key = (service.clone(), Some(revision.clone()));
                         self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
                     }
@@ -208,10 +218,13 @@ impl PluginHands {
     }
 }
 
+/// So many instances are listened to.
+const MOST_SAID: usize = 100;
+
 /// What the instances that are not available have to say; those that say the same are named together.
 fn said(instances: &[provider::Instance]) -> String {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
-    for instance in instances.iter().filter(|i| !i.available) {
+    for instance in instances.iter().filter(|i| !i.available).take(MOST_SAID) {
         let message = instance.message.as_deref().unwrap_or_default();
         let text = format!("{} {message}", instance.state).trim_end().to_owned();
         let id = format!("#{}", instance.id);
@@ -221,7 +234,7 @@ fn said(instances: &[provider::Instance]) -> String {
         }
     }
     let parts: Vec<String> = all.into_iter().map(|(text, ids)| format!("{} {text}", ids.join(", "))).collect();
-    if parts.is_empty() { "no instance says why".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { "no instance says why".to_owned() } else { bounds::text(parts.join("; ")) }
 }
 
 fn fail(code: &str, message: String) -> Outcome {

@@ -5,6 +5,7 @@
 //! durable, or let a plugin's word move traffic without the core's check.
 
 mod access;
+mod bounds;
 mod calls;
 mod clock;
 mod convert;

@@ -1,7 +1,7 @@
 //! What a run would do, without doing it.
 
 use crate::plugins::PluginSet;
-use crate::{EngineError, Prepared, convert};
+use crate::{EngineError, Prepared, bounds, convert};
 use basb_core::run::Failure;
 use basb_core::{Millis, PluginName, RevisionId, ServiceName, Weight};
 use basb_journal::{Journal, ServiceKey};
@@ -112,6 +112,7 @@ pub async fn plan(prepared: &Prepared, journal: &Journal) -> Result<Plan, Engine
         let listen = service.listen.as_deref();
         let desired = convert::desired(deployment, name, listen, &candidate, &service.workload, service.replicas);
         let planned = prepared.plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
+        let actions = bounds::list("actions", planned.actions).map_err(|f| unanswered(name, f))?;
         // The same revision in another size is changed in place, as a repair is: without steps.
         let steps = match deployment.strategies.get(&service.strategy).filter(|_| stable.as_ref() != Some(&candidate)) {
             Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
@@ -121,7 +122,7 @@ pub async fn plan(prepared: &Prepared, journal: &Journal) -> Result<Plan, Engine
             service: name.clone(),
             stable,
             candidate,
-            actions: planned.actions.into_iter().map(action).collect(),
+            actions: actions.into_iter().map(action).collect(),
             steps,
         });
     }
@@ -138,7 +139,8 @@ async fn steps(
 ) -> Result<Vec<PlannedStep>, EngineError> {
     let Some(service) = prepared.deployment.services.get(name) else { return Ok(Vec::new()) };
     let view = plugins.service_view(&prepared.deployment, name, service, initial);
-    let steps = plugins.preview(uses, view).await.map_err(|f| unanswered(name, f))?;
+    let steps = plugins.preview(uses, view).await.and_then(|steps| bounds::list("steps", steps));
+    let steps = steps.map_err(|f| unanswered(name, f))?;
     Ok(steps.into_iter().map(step).collect())
 }
 
@@ -149,12 +151,15 @@ fn unanswered(service: &ServiceName, failure: Failure) -> EngineError {
 fn step(step: strategy::StepPreview) -> PlannedStep {
     let weight = |w: Option<u16>| w.and_then(|w| Weight::new(w).ok());
     PlannedStep {
-        summary: step.summary,
+        summary: bounds::line(&step.summary),
         weight: weight(step.weight),
         achieved: weight(step.achieved),
         duration: step.duration.map(Millis),
     }
 }
+
+/// So many changed values of one action are shown.
+const MOST_CHANGES: usize = 200;
 
 fn action(action: provider::PlannedAction) -> PlannedAction {
     PlannedAction {
@@ -165,12 +170,17 @@ fn action(action: provider::PlannedAction) -> PlannedAction {
             provider::ActionKind::Delete => "delete",
         }
         .to_owned(),
-        summary: action.summary,
+        summary: bounds::line(&action.summary),
         changes: action
             .changes
             .into_iter()
-            .map(|c| Change { path: c.path, before: c.before, after: c.after })
+            .take(MOST_CHANGES)
+            .map(|c| Change {
+                path: bounds::line(&c.path),
+                before: c.before.map(|text| bounds::line(&text)),
+                after: c.after.map(|text| bounds::line(&text)),
+            })
             .collect(),
-        irreversible: action.irreversible,
+        irreversible: action.irreversible.map(|text| bounds::line(&text)),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::plugins::{self, PluginSet};
-use crate::{EngineError, revision};
+use crate::{EngineError, bounds, revision};
 use basb_core::model::{Deployment, Use};
 use basb_core::run::RunStart;
 use basb_core::{PluginName, RevisionId, ServiceName};
@@ -221,6 +221,9 @@ fn check_configs(
     problems
 }
 
+/// So many problems of one strategy are shown.
+const MOST_PROBLEMS: usize = 50;
+
 /// Asks each strategy what it thinks of its configuration, for every service that uses it.
 async fn ask_strategies(
     deployment: &Deployment,
@@ -239,10 +242,10 @@ async fn ask_strategies(
             message: f.message,
             next: "report it to the plugin's publisher".to_owned(),
         })?;
-        for problem in found {
-            let pointer = format!("/strategies/{}/config{}", service.strategy, problem.path);
+        for problem in found.into_iter().take(MOST_PROBLEMS) {
+            let pointer = format!("/strategies/{}/config{}", service.strategy, bounds::line(&problem.path));
             let forbids = problem.severity == types::Severity::Error;
-            said.entry((pointer, problem.message, forbids)).or_default().push(name);
+            said.entry((pointer, bounds::line(&problem.message), forbids)).or_default().push(name);
         }
     }
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());

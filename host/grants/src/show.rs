@@ -36,7 +36,20 @@ pub fn yaml_value(text: &str) -> String {
         )
         && text.parse::<f64>().is_err()
         && !matches!(text, ".inf" | ".nan");
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if plain {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match c {
+            // Would turn what is shown around, or begin a line; YAML reads this form as the same character.
+            '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// `lines` under `grants` of this plugin, as they stand in a deployment file.

@@ -162,7 +162,11 @@ impl CallError {
     pub fn evidence(&self) -> Vec<String> {
         let calls =
             self.report.last_calls.iter().map(|call| format!("{}: {} -> {}", call.capability, call.what, call.outcome));
-        let lines = self.report.last_lines.iter().map(|line| format!("log: {}", line.text));
+        let lines = self
+            .report
+            .last_lines
+            .iter()
+            .map(|line| format!("log: {}", basb_capabilities::printable(&line.text, 1000)));
         calls.chain(lines).collect()
     }
 }

@@ -37,8 +37,18 @@ pub(super) fn wire_format(message: &Message, date: &str) -> Result<Vec<u8>, Stri
     header("Subject", &message.subject)?;
     header("Date", date)?;
     for (name, value) in &message.headers {
-        const OURS: [&str; 9] =
-            ["from", "to", "cc", "bcc", "subject", "date", "mime-version", "content-type", "content-transfer-encoding"];
+        const OURS: [&str; 10] = [
+            "from",
+            "sender",
+            "to",
+            "cc",
+            "bcc",
+            "subject",
+            "date",
+            "mime-version",
+            "content-type",
+            "content-transfer-encoding",
+        ];
         if OURS.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(format!("the header `{}` is set by the host; leave it out", crate::printable(name, 60)));
         }

@@ -67,6 +67,15 @@ pub fn check(action: &Action, view: &RolloutView, replicas: u32) -> Result<(), V
             }
         }
         Action::Scale { candidate: wanted, stable: wanted_stable } => {
+            let sides =
+                [("candidate", *wanted, Some(candidate)), ("stable revision", *wanted_stable, view.stable.as_ref())];
+            for (name, wanted, side) in sides {
+                let most = replicas.max(side.map_or(0, |side| side.desired));
+                if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
+                    let but = format!("the service has {replicas} instances in full");
+                    return violation(format!("scale the {name} to {wanted} instances"), but);
+                }
+            }
             if let Some(wanted) = *wanted
                 && wanted < candidate.desired
                 && wanted < needed(replicas, candidate.weight).min(candidate.desired)
@@ -139,6 +148,16 @@ mod tests {
         let full = view(side(2, 0), Some(side(4, 10_000)));
         assert!(check(&scale(2), &full, 4).is_ok(), "two of four may be missing");
         assert!(check(&scale(1), &full, 4).is_err());
+    }
+
+    #[test]
+    fn no_side_gets_more_than_the_service_has() {
+        let scale = |n| Action::Scale { candidate: Some(n), stable: None };
+        let new = view(side(0, 0), Some(side(4, 10_000)));
+        assert!(check(&scale(4), &new, 4).is_ok());
+        assert!(check(&scale(5), &new, 4).is_err() && check(&scale(u32::MAX), &new, 4).is_err());
+        // One that is larger already may stay so.
+        assert!(check(&Action::Scale { candidate: None, stable: Some(4) }, &new, 2).is_ok());
     }
 
     #[test]

@@ -24,6 +24,9 @@ const VERIFY_WITHIN: Millis = Millis::secs(60);
 /// The longest pause between two attempts.
 const MAX_BACKOFF: Millis = Millis::secs(30);
 
+/// How often a strategy may be asked in one rollout. One that always wants one thing more would never end.
+const MAX_DECISIONS: u32 = 1000;
+
 /// Something to do that has no number and no deadline yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Todo {
@@ -65,6 +68,7 @@ pub struct ServiceRun {
     next_id: u32,
     pub(super) analysis: Option<Analyses>,
     pub(super) watch: Option<Analyses>,
+    decisions: u32,
     concluding: bool,
     strategy_state: Option<String>,
     last: Last,
@@ -102,6 +106,7 @@ impl ServiceRun {
             next_id: 1,
             analysis: None,
             watch: None,
+            decisions: 0,
             concluding: false,
             strategy_state: None,
             last: Last::None,
@@ -339,7 +344,8 @@ impl ServiceRun {
             Outcome::Running { state, poll_after, .. } => {
                 if let Some(current) = &mut self.current {
                     current.order.state = Some(state.clone());
-                    current.order.not_before = now.plus(*poll_after);
+                    // One that wants to be left alone for longer than a rollout may stand still is looked at all the same.
+                    current.order.not_before = now.plus((*poll_after).min(self.spec.progress_deadline));
                     current.handed_out = false;
                 }
             }
@@ -366,6 +372,7 @@ impl ServiceRun {
             && let Some(after) = failure.retry_after
             && current.order.attempt < MAX_ATTEMPTS
         {
+            let after = after.min(self.spec.progress_deadline);
             let backoff = Millis(500 << current.order.attempt.min(16)).min(MAX_BACKOFF).max(after);
             current.order.attempt = current.order.attempt.saturating_add(1);
             current.order.not_before = now.plus(backoff);
@@ -498,6 +505,11 @@ impl ServiceRun {
     }
 
     fn decided(&mut self, action: &Action, state: &str, position: &Position, out: &mut Vec<Body>) {
+        self.decisions = self.decisions.saturating_add(1);
+        if self.decisions > MAX_DECISIONS {
+            self.give_up(format!("the strategy came to no end in {MAX_DECISIONS} steps"), out);
+            return;
+        }
         self.strategy_state = Some(state.to_owned());
         if self.position.as_ref() != Some(position) {
             let Position { step, steps, label } = position.clone();
@@ -507,6 +519,14 @@ impl ServiceRun {
         if let Err(violation) = invariant::check(action, &self.view(), self.spec.replicas) {
             self.give_up(violation.to_string(), out);
             return;
+        }
+        if let Action::Analyse { analyses } | Action::Watch { analyses } = action {
+            let unknown = analyses.iter().find(|name| !self.known_analyses.contains_key(*name));
+            if analyses.is_empty() || unknown.is_some() {
+                let named = unknown.map_or_else(|| "none".to_owned(), |name| format!("`{name}`, which does not exist"));
+                self.give_up(format!("the strategy wants an analysis and names {named}"), out);
+                return;
+            }
         }
         self.after = Last::Done;
         let candidate = self.candidate.revision.clone();
@@ -625,7 +645,10 @@ impl ServiceRun {
                 Effect::AwaitAvailable { revision, replicas, until: now.plus(self.spec.progress_deadline) }
             }
             Todo::Traffic(weights) => Effect::SetTraffic { weights },
-            Todo::VerifyTraffic(weights) => Effect::VerifyTraffic { weights, until: now.plus(VERIFY_WITHIN) },
+            Todo::VerifyTraffic(weights) => {
+                let within = VERIFY_WITHIN.min(self.spec.progress_deadline);
+                Effect::VerifyTraffic { weights, until: now.plus(within) }
+            }
             Todo::Next => Effect::NextStep { view: Box::new(self.view()), state: self.strategy_state.clone() },
             Todo::Wait(duration, reason) => Effect::Wait { until: now.plus(duration), reason },
             Todo::Gate(gate) => {
