@@ -7,7 +7,13 @@ use std::process::Command;
 /// Builds and runs the hostile cases. Fails when one of them is not contained.
 pub fn run(only: &str, form: Form) -> Done {
     crate::setup::run_if_needed()?;
-    shell::run(&mut cargo(["build", "--locked", "-p", "basb-hostile"]))?;
+    // The real binary is attacked too, in whole runs.
+    shell::run(&mut cargo(["build", "--locked", "-p", "basb-hostile", "-p", "basb-host"]))?;
+    run_built(only, form)
+}
+
+/// Runs the hostile cases that were built before.
+pub fn run_built(only: &str, form: Form) -> Done {
     let mut hostile = Command::new(target().join("debug/basb-hostile"));
     hostile.arg("run").arg("--folder").arg(target().join("hostile"));
     if !only.is_empty() {

@@ -39,7 +39,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, docs
+        /// Only these: fmt, clippy, unit, end-to-end, hostile, docs
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain

@@ -6,11 +6,15 @@ use std::time::Instant;
 
 /// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
 /// build them.
-const GUESTS: [&str; 16] = [
+const GUESTS: [&str; 20] = [
     "--exclude",
     "guest-hostile-notifier",
     "--exclude",
     "guest-hostile-probe",
+    "--exclude",
+    "guest-hostile-provider",
+    "--exclude",
+    "guest-hostile-strategy",
     "--exclude",
     "guest-hostile-wasi",
     "--exclude",
@@ -30,8 +34,14 @@ type Part = (&'static str, fn() -> Done);
 
 /// Runs the parts that are named, or all of them.
 pub fn run(only: &[String]) -> Done {
-    let parts: [Part; 5] =
-        [("fmt", fmt), ("clippy", clippy), ("unit", unit), ("end-to-end", end_to_end), ("docs", docs)];
+    let parts: [Part; 6] = [
+        ("fmt", fmt),
+        ("clippy", clippy),
+        ("unit", unit),
+        ("end-to-end", end_to_end),
+        ("hostile", hostile),
+        ("docs", docs),
+    ];
     if let Some(unknown) = only.iter().find(|name| !parts.iter().any(|(part, _)| part == name)) {
         let all: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no part `{unknown}`: there are {}", all.join(", ")));
@@ -87,6 +97,11 @@ fn end_to_end() -> Done {
     // The real binary and the real services: the tests start them.
     build()?;
     shell::run(&mut cargo(["test", "--locked", "-p", "basb-e2e", "--", "--test-threads", "2"]))
+}
+
+fn hostile() -> Done {
+    build()?;
+    crate::hostile::run_built("", crate::bench::Form::Text)
 }
 
 fn docs() -> Done {

@@ -6,7 +6,7 @@ use basb_guest_script::Outcome as Told;
 use basb_runtime::{CallError, LoadError, Plugin};
 
 /// A message is for a person: bounded, and nothing in it can repaint a terminal or forge a line of a log.
-fn is_clear(text: &str) -> Result<(), String> {
+pub fn is_clear(text: &str) -> Result<(), String> {
     if text.len() > 4000 {
         return Err(format!("a message of {} bytes", text.len()));
     }

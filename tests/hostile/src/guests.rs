@@ -3,10 +3,16 @@
 use std::path::Path;
 
 /// The packages that import nothing but the host's own interfaces.
-const PLAIN: [&str; 3] = ["guest-hostile-probe", "guest-hostile-notifier", "guest-misbehave"];
+const PLAIN: [&str; 5] = [
+    "guest-hostile-probe",
+    "guest-hostile-notifier",
+    "guest-hostile-provider",
+    "guest-hostile-strategy",
+    "guest-misbehave",
+];
 
 /// The packages that bring WASI along.
-const WASI: [&str; 1] = ["guest-hostile-wasi"];
+const WASI: [&str; 2] = ["guest-hostile-wasi", "guest-wasi-std"];
 
 /// Builds all of them into a folder.
 pub fn build_all(folder: &Path) {

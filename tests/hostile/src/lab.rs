@@ -58,6 +58,11 @@ impl Lab {
         self.temporary.path()
     }
 
+    /// The folder that all cases share: guests, compiled code, the first release.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The guest of a package.
     pub fn guest(&self, package: &str) -> Vec<u8> {
         guests::read(&self.folder, package)

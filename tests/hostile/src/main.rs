@@ -14,6 +14,7 @@
 //! | how cases are isolated | [`parent`] |
 //! | the servers of attackers and victims, and their names | [`server`], [`names`] |
 //! | a host with a hostile guest and a neighbour | [`lab`] |
+//! | a whole deployment with the real binary | [`deployment`] |
 //! | the guests | `tests/guests/hostile-*`, `tests/guests/wat` |
 
 #![expect(
@@ -26,6 +27,7 @@
 
 mod case;
 mod cases;
+mod deployment;
 mod expect;
 mod guests;
 mod judge;
@@ -81,8 +83,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // The compiler of the host under test is this program once more.
+    // The compiler of the host under test and its keeper of programs are this program once more.
     basb_runtime::compiler::serve_if_asked();
+    basb_capabilities::exec::keeper::serve_if_asked();
     match Cli::parse().command {
         Command::Run { json, only, jobs, folder } => {
             let options = parent::Options { only, jobs, folder };

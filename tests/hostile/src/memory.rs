@@ -24,6 +24,12 @@ fn value(status: &str, key: &str) -> Option<u64> {
     status.lines().find(|line| line.starts_with(key))?.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// The most memory that another process was seen to use, in KiB; 0 when it is gone.
+pub fn peak_of(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    value(&status, "VmHWM:").unwrap_or(0)
+}
+
 /// Begins to look for the highest anew.
 pub fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();

@@ -1,6 +1,7 @@
 //! Runs all cases, each in a process of its own, and sums up.
 
 use crate::case::{Alone, Case};
+use crate::deployment::Deployment;
 use crate::judge::CaseResult;
 use crate::{cases, guests, say};
 use serde::Serialize;
@@ -47,6 +48,7 @@ struct Summary {
 pub fn run(options: &Options, form: Form) -> ExitCode {
     let start = Instant::now();
     guests::build_all(&options.folder);
+    Deployment::prepare(&options.folder);
     let (alone, together): (Vec<Case>, Vec<Case>) = cases::all()
         .into_iter()
         .filter(|case| case.name.contains(&options.only))

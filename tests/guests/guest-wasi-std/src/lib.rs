@@ -51,6 +51,20 @@ fn look(what: &str) -> String {
             UdpSocket::bind("127.0.0.1:0").map(|_| ()).map_err(|e| e.kind()),
             ("localhost", 80).to_socket_addrs().map(|_| ()).is_err(),
         ),
+        net if net.starts_with("net ") => {
+            let ports: Vec<u16> = net.split(' ').filter_map(|port| port.parse().ok()).collect();
+            let [connections, datagrams] = ports[..] else { return "two ports are needed".to_owned() };
+            let send = |socket: UdpSocket| socket.send_to(b"out", ("127.0.0.1", datagrams)).map(|_| ());
+            format!(
+                "{:?} {:?} {:?} {:?} {:?} {:?}",
+                TcpStream::connect(("127.0.0.1", connections)).map(|_| ()).map_err(|e| e.kind()),
+                TcpStream::connect(("::ffff:127.0.0.1", connections)).map(|_| ()).map_err(|e| e.kind()),
+                TcpListener::bind("0.0.0.0:0").map(|_| ()).map_err(|e| e.kind()),
+                UdpSocket::bind("127.0.0.1:0").and_then(send).map_err(|e| e.kind()),
+                UdpSocket::bind("0.0.0.0:0").and_then(send).map_err(|e| e.kind()),
+                ("localhost", connections).to_socket_addrs().map(|_| ()).map_err(|e| e.kind()),
+            )
+        }
         "stdin" => {
             let mut text = String::new();
             format!("{:?} {text:?}", std::io::stdin().read_to_string(&mut text).map_err(|e| e.kind()))

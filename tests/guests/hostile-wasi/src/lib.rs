@@ -60,7 +60,9 @@ fn start(asked: &Request) -> Result<FutureIncomingResponse, Outcome> {
     let (authority, path) = rest.find(['/', '?', '#', '\\']).map_or((rest, "/"), |at| rest.split_at(at));
     let fields = Fields::new();
     for (name, value) in &asked.headers {
-        fields.append(name, value.as_bytes()).map_err(|_| invalid(&format!("header {name:?}")))?;
+        fields
+            .append(name, value.as_bytes())
+            .map_err(|_| invalid(&format!("header {:?}", name.chars().take(60).collect::<String>())))?;
     }
     let request = OutgoingRequest::new(fields);
     request.set_method(&method(asked.sent_method())).map_err(|()| invalid("method"))?;

@@ -1,14 +1,17 @@
 //! The cases, a file for each part of the host that is attacked.
 
 mod doors;
+mod engine;
 mod exec;
 mod files;
 mod http;
 mod http_answers;
+mod mail;
 mod manifest;
 mod output;
 mod sandbox;
 mod secrets;
+mod wasi;
 
 use crate::case::Case;
 use crate::lab::{Lab, request};
@@ -27,6 +30,9 @@ pub fn all() -> Vec<Case> {
     all.extend(exec::cases());
     all.extend(output::cases());
     all.extend(secrets::cases());
+    all.extend(mail::cases());
+    all.extend(wasi::cases());
+    all.extend(engine::cases());
     all
 }
 
