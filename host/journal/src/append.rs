@@ -147,6 +147,18 @@ impl Journal {
         self.write(move |connection| start_run(connection, &start)).await
     }
 
+    /// Starts the record of a run together with its first records: both, or neither. Durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Journal::start_run`] and [`Journal::append`].
+    pub async fn begin_run(&self, start: RunStart, first: Append) -> Result<Vec<u64>, JournalError> {
+        self.write(move |connection| {
+            start_run(connection, &start)?;
+            write(connection, &start.run, &first)
+        })
+        .await
+    }
+
     /// Appends records to a run, with what belongs to them. Returns their sequence numbers, which begin at 1 and have no
     /// gaps; everything is durable by then. Appends that wait at the same time share one transaction. What was handed
     /// over is written even if the caller stops waiting for it.

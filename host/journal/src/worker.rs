@@ -6,6 +6,7 @@
 
 use crate::JournalError;
 use crate::error::WorkError;
+use crate::observer::{self, Telling};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -106,13 +107,18 @@ fn refuse(job: Job, file: &Path, error: JournalError) {
 }
 
 fn write_all(mut connection: Connection, jobs: &Receiver<Job>, file: &Path) {
+    let mut telling = Telling::default();
     while let Ok(first) = jobs.recv() {
         match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => {
                 let (answers, fate) = write_group(&transaction, first, jobs, file);
                 // Dropped without a commit, the transaction is undone.
-                let fate =
-                    fate.and_then(|()| transaction.commit().map_err(|error| JournalError::from_sqlite(file, &error)));
+                let fate = fate.and_then(|()| {
+                    let told = telling.before(&transaction);
+                    transaction.commit().map_err(|error| JournalError::from_sqlite(file, &error))?;
+                    observer::after(told);
+                    Ok(())
+                });
                 for answer in answers {
                     answer(fate.clone());
                 }

@@ -2,7 +2,7 @@
 
 use super::{entry, run_id, service, start, with_run};
 use crate::{Append, Entry, Finish, Journal, JournalError, NewEntry, Only, RunFilter, RunState, VerifyError};
-use basb_core::Timestamp;
+use basb_core::{Millis, Timestamp};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
@@ -16,6 +16,21 @@ async fn records_come_back_as_they_were_written() {
     assert_eq!(seen, [(2, 2, "b", true), (3, 3, "c", false)]);
     assert_eq!(journal.entries(&run, 4).await.unwrap(), []);
     assert_eq!(journal.verify(&run).await.unwrap().seq, 3);
+}
+
+/// A run begins with its first records or not at all: whoever lost its lease begins none.
+#[tokio::test]
+async fn a_run_and_its_first_records_are_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let lease = journal.acquire("l", "a", Millis::secs(1), Timestamp(1)).await.unwrap();
+    let first = || Append::from(vec![entry(1, "a"), entry(2, "b")]).fenced(lease.fence());
+    assert_eq!(journal.begin_run(start("r-1", 1), first()).await.unwrap(), [1, 2]);
+    assert_eq!(journal.verify(&run_id("r-1")).await.unwrap().seq, 2);
+    journal.release(&lease.fence()).await.unwrap();
+    let refused = journal.begin_run(start("r-2", 1), first()).await.unwrap_err();
+    assert_eq!(refused.code(), "journal/stale-token");
+    assert_eq!(journal.run("r-2").await.unwrap_err().code(), "journal/unknown-run");
 }
 
 #[tokio::test]
