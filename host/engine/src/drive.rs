@@ -147,9 +147,10 @@ pub async fn drive<H: Hands>(
         if run.waits_for_humans() {
             return Ok(Ended::AtGate);
         }
+        let fence = around.fence.clone();
         tokio::select! {
             biased;
-            _ = around.lost.wait_for(|lost| *lost) => return Err(EngineError::LeaseLost),
+            _ = around.lost.wait_for(|lost| *lost) => return Err(lost_lease(fence)),
             asked = around.control.recv(), if control_open => match asked {
                 Some(Control::StopNow) => return Ok(Ended::Stopped),
                 Some(Control::Request { service, verb, by }) => {
@@ -172,6 +173,11 @@ pub async fn drive<H: Hands>(
             }
         }
     }
+}
+
+/// The lease is somebody else's; who that is, the session finds out.
+fn lost_lease(fence: Option<Fence>) -> EngineError {
+    EngineError::LeaseLost { what: fence.map(|fence| fence.lease).unwrap_or_default(), by: None }
 }
 
 type Joined = Result<(ServiceName, u32, Outcome), tokio::task::JoinError>;

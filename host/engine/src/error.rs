@@ -30,8 +30,13 @@ pub enum EngineError {
         held: Held,
     },
     /// The lease was lost while the run went on.
-    #[error("the lease was taken over by another process: this one stops at once, the run can be taken up again")]
-    LeaseLost,
+    #[error("another process has taken {what} over while this one did not answer: {}", taker(.by.as_ref()))]
+    LeaseLost {
+        /// `deployment/environment`.
+        what: String,
+        /// Who holds it now; nobody where it was given back since.
+        by: Option<Held>,
+    },
     /// The file, or what plugins say of it.
     #[error("{}", problems_in(.0))]
     Diagnostics(basb_spec::Diagnostics),
@@ -88,7 +93,7 @@ impl EngineError {
             Self::NoHome => "state/no-home",
             Self::Journal(e) => e.code(),
             Self::Busy { .. } => "run/busy",
-            Self::LeaseLost => "run/lease-lost",
+            Self::LeaseLost { .. } => "run/lease-lost",
             Self::Diagnostics(_) => "deployment/invalid",
             Self::Plugin { code, .. } | Self::Call { code, .. } => code,
             Self::Secrets(all) => all.first().map_or("secret/missing", |e| e.code),
@@ -109,7 +114,9 @@ impl EngineError {
                 "wait for it to end, or follow it with `basb-host status -w`; a holder that is dead is taken over by itself"
                     .to_owned()
             }
-            Self::LeaseLost => "`basb-host status` shows who is at work".to_owned(),
+            Self::LeaseLost { .. } => {
+                "nothing more was done here; the run goes on there: `basb-host status -w` follows it".to_owned()
+            }
             Self::Diagnostics(_) => "mend the file; nothing was changed".to_owned(),
             Self::Plugin { next, .. } => next.clone(),
             Self::Secrets(all) => {
@@ -124,6 +131,10 @@ impl EngineError {
             Self::Call { .. } => "the message says what the plugin could not do; nothing was changed".to_owned(),
         }
     }
+}
+
+fn taker(by: Option<&Held>) -> String {
+    by.map_or_else(|| "it has been given back since".to_owned(), ToString::to_string)
 }
 
 fn secrets_in(all: &[basb_secrets::SecretError]) -> String {

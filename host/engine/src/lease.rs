@@ -2,7 +2,7 @@
 
 use crate::{EngineError, clock::now};
 use basb_core::{Millis, PluginName, ServiceName};
-use basb_journal::{AcquireError, Fence, Held, Journal, Lease};
+use basb_journal::{AcquireError, Fence, Held, Journal, JournalError, Lease};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,6 +61,18 @@ impl HeldLease {
         self.lost.clone()
     }
 
+    /// An error that means that somebody else holds the lease by now, with who that is; any other as it is.
+    pub async fn explain(&self, error: EngineError) -> EngineError {
+        let lost =
+            matches!(error, EngineError::LeaseLost { .. } | EngineError::Journal(JournalError::StaleToken { .. }));
+        if !lost {
+            return error;
+        }
+        let what = self.fence.lease.clone();
+        let by = self.journal.holder(&what).await.ok().flatten().filter(|held| held.fencing_token != self.fence.token);
+        EngineError::LeaseLost { what, by }
+    }
+
     /// Lets go of it.
     pub async fn release(self) {
         self.heartbeat.abort();
@@ -75,12 +87,15 @@ async fn beat(journal: Arc<Journal>, mut lease: Lease, tell: watch::Sender<bool>
         tokio::time::sleep(HEARTBEAT).await;
         match journal.renew(&lease, TTL, now()).await {
             Ok(renewed) => lease = renewed,
-            Err(e) => {
+            Err(e @ JournalError::StaleToken { .. }) => {
                 tracing::warn!(error = %e, "the lease was lost");
                 // Nobody listens when the run is over already.
                 let _ = tell.send(true);
                 return;
             }
+            // A file that cannot be written just now says nothing about who holds the lease: whoever takes it over is
+            // noticed at the next write, which the token guards.
+            Err(e) => tracing::warn!(error = %e, "the lease could not be renewed; trying again"),
         }
     }
 }

@@ -296,10 +296,9 @@ impl Session {
     async fn begin(&self, prepared: Prepared, lease: HeldLease) -> Result<Started, EngineError> {
         let at = now();
         let start = self.run_start(&prepared).await?;
-        let id = start.run.clone();
         let notes = RunNotes { file: prepared.file.clone(), base: prepared.base.clone() };
         let record = basb_journal::RunStart {
-            run: id.clone(),
+            run: start.run.clone(),
             deployment: start.deployment.name.clone(),
             environment: start.deployment.environment.clone(),
             at,
@@ -308,10 +307,10 @@ impl Session {
         let routes = Routes::new(&start, prepared.plugins.asks());
         let first = Record::Started(Box::new(start));
         let (run, events) = Run::begin(at, 1, &first)?;
-        self.journal.start_run(record).await?;
         let mut append = Append::from(entry(at, &first)).fenced(lease.fence());
         append.notifications = events.iter().flat_map(|event| routes.notifications(event)).collect();
-        self.journal.append(&id, append).await?;
+        // In one: a run without its first record could not be taken up, nor be told what it was.
+        self.journal.begin_run(record, append).await?;
         Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins: prepared.plugins, messages: Vec::new() })
     }
 
@@ -418,6 +417,10 @@ impl Session {
                 self.journal.append(&id, append).await?;
             }
         }
+        let ended = match ended {
+            Ok(ended) => Ok(ended),
+            Err(error) => Err(lease.explain(error).await),
+        };
         lease.release().await;
         Ok((ended?, left))
     }
