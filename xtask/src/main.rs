@@ -5,6 +5,7 @@
 
 mod bench;
 mod counterparts;
+mod crash;
 mod demo;
 mod fuzz;
 mod hostile;
@@ -66,6 +67,24 @@ enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Kill the host and the agent anywhere, resume, and count what is lost or done twice
+    Crash {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Only parts whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
+        /// Only the share that CI runs
+        #[arg(long)]
+        share: bool,
+        /// The seed of everything that is random; the time when left out
+        #[arg(long)]
+        seed: Option<u64>,
+        /// So many runs at once; as many as there are processors when left out
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
     /// Measure, with a release build
     Bench {
         /// What: rollout, plugin-call
@@ -101,6 +120,11 @@ fn main() -> ExitCode {
         }
         Command::Bench { what, json, more } => {
             bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more)
+        }
+        Command::Crash { json, only, share, seed, jobs } => {
+            let share = if share { crash::Share::Ci } else { crash::Share::Whole };
+            let form = if json { bench::Form::Json } else { bench::Form::Text };
+            crash::run(&crash::Options { only, share, seed, jobs, form })
         }
         Command::Hostile { json, only } => {
             hostile::run(&only, if json { bench::Form::Json } else { bench::Form::Text })

@@ -1,0 +1,77 @@
+//! The whole of `basb-host`, but it ends, or stops, itself at an exact place of its journal.
+//!
+//! `BASB_CRASH_AT` says where: `ACTION-STAGE:N`, of `kill` or `stop`, `before` or `after`, at the commit with which the
+//! journal has N entries or more; with `commit` in front of N, at the N-th commit of this process. Nothing of this is in the
+//! product: the journal's observer is set here.
+
+#![expect(clippy::print_stderr, reason = "a program of tests: a wrong variable is a wrong test")]
+
+use basb_journal::{Commit, CommitStage, observe_commits};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+#[derive(Debug)]
+struct Crash {
+    signal: rustix::process::Signal,
+    stage: CommitStage,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Entry(u64),
+    Commit(u64),
+}
+
+static CRASH: OnceLock<Crash> = OnceLock::new();
+
+fn parse(text: &str) -> Option<Crash> {
+    let (action, rest) = text.split_once('-')?;
+    let (stage, number) = rest.split_once(':')?;
+    let place = match number.strip_prefix("commit") {
+        Some(number) => Place::Commit(number.parse().ok()?),
+        None => Place::Entry(number.parse().ok()?),
+    };
+    let signal = match action {
+        "kill" => rustix::process::Signal::KILL,
+        "stop" => rustix::process::Signal::STOP,
+        _ => return None,
+    };
+    let stage = match stage {
+        "before" => CommitStage::Before,
+        "after" => CommitStage::After,
+        _ => return None,
+    };
+    Some(Crash { signal, stage, place })
+}
+
+fn observe(commit: Commit) {
+    let Some(crash) = CRASH.get() else { return };
+    let here = match crash.place {
+        Place::Entry(number) => commit.entries >= number,
+        Place::Commit(number) => commit.number == number,
+    };
+    static DONE: OnceLock<()> = OnceLock::new();
+    if here && commit.stage == crash.stage && DONE.set(()).is_ok() {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), crash.signal);
+        // Another thread may be the one that takes the signal: this one must not get further meanwhile. After a stop, the
+        // time is over when somebody lets the process go on.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
+fn main() -> ExitCode {
+    if let Ok(text) = std::env::var("BASB_CRASH_AT") {
+        match parse(&text) {
+            Some(crash) => {
+                let _ = CRASH.set(crash);
+                observe_commits(observe);
+            }
+            None => {
+                eprintln!("BASB_CRASH_AT={text} is not understood");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    basb_cli::main()
+}

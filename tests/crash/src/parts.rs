@@ -1,0 +1,328 @@
+//! What is run: everything, or the share that CI has time for.
+
+use crate::Share;
+use crate::fencing::{self, Wakes};
+use crate::host::{At, Random, Result};
+use crate::local::{Disturb, Local, Stage};
+use crate::recorded::{Kill, Recorded, Reference, Release};
+use crate::report::{Outcome, Part, Report, Tally};
+use crate::say;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only parts whose name contains this.
+    pub only: String,
+    /// How much.
+    pub share: Share,
+    /// The seed.
+    pub seed: u64,
+    /// So many runs at once.
+    pub jobs: usize,
+    /// Where everything is put.
+    pub folder: PathBuf,
+}
+
+/// The parts, in the order in which they say most soonest.
+const PARTS: [&str; 9] = [
+    "recorded-entries",
+    "recorded-commits",
+    "recorded-rollback-entries",
+    "recorded-random",
+    "recorded-twice",
+    "two-runners",
+    "second-brain-entries",
+    "second-brain-random",
+    "agent-random",
+];
+
+/// One disturbed run: its name, and what does it.
+type Job<'a> = (String, Box<dyn FnOnce() -> Result<Outcome> + Send + 'a>);
+
+impl Options {
+    fn wants(&self, part: &str) -> bool {
+        part.contains(&self.only)
+    }
+
+    /// The number for CI, or the one for the whole.
+    fn amount(&self, ci: usize, whole: usize) -> usize {
+        match self.share {
+            Share::Ci => ci,
+            Share::Whole => whole,
+        }
+    }
+
+    fn random(&self, part: &str) -> Random {
+        let place = PARTS.iter().position(|name| *name == part).unwrap_or(0) as u64;
+        Random(self.seed.wrapping_mul(31).wrapping_add(place))
+    }
+}
+
+/// Runs the parts that are wanted.
+///
+/// # Errors
+/// When something cannot even begin.
+pub fn run(options: &Options) -> Result<Report> {
+    if !PARTS.iter().any(|part| options.wants(part)) {
+        return Err(format!("no part has `{}` in its name: there are {}", options.only, PARTS.join(", ")));
+    }
+    let folder = options.folder.join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut report = Report { version: 1, seed: options.seed, ..Report::default() };
+    if PARTS.iter().any(|part| options.wants(part) && (part.starts_with("recorded") || *part == "two-runners")) {
+        on_the_recording_cloud(options, &folder.join("recorded"), &mut report)?;
+    }
+    if PARTS.iter().any(|part| options.wants(part) && (part.starts_with("second") || part.starts_with("agent"))) {
+        on_this_machine(options, &folder, &mut report)?;
+    }
+    if report.good() {
+        std::fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    } else {
+        say(&format!("what went wrong is left in {}", folder.display()));
+    }
+    Ok(report)
+}
+
+/// Does the jobs, so many at once.
+fn work(name: &str, jobs: Vec<Job<'_>>, at_once: usize) -> Part {
+    say(&format!("== {name}: {} runs", jobs.len()));
+    let tally = Tally::begin(name);
+    let queue = Mutex::new(jobs.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+                    let Some((what, job)) = next else { return };
+                    let began = Instant::now();
+                    let outcome = job();
+                    tally.take(&what, began.elapsed(), outcome);
+                }
+            });
+        }
+    });
+    tally.end()
+}
+
+fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
+    let place = Recorded::prepare(folder)?;
+    let good = place.reference(Release::Good)?;
+    say(&format!(
+        "an undisturbed canary: {} entries, {} effects, {} notifications, {} ms",
+        good.entries().count(),
+        good.effects(),
+        good.notifications(),
+        good.took.as_millis()
+    ));
+    // What is compared must be the same every time, or nothing is shown by it.
+    for _ in 0..2 {
+        let again = place.disturbed("again", Release::Good, &good, &[])?;
+        let wrong = [again.lost, again.doubled, again.differs].concat();
+        if !wrong.is_empty() {
+            return Err(format!("two undisturbed runs differ: {}", wrong.join("; ")));
+        }
+    }
+    let disturbed = |name: String, release: Release, reference: &'static Reference, kills: Vec<Kill>| {
+        let place = &place;
+        let job = name.clone();
+        (name, Box::new(move || place.disturbed(&job, release, reference, &kills)) as Box<_>)
+    };
+    let good: &'static Reference = Box::leak(Box::new(good));
+
+    if options.wants("recorded-entries") {
+        let jobs = every_commit(options, "recorded-entries", &place, Release::Good, good, 24);
+        report.add(work("recorded-entries", jobs, options.jobs));
+    }
+    if options.wants("recorded-commits") {
+        // The lease, the start of the run and the first entries: what is committed before there is anything to resume.
+        let jobs = (1..=options.amount(5, 12)).flat_map(|number| ["before", "after"].map(|stage| (number, stage))).map(
+            |(number, stage)| {
+                let at = At(format!("kill-{stage}:commit{number}"));
+                disturbed(format!("commit-{number}-{stage}"), Release::Good, good, vec![Kill::At(at)])
+            },
+        );
+        report.add(work("recorded-commits", jobs.collect(), options.jobs));
+    }
+    if options.wants("recorded-rollback-entries") {
+        let broken: &'static Reference = Box::leak(Box::new(place.reference(Release::Broken)?));
+        let jobs = every_commit(options, "recorded-rollback-entries", &place, Release::Broken, broken, 6);
+        report.add(work("recorded-rollback-entries", jobs, options.jobs));
+    }
+    if options.wants("recorded-random") {
+        let mut random = options.random("recorded-random");
+        // With several at once each takes longer than the undisturbed one alone.
+        let span = good.took.as_millis() as u64 * options.jobs as u64;
+        let jobs = (0..options.amount(20, 500)).map(|number| {
+            let time = Duration::from_millis(random.below(span));
+            disturbed(format!("random-{number}"), Release::Good, good, vec![Kill::After(time)])
+        });
+        report.add(work("recorded-random", jobs.collect(), options.jobs));
+    }
+    if options.wants("recorded-twice") {
+        let mut random = options.random("recorded-twice");
+        let entries = chosen(options, "recorded-twice", good, 12);
+        let jobs = entries.iter().map(|entry| {
+            // Again while it resumes: at one of the first entries that the resumed process writes; and once more, at
+            // some time.
+            let again = entry + random.below(6);
+            let stage = |at: u64, n: u64| if n == 0 { At::before(at) } else { At::after(at) };
+            let kills = vec![
+                Kill::At(stage(*entry, random.below(2))),
+                Kill::At(stage(again, random.below(2))),
+                Kill::After(Duration::from_millis(random.below(good.took.as_millis() as u64))),
+            ];
+            disturbed(format!("twice-{entry}"), Release::Good, good, kills)
+        });
+        report.add(work("recorded-twice", jobs.collect(), options.jobs));
+    }
+    if options.wants("two-runners") {
+        report.add(two_runners(options, &place, good));
+    }
+    Ok(())
+}
+
+/// Runs that are killed before and after commits: in CI at some entries; otherwise at each, entry by entry. Entries that
+/// were committed together are one place: after a kill that followed a commit, the next entry that is not there yet is
+/// the next place.
+fn every_commit<'a>(
+    options: &Options,
+    part: &str,
+    place: &'a Recorded,
+    release: Release,
+    reference: &'static Reference,
+    ci: usize,
+) -> Vec<Job<'a>> {
+    let stages = |entry: u64| [("before", At::before(entry)), ("after", At::after(entry))];
+    if options.share == Share::Ci {
+        let entries = chosen(options, part, reference, ci);
+        let jobs = entries.into_iter().flat_map(|entry| stages(entry).map(|at| (entry, at)));
+        return jobs
+            .map(|(entry, (stage, at))| {
+                let name = format!("{release:?}-{entry}-{stage}").to_lowercase();
+                let job = name.clone();
+                let run = move || place.disturbed(&job, release, reference, &[Kill::At(at)]);
+                (name, Box::new(run) as Box<dyn FnOnce() -> Result<Outcome> + Send>)
+            })
+            .collect();
+    }
+    // Stretches of entries, so that several can be at work at once.
+    let all: Vec<u64> = reference.entries().collect();
+    let stretch = |entries: &[u64]| {
+        let (from, to) = (entries.first().copied().unwrap_or(0), entries.last().copied().unwrap_or(0));
+        let run = move || {
+            let (mut all, mut entry) = (Outcome::default(), from);
+            while entry <= to {
+                for (stage, at) in stages(entry) {
+                    let name = format!("{release:?}-{entry}-{stage}").to_lowercase();
+                    let (outcome, reached) = place.disturbed_to(&name, release, reference, &[Kill::At(at)])?;
+                    all.add(&name, outcome);
+                    if stage == "after" {
+                        entry = reached.max(entry) + 1;
+                    }
+                }
+            }
+            Ok(all)
+        };
+        (format!("entries {from} to {to}"), Box::new(run) as Box<dyn FnOnce() -> Result<Outcome> + Send>)
+    };
+    all.chunks(20).map(stretch).collect()
+}
+
+/// The entries at which something happens: all of them, or so many, spread over all with a random beginning.
+fn chosen(options: &Options, part: &str, reference: &Reference, ci: usize) -> Vec<u64> {
+    let all: Vec<u64> = reference.entries().collect();
+    match options.share {
+        Share::Whole => all,
+        Share::Ci => {
+            let step = all.len().div_ceil(ci).max(1);
+            let from = options.random(part).below(step as u64) as usize;
+            all.into_iter().skip(from).step_by(step).collect()
+        }
+    }
+}
+
+fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) -> Part {
+    let mut random = options.random("two-runners");
+    let all: Vec<u64> = good.entries().collect();
+    let mut somewhere = || all.get(random.below(all.len() as u64) as usize).copied().unwrap_or(1);
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for number in 0..options.amount(5, 40) {
+        let (entry, name) = (somewhere(), format!("taken-over-{number}"));
+        let wakes = if number % 3 == 2 { Wakes::Afterwards } else { Wakes::Meanwhile };
+        let job = name.clone();
+        let at = At(format!("stop-after:{entry}"));
+        jobs.push((format!("{name} at {entry}"), Box::new(move || fencing::taken_over(place, &job, good, &at, wakes))));
+    }
+    for number in 0..options.amount(1, 5) {
+        let (entry, name) = (somewhere(), format!("locked-out-{number}"));
+        let job = name.clone();
+        let at = At(format!("stop-before:{entry}"));
+        jobs.push((format!("{name} at {entry}"), Box::new(move || fencing::locked_out(place, &job, good, &at))));
+    }
+    // They wait for a lease to run out most of the time.
+    work("two-runners", jobs, options.jobs * 3)
+}
+
+fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
+    let strict = "failureLimit: 0";
+    if options.wants("second-brain-entries") {
+        let mut first = Local::prepare(&folder.join("second-brain-entries"), strict)?;
+        say(&format!(
+            "an undisturbed canary of the services: {} entries, {} ms",
+            first.entries,
+            first.took.as_millis()
+        ));
+        let all = first.entries;
+        let mut random = options.random("second-brain-entries");
+        let mut places: Vec<(Stage, u64)> =
+            (1..=all).flat_map(|entry| [(Stage::Before, entry), (Stage::After, entry)]).collect();
+        if options.share == Share::Ci {
+            let step = places.len().div_ceil(6);
+            places = places.into_iter().skip(random.below(step as u64) as usize).step_by(step).collect();
+        }
+        report.add(one_after_the_other("second-brain-entries", &mut first, places.len(), |number| {
+            Disturb::At(places.get(number).copied().into_iter().collect())
+        }));
+    }
+    if options.wants("second-brain-random") {
+        let mut place = Local::prepare(&folder.join("second-brain-random"), strict)?;
+        let mut random = options.random("second-brain-random");
+        let span = place.took.as_millis() as u64;
+        report.add(one_after_the_other("second-brain-random", &mut place, options.amount(4, 150), |_| {
+            // Once, or twice in a row.
+            let times = 1 + random.below(2);
+            Disturb::After((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
+        }));
+    }
+    if options.wants("agent-random") {
+        // A measurement that meets no agent has failed: that alone is no reason to go back here.
+        let mut place = Local::prepare(&folder.join("agent-random"), "failureLimit: never")?;
+        let mut random = options.random("agent-random");
+        let span = place.took.as_millis() as u64;
+        report.add(one_after_the_other("agent-random", &mut place, options.amount(4, 100), |_| {
+            let times = 1 + random.below(2);
+            Disturb::Agent((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
+        }));
+    }
+    Ok(())
+}
+
+fn one_after_the_other(name: &str, place: &mut Local, runs: usize, mut how: impl FnMut(usize) -> Disturb) -> Part {
+    say(&format!("== {name}: {runs} canaries, one after the other"));
+    let tally = Tally::begin(name);
+    for number in 0..runs {
+        let disturb = how(number);
+        let began = Instant::now();
+        let outcome = place.disturbed(&disturb);
+        let over = outcome.is_err();
+        tally.take(&format!("{number} {disturb:?}"), began.elapsed(), outcome);
+        if over {
+            // What comes after it would be compared with something that is not whole.
+            break;
+        }
+    }
+    tally.end()
+}
