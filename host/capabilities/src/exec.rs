@@ -8,16 +8,19 @@
 pub mod keeper;
 
 use self::keeper::{Keeper, KeeperError, Kept, Program};
+use crate::exchange::form;
 use crate::grants::{Effect, ProgramGrant, TextPattern};
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_redact::Redactor;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Command {
     /// The program's name in the grant.
     pub program: String,
@@ -26,24 +29,30 @@ pub struct Command {
     /// Variables to set, of those that the grant lists.
     pub env: Vec<(String, String)>,
     /// What it reads on standard input.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub stdin: Vec<u8>,
     /// The longest it may take.
+    #[serde(with = "form::millis")]
     pub timeout: Duration,
 }
 
 /// What it did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Output {
     /// The exit status; none when it was ended by a signal.
     pub status: Option<i32>,
     /// Standard output.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub stdout: Vec<u8>,
     /// Standard error.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub stderr: Vec<u8>,
 }
 
 /// Why it did not run to its end. The texts are whole sentences for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum ExecError {
     /// The grant does not cover it; the text holds the lines that would.
     #[error("{0}")]

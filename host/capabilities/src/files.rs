@@ -5,27 +5,31 @@
 //! symbolic link that leads outside; from leaving half a file behind; and from overwriting what somebody else wrote
 //! since it was read. What is read is redacted: a file that holds a known secret shows `[secret NAME]` in its place.
 
+use crate::exchange::form;
 use crate::grants::{Access, FolderGrant};
 use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
 use basb_core::Digest;
 use basb_redact::Redactor;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, PermissionsExt as _};
+use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file's content and its digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// The bytes, without known secrets.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<u8>,
     /// The digest of the file as it is, for a conditional write.
     pub digest: Digest,
 }
 
 /// What must be there for a write to happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Expectation {
     /// Whatever there is.
     Anything,
@@ -36,7 +40,8 @@ pub enum Expectation {
 }
 
 /// What an entry of a folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EntryKind {
     /// A file.
     File,
@@ -47,7 +52,7 @@ pub enum EntryKind {
 }
 
 /// One entry of a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its name.
     pub name: String,
@@ -58,7 +63,8 @@ pub struct Entry {
 }
 
 /// Why it failed. The texts are whole sentences for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum FilesError {
     /// No such folder in the grant, or the grant does not allow writing; the text holds the lines that would.
     #[error("{0}")]

@@ -3,12 +3,14 @@
 //! Each capability is one module with **one choke point** through which every request of every plugin goes, whatever
 //! version of the interface it came by: [`http::Http::send`], [`tcp::Tcp::run`], [`files::Files`] (its `open`),
 //! [`exec::Exec::run`], [`smtp::Smtp::send`], [`log::Log::write`]. Each checks the [`Grants`] of the [`CallScope`] first.
+//! Every plugin gets at them through [`exchange::Exchanges`], where what passes is put on the call's tape.
 //! What decides is a pure function in a file of its own, and the file says which attack it stops.
 //!
 //! **Must never** let anything through that the operator's grant does not cover, treat an unknown word in a grant as
 //! if it were not there, or know of wasmtime or of the journal.
 
 mod denial;
+pub mod exchange;
 pub mod exec;
 pub mod files;
 pub mod http;

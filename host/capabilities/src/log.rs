@@ -15,6 +15,13 @@ pub struct LogExhausted {
     pub limit: u64,
 }
 
+/// Whether a line is shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    No,
+}
+
 /// The host's log.
 #[derive(Debug)]
 pub struct Log {
@@ -27,11 +34,29 @@ impl Log {
         Self { limits, redactor }
     }
 
-    /// Writes one line: the one choke point of this capability.
+    /// Writes one line: the one choke point of this capability. Returns the line as it was written.
     ///
     /// # Errors
     /// [`LogExhausted`] once the call has written more than `Limits::log_bytes`.
-    pub fn write(&self, scope: &CallScope, level: LogLevel, message: &str) -> Result<(), LogExhausted> {
+    pub fn write(&self, scope: &CallScope, level: LogLevel, message: &str) -> Result<String, LogExhausted> {
+        self.write_for(scope, level, message, Shown::Yes)
+    }
+
+    /// The same for a line that a call writes once more because it is played back: bounded and kept, not shown again.
+    ///
+    /// # Errors
+    /// As [`Log::write`].
+    pub(crate) fn write_again(&self, scope: &CallScope, level: LogLevel, message: &str) -> Result<String, LogExhausted> {
+        self.write_for(scope, level, message, Shown::No)
+    }
+
+    fn write_for(
+        &self,
+        scope: &CallScope,
+        level: LogLevel,
+        message: &str,
+        shown: Shown,
+    ) -> Result<String, LogExhausted> {
         let limit = self.limits.log_bytes;
         // The empty line costs something too, or a loop of them would be free.
         let cost = (message.len() as u64).saturating_add(16);
@@ -42,13 +67,14 @@ impl Log {
         let text = printable(&self.redactor.text(message), self.limits.log_line_bytes);
         let (plugin, call) = (&*scope.caller.plugin, scope.caller.call);
         match level {
+            _ if shown == Shown::No => {}
             LogLevel::Debug => tracing::debug!(target: "basb::plugin", plugin, call, "{text}"),
             LogLevel::Info => tracing::info!(target: "basb::plugin", plugin, call, "{text}"),
             LogLevel::Warn => tracing::warn!(target: "basb::plugin", plugin, call, "{text}"),
             LogLevel::Error => tracing::error!(target: "basb::plugin", plugin, call, "{text}"),
         }
-        scope.counters.keep_line(LogLine { level, text }, self.limits.kept_lines);
-        Ok(())
+        scope.counters.keep_line(LogLine { level, text: text.clone() }, self.limits.kept_lines);
+        Ok(text)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{Counters, Grants};
 use basb_core::Digest;
 use basb_credentials::CredentialName;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 use url::Url;
@@ -88,7 +89,8 @@ impl CallScope {
 }
 
 /// How much a log line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LogLevel {
     /// For the plugin's author.
     Debug,

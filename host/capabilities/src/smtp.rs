@@ -19,12 +19,13 @@ use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value
 use basb_credentials::{CredentialName, Credentials};
 use basb_redact::Redactor;
 use dialogue::{Login, Manner, converse};
+use serde::{Deserialize, Serialize};
 use message::{date_now, is_address, wire_format};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// A message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The server's name in the grant.
     pub server: String,
@@ -41,7 +42,8 @@ pub struct Message {
 }
 
 /// Why it was not sent. The texts are whole sentences for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum SmtpError {
     /// The grant does not cover server, sender or recipient; the text holds the lines that would.
     #[error("{0}")]

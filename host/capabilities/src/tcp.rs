@@ -5,43 +5,51 @@
 //! does not go out; what comes back is redacted, also where a plugin's limit is in the middle of a secret: a plugin that
 //! could choose where it is cut would put it together from pieces.
 
+use crate::exchange::form;
 use crate::grants::{Effect, TcpGrant};
 use crate::network::address::Reach;
 use crate::network::{ConnectError, Network, Place};
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_redact::Redactor;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Exchange {
     /// Name or address.
     pub host: String,
     /// Port.
     pub port: u16,
     /// What to send after the connection is there.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub send: Vec<u8>,
     /// The most to read, in bytes; 0 for nothing.
     pub read_limit: u32,
     /// The longest the whole exchange may take.
+    #[serde(with = "form::millis")]
     pub timeout: Duration,
 }
 
 /// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Reply {
     /// Microseconds until the connection was there.
     pub connected: u64,
     /// Microseconds for all of it.
     pub total: u64,
     /// What was read.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub received: Vec<u8>,
 }
 
 /// Why there is no reply. The texts are whole sentences for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum TcpError {
     /// The grant does not cover host and port; the text holds the lines that would.
     #[error("{0}")]

@@ -5,7 +5,8 @@ use crate::error::WorkError;
 use crate::row;
 use crate::runs::RunStart;
 use crate::stable::ServiceKey;
-use crate::{Fence, Journal, JournalError, lease, outbox, stable};
+use crate::tapes::NewTape;
+use crate::{Fence, Journal, JournalError, lease, outbox, stable, tapes};
 use basb_core::{RevisionId, RunId, ServiceName, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -72,6 +73,10 @@ pub struct Append {
     pub stable: Vec<NewStable>,
     /// Notifications for the outbox.
     pub notifications: Vec<NewNotification>,
+    /// Tapes of plugin calls.
+    pub tapes: Vec<NewTape>,
+    /// The keys of calls that were open and have come to their end.
+    pub closes: Vec<String>,
     /// The end of the run, after the records.
     pub finish: Option<Finish>,
     /// Whether it may be written to a run that is finished.
@@ -120,6 +125,20 @@ impl Append {
     #[must_use]
     pub fn notify(mut self, notification: NewNotification) -> Self {
         self.notifications.push(notification);
+        self
+    }
+
+    /// Together with this tape.
+    #[must_use]
+    pub fn tape(mut self, tape: NewTape) -> Self {
+        self.tapes.push(tape);
+        self
+    }
+
+    /// And this call is not open any more.
+    #[must_use]
+    pub fn close(mut self, key: impl Into<String>) -> Self {
+        self.closes.push(key.into());
         self
     }
 
@@ -248,6 +267,12 @@ fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u6
     }
     for new in &append.notifications {
         outbox::insert(connection, new)?;
+    }
+    for new in &append.tapes {
+        tapes::insert(connection, run, new)?;
+    }
+    for key in &append.closes {
+        tapes::close(connection, key)?;
     }
     if let Some(finish) = &append.finish {
         let last = chain::finish(&hash, seq, finish.at.0, &finish.outcome, &finish.body);

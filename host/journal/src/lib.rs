@@ -1,12 +1,13 @@
 //! The append-only record of runs, and the little state that must never disagree with it: which revision of a service
-//! is stable, which notifications are still to be delivered, who holds which lease, what operators asked of a run.
+//! is stable, which notifications are still to be delivered, who holds which lease, what operators asked of a run, which
+//! calls of plugins are open. Beside the records lie the tapes of plugin calls.
 //!
 //! One SQLite file in one folder, shared by every process that opens it. What was acknowledged is on the disk; appends
 //! of many callers become one transaction (see [`Journal::append`]); the records of a run are linked by hashes, so that
 //! a gap, a change or a lost end is found by [`Journal::verify`].
 //!
 //! **Must never** look into a body (the engine owns its meaning), decide what a run does next, read a clock (time is
-//! given by the caller), acknowledge what is not durable, change or remove a record, or delete a file that it cannot
+//! given by the caller), acknowledge what is not durable, change or remove a record or a tape's SHA-256, or delete a file that it cannot
 //! read.
 
 mod append;
@@ -22,6 +23,7 @@ mod row;
 mod runs;
 mod schema;
 mod stable;
+mod tapes;
 mod worker;
 
 #[cfg(test)]
@@ -38,3 +40,4 @@ pub use outbox::{NextAttempt, Notification};
 pub use runs::{Entry, Only, RunFilter, RunRecord, RunStart, RunState};
 pub use schema::SCHEMA_VERSION;
 pub use stable::{ServiceKey, StableRevision};
+pub use tapes::{NewTape, OpenCall, OpenExchange, Pruned, StoredTape};

@@ -9,8 +9,10 @@ use crate::panic;
 use crate::ticker::Ticker;
 use crate::wasi::Moment;
 use crate::worlds;
+use basb_capabilities::exchange::{Divergence, Exchange, Exchanges, Recorded, Stop, Taping};
 use basb_capabilities::{CallScope, Caller, Capabilities, Grants, HostCall, LogLine, Mode};
 use basb_core::Digest;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,8 +27,8 @@ const TRY_OUT: Duration = Duration::from_secs(5);
 /// Is told of every call when it is over, also of one that nobody waits for any more: what a plugin did outside is
 /// written down whatever becomes of its result.
 pub trait CallObserver: Send + Sync + std::fmt::Debug {
-    /// Takes a finished call.
-    fn called(&self, call: &FinishedCall<'_>);
+    /// Takes a finished call; its tape may be taken out of its report.
+    fn called(&self, call: FinishedCall<'_>);
 }
 
 /// A call that is over.
@@ -40,8 +42,10 @@ pub struct FinishedCall<'a> {
     pub function: &'static str,
     /// `ok`, the code of what ended it, or `call/dropped` when nobody waited for it any more.
     pub outcome: &'static str,
+    /// How exactly it can be played back.
+    pub replay: basb_inspect::Replay,
     /// How long it took and what it did.
-    pub report: &'a CallReport,
+    pub report: &'a mut CallReport,
 }
 
 /// What accompanies a call.
@@ -55,13 +59,15 @@ pub struct CallOptions {
     pub mode: Mode,
     /// Who is told of it when it is over.
     pub observer: Option<Arc<dyn CallObserver>>,
+    /// What is done with its tape; none where none is kept.
+    pub taping: Option<Taping>,
 }
 
 impl CallOptions {
     /// A call that may take so long, is about no URL, and may do what is granted.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
-        Self { deadline, target: None, mode: Mode::Normal, observer: None }
+        Self { deadline, target: None, mode: Mode::Normal, observer: None, taping: None }
     }
 
     /// The same about this URL.
@@ -75,6 +81,13 @@ impl CallOptions {
     #[must_use]
     pub fn observed(mut self, observer: Option<Arc<dyn CallObserver>>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// The same with a tape.
+    #[must_use]
+    pub fn taped(mut self, taping: Option<Taping>) -> Self {
+        self.taping = taping;
         self
     }
 
@@ -99,6 +112,25 @@ pub struct CallReport {
     pub last_calls: Vec<HostCall>,
     /// What it wrote last, oldest first.
     pub last_lines: Vec<LogLine>,
+    /// Its tape, where one is kept.
+    pub tape: Option<Box<CallTape>>,
+}
+
+/// The tape of a call, and how it differs from the one that was played.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallTape {
+    /// The arguments, as JSON.
+    pub args: String,
+    /// What it asked for and wrote, in order.
+    pub exchanges: Vec<Exchange>,
+    /// Whether there were more exchanges than a tape holds; there are none then.
+    pub cut: bool,
+    /// The result, as JSON; none when the call did not come to its end.
+    pub result: Option<String>,
+    /// Where it first differs from the tape that was played.
+    pub divergence: Option<Divergence>,
+    /// Whether it came to where the call on the tape was cut off.
+    pub cut_off: bool,
 }
 
 /// What came of a call.
@@ -152,7 +184,7 @@ struct Watched<'a> {
     function: &'static str,
     options: &'a CallOptions,
     start: Instant,
-    scope: Option<Arc<CallScope>>,
+    reach: Option<Reach>,
     told: Told,
 }
 
@@ -163,26 +195,29 @@ enum Told {
 }
 
 impl Watched<'_> {
-    fn over(&mut self, outcome: &'static str) -> CallReport {
+    fn over(&mut self, outcome: &'static str, tape: Option<CallTape>) -> CallReport {
         let duration = self.start.elapsed();
-        let report = match &self.scope {
+        let tape = tape.map(Box::new);
+        let mut report = match self.reach.as_ref().map(|reach| reach.scope()) {
             Some(scope) => CallReport {
                 duration,
+                tape,
                 host_calls: scope.counters.host_calls(),
                 calls: scope.counters.calls(),
                 last_calls: scope.counters.last_calls(),
                 last_lines: scope.counters.last_lines(),
             },
-            None => CallReport { duration, ..CallReport::default() },
+            None => CallReport { duration, tape, ..CallReport::default() },
         };
         self.told = Told::Yes;
         if let Some(observer) = &self.options.observer {
-            observer.called(&FinishedCall {
+            observer.called(FinishedCall {
                 plugin: self.plugin.name(),
                 digest: self.plugin.digest(),
                 function: self.function,
                 outcome,
-                report: &report,
+                replay: self.plugin.inspection().replay(),
+                report: &mut report,
             });
         }
         report
@@ -192,7 +227,8 @@ impl Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         if self.told == Told::No && self.options.observer.is_some() {
-            self.over("call/dropped");
+            let tape = self.reach.as_ref().and_then(|reach| reach.recorded());
+            self.over("call/dropped", tape.map(|tape| with_result(tape, None)));
         }
     }
 }
@@ -202,8 +238,8 @@ pub(crate) trait Params: ComponentNamedList + Lower + Send + Sync + 'static {}
 impl<T: ComponentNamedList + Lower + Send + Sync + 'static> Params for T {}
 
 /// The result of an exported function.
-pub(crate) trait Output: Lift + Send + Sync + 'static {}
-impl<T: Lift + Send + Sync + 'static> Output for T {}
+pub(crate) trait Output: Lift + Serialize + Send + Sync + 'static {}
+impl<T: Lift + Serialize + Send + Sync + 'static> Output for T {}
 
 impl Plugin {
     /// Calls an exported function in a store of its own.
@@ -211,7 +247,7 @@ impl Plugin {
         &self,
         function: &Function,
         options: &CallOptions,
-        moment: Moment,
+        (moment, args): (Moment, Option<String>),
         params: P,
     ) -> Result<Called<R>, CallError>
     where
@@ -220,13 +256,24 @@ impl Plugin {
         let start = Instant::now();
         let deadline = start.checked_add(options.deadline).unwrap_or_else(|| start + Duration::from_hours(24));
         let shared = self.shared();
-        let scope =
-            (self.reaches() == Reaches::TheHost).then(|| Arc::new(self.scope(function.name, options, deadline)));
         let mut watched =
-            Watched { plugin: self, function: function.name, options, start, scope: scope.clone(), told: Told::No };
+            Watched { plugin: self, function: function.name, options, start, reach: None, told: Told::No };
+        let scope = || self.scope(function.name, options, deadline);
+        let reach = match (&options.taping, args, self.reaches()) {
+            (Some(taping), Some(args), _) => {
+                Exchanges::taped(scope(), shared.capabilities.clone(), args, taping.clone()).map(Some)
+            }
+            (_, _, Reaches::TheHost) => Ok(Some(Exchanges::new(scope(), shared.capabilities.clone()))),
+            (_, _, Reaches::Nothing) => Ok(None),
+        };
+        let reach = reach.map(|reach| reach.map(Arc::new));
+        if let Ok(reach) = &reach {
+            watched.reach.clone_from(reach);
+        }
         let outcome = match tokio_timeout(deadline, shared.slot()).await {
+            _ if let Err(stop) = &reach => Err(stopped(stop)),
             Some(Some(slot)) => {
-                let reach = scope.clone().map(|scope| Reach { scope, capabilities: shared.capabilities.clone() });
+                let reach = reach.unwrap_or_default();
                 let call = self.clone().run::<P, R>(function.index, (reach, moment), params, slot);
                 match shared.guests.run(self.reaches(), deadline, call).await {
                     Ok(result) => result,
@@ -237,10 +284,23 @@ impl Plugin {
             Some(None) => Err(Failure::Host("the host is shutting down".to_owned())),
             None => Err(Failure::TimedOut(options.deadline)),
         };
+        let recorded = watched.reach.as_ref().and_then(|reach| reach.recorded());
+        // A call that was resumed and is not the one on its tape has failed, whatever it came to: what it did before is
+        // not what it would have done now.
+        let outcome = match (outcome, &options.taping, recorded.as_ref().and_then(|r| r.divergence.as_ref())) {
+            (outcome @ Err(Failure::TimedOut(_)), ..) => outcome,
+            (_, Some(Taping::Resume { .. }), Some(divergence)) => {
+                Err(Failure::Diverged(Box::new(divergence.clone())))
+            }
+            (outcome, ..) => outcome,
+        };
+        // A result holds nothing that JSON cannot, but for numbers that are not finite, which become `null`.
+        let result = |value: &R| serde_json::to_string(value).unwrap_or_default();
+        let tape = recorded.map(|r| with_result(r, outcome.as_ref().ok().map(result)));
         match outcome {
-            Ok(value) => Ok(Called { value, report: watched.over("ok") }),
+            Ok(value) => Ok(Called { value, report: watched.over("ok", tape) }),
             Err(failure) => Err(CallError {
-                report: Box::new(watched.over(failure.code())),
+                report: Box::new(watched.over(failure.code(), tape)),
                 failure,
                 plugin: self.shared_name(),
                 digest: self.shared_digest(),
@@ -288,7 +348,7 @@ impl Plugin {
         let start = Instant::now();
         let caller = Caller { plugin: self.shared_name(), digest: self.shared_digest(), call: "start" };
         let deadline = start + TRY_OUT;
-        let scope = Arc::new(CallScope::new(caller, Arc::new(Grants::default()), deadline).with_mode(Mode::Sealed));
+        let scope = CallScope::new(caller, Arc::new(Grants::default()), deadline).with_mode(Mode::Sealed);
         let plugin = self.clone();
         let outcome = self.shared().guests.run_blocking(deadline, async move {
             let shared = plugin.shared();
@@ -296,7 +356,7 @@ impl Plugin {
                 return Err(Failure::Host("the host is shutting down".to_owned()));
             };
             let _live = shared.ticker.live();
-            let reach = Reach { scope, capabilities: shared.capabilities.clone() };
+            let reach = Arc::new(Exchanges::new(scope, shared.capabilities.clone()));
             let mut store = shared.store(Some(reach), Moment::START);
             let result = match plugin.pre().instantiate_async(&mut store).await {
                 Ok(instance) => worlds::check(plugin.kind(), &instance, &mut store, plugin.functions())
@@ -352,6 +412,21 @@ pub(crate) struct Function {
 #[error("{0:#}")]
 struct WrongType(wasmtime::Error);
 
+fn with_result(recorded: Recorded, result: Option<String>) -> CallTape {
+    let Recorded { args, exchanges, cut, divergence, cut_off } = recorded;
+    CallTape { args, exchanges, cut, result, divergence, cut_off }
+}
+
+/// A call that was ended by what it asked for.
+fn stopped(stop: &Stop) -> Failure {
+    match stop {
+        Stop::Log(_) => Failure::LogFlood(stop.to_string()),
+        Stop::Diverged(divergence) => Failure::Diverged(divergence.clone()),
+        Stop::CutOff => Failure::CutOff,
+        Stop::NotDurable(why) => Failure::NotDurable(why.clone()),
+    }
+}
+
 /// Waits until the deadline; a place to wait exists only where the wait is real, so callers outside of tokio can make
 /// calls too.
 async fn tokio_timeout<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
@@ -372,7 +447,7 @@ fn failure(error: &wasmtime::Error, store: &Store<State>, shared: &Shared) -> Fa
 fn unredacted(error: &wasmtime::Error, store: &Store<State>, limits: &CallLimits, said: Option<String>) -> Failure {
     if let Some(stop) = error.downcast_ref::<HostStop>() {
         return match stop {
-            HostStop::Log(_) => Failure::LogFlood(stop.to_string()),
+            HostStop::Stop(stop) => stopped(stop),
             HostStop::NoReach => Failure::Host(stop.to_string()),
         };
     }

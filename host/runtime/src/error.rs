@@ -1,6 +1,7 @@
 //! What a failed call says: what happened, in which plugin and call, what it wrote and did last.
 
 use crate::call::CallReport;
+use basb_capabilities::exchange::Divergence;
 use basb_core::Digest;
 use basb_redact::Redactor;
 use std::borrow::Cow;
@@ -41,6 +42,12 @@ pub enum Failure {
     LogFlood(String),
     /// It has no such function, or one of another type: it was built for another version of the interface.
     Interface(String),
+    /// It is not the call that is on its tape.
+    Diverged(Box<Divergence>),
+    /// Its tape, which is all that there is, ends where the call was cut off.
+    CutOff,
+    /// What it wanted to do could not be written down first, so it was not done.
+    NotDurable(String),
     /// The host itself failed.
     Host(String),
 }
@@ -59,6 +66,9 @@ impl Failure {
             Self::Handles { .. } => "plugin/handles",
             Self::LogFlood(_) => "plugin/log-flood",
             Self::Interface(_) => "plugin/interface",
+            Self::Diverged(_) => "tape/diverged",
+            Self::CutOff => "tape/cut-off",
+            Self::NotDurable(_) => "tape/not-durable",
             Self::Host(_) => "host/call",
         }
     }
@@ -77,6 +87,11 @@ impl Failure {
                 "the plugin works on more than it may: narrow its configuration, or report it to its publisher"
             }
             Self::Interface(_) => "build the plugin with the current SDK",
+            Self::Diverged(_) => {
+                "the plugin does not do the same twice: report it to its publisher, with `basb-host tape export`"
+            }
+            Self::CutOff => "nothing is known of the call after that",
+            Self::NotDurable(_) => "see whether another runner took over (`basb-host status`), and the disk of the journal",
             Self::Host(_) => "this is an error in basb-host or on this machine",
         }
     }
@@ -95,9 +110,15 @@ impl Failure {
             Self::LogFlood(text) => Self::LogFlood(clean(text)),
             Self::Interface(text) => Self::Interface(clean(text)),
             Self::Host(text) => Self::Host(clean(text)),
-            Self::TimedOut(_) | Self::Memory { .. } | Self::Stack | Self::TooLarge { .. } | Self::Handles { .. } => {
-                self
-            }
+            Self::NotDurable(text) => Self::NotDurable(clean(text)),
+            // Both sides of a divergence were redacted before they were compared.
+            Self::TimedOut(_)
+            | Self::Memory { .. }
+            | Self::Stack
+            | Self::TooLarge { .. }
+            | Self::Handles { .. }
+            | Self::Diverged(_)
+            | Self::CutOff => self,
         }
     }
 }
@@ -117,6 +138,9 @@ impl fmt::Display for Failure {
             Self::Handles { limit } => write!(f, "held more than {limit} handles at once"),
             Self::LogFlood(what) => write!(f, "wrote {what}"),
             Self::Interface(what) => write!(f, "does not fit this host: {what}"),
+            Self::Diverged(divergence) => write!(f, "is not the call on its tape: {divergence}"),
+            Self::CutOff => f.write_str("came to where the call on its tape was cut off"),
+            Self::NotDurable(why) => write!(f, "was stopped before it changed anything more: {why}"),
             Self::Host(what) => write!(f, "could not be called: {what}"),
         }
     }

@@ -1,10 +1,11 @@
-//! What a plugin's imports do: nothing but translating between WIT and [`basb_capabilities`], where every decision is
-//! made.
+//! What a plugin's imports do: nothing but translating between WIT and [`basb_capabilities::exchange`], the one way to the
+//! doors, where every decision is made.
 
 use crate::limits::Limiter;
 use crate::wasi::{Moment, Wasi};
 use crate::wit;
-use basb_capabilities::{CallScope, Capabilities, LogLevel, exec, files, http, smtp, tcp};
+use basb_capabilities::exchange::{self, Exchanges, Stop};
+use basb_capabilities::{LogLevel, exec, files, http, smtp, tcp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,18 +19,14 @@ pub(crate) struct State {
 }
 
 /// What a call that may call the host needs for it.
-#[derive(Clone)]
-pub(crate) struct Reach {
-    pub(crate) scope: Arc<CallScope>,
-    pub(crate) capabilities: Capabilities,
-}
+pub(crate) type Reach = Arc<Exchanges>;
 
 /// The host ended the call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostStop {
-    /// It wrote too much to the log.
+    /// It asked for something that ended it.
     #[error(transparent)]
-    Log(#[from] basb_capabilities::log::LogExhausted),
+    Stop(#[from] Stop),
     /// A plugin without any import called the host: cannot happen, since nothing is linked for it.
     #[error("the plugin has no imports")]
     NoReach,
@@ -66,8 +63,7 @@ impl wit::log::Host for State {
             wit::log::Level::Warn => LogLevel::Warn,
             wit::log::Level::Error => LogLevel::Error,
         };
-        let Reach { scope, capabilities } = self.reach()?;
-        Ok(capabilities.log().write(&scope, level, &message).map_err(HostStop::Log)?)
+        Ok(self.reach()?.log(level, &message).map_err(HostStop::Stop)?)
     }
 }
 
@@ -101,17 +97,16 @@ impl wit::http::Host for State {
         &mut self,
         request: wit::http::Request,
     ) -> wasmtime::Result<Result<wit::http::Response, wit::http::Error>> {
-        let Reach { scope, capabilities } = self.reach()?;
-        Ok(http_result(capabilities.http().send(&scope, http_request(request)).await))
+        let response = self.reach()?.http(http_request(request)).await.map_err(HostStop::Stop)?;
+        Ok(http_result(response))
     }
 
     async fn send_many(
         &mut self,
         requests: Vec<wit::http::Request>,
     ) -> wasmtime::Result<Vec<Result<wit::http::Response, wit::http::Error>>> {
-        let Reach { scope, capabilities } = self.reach()?;
         let requests = requests.into_iter().map(http_request).collect();
-        let results = capabilities.http().send_many(&scope, requests).await;
+        let results = self.reach()?.http_many(requests).await.map_err(HostStop::Stop)?;
         Ok(results.into_iter().map(http_result).collect())
     }
 }
@@ -123,10 +118,10 @@ impl wit::tcp::Host for State {
     ) -> wasmtime::Result<Result<wit::tcp::Reply, wit::tcp::Error>> {
         use tcp::TcpError as E;
         use wit::tcp::Error as W;
-        let Reach { scope, capabilities } = self.reach()?;
+        let reach = self.reach()?;
         let wit::tcp::Exchange { host, port, send, read_limit, timeout } = exchange;
         let exchange = tcp::Exchange { host, port, send, read_limit, timeout: Duration::from_millis(timeout) };
-        Ok(match capabilities.tcp().run(&scope, exchange).await {
+        Ok(match reach.tcp(exchange).await.map_err(HostStop::Stop)? {
             Ok(tcp::Reply { connected, total, received }) => Ok(wit::tcp::Reply { connected, total, received }),
             Err(E::Denied(text)) => Err(W::Denied(text)),
             Err(E::Dns(text)) => Err(W::Dns(text)),
@@ -144,10 +139,10 @@ impl wit::exec::Host for State {
     ) -> wasmtime::Result<Result<wit::exec::Output, wit::exec::Error>> {
         use exec::ExecError as E;
         use wit::exec::Error as W;
-        let Reach { scope, capabilities } = self.reach()?;
+        let reach = self.reach()?;
         let wit::exec::Command { program, args, env, stdin, timeout } = command;
         let command = exec::Command { program, args, env, stdin, timeout: Duration::from_millis(timeout) };
-        Ok(match capabilities.exec().run(&scope, command).await {
+        Ok(match reach.exec(command).await.map_err(HostStop::Stop)? {
             Ok(exec::Output { status, stdout, stderr }) => Ok(wit::exec::Output { status, stdout, stderr }),
             Err(E::Denied(text)) => Err(W::Denied(text)),
             Err(E::NotStarted(text)) => Err(W::NotStarted(text)),
@@ -176,8 +171,7 @@ impl wit::files::Host for State {
         folder: String,
         path: String,
     ) -> wasmtime::Result<Result<wit::files::File, wit::files::Error>> {
-        let Reach { scope, capabilities } = self.reach()?;
-        let read = capabilities.files().read(&scope, &folder, &path).await;
+        let read = self.reach()?.read_file(exchange::Path { folder, path }).await.map_err(HostStop::Stop)?;
         let file = read.map(|file| wit::files::File { contents: file.contents, digest: file.digest.into() });
         Ok(file.map_err(files_error))
     }
@@ -189,13 +183,13 @@ impl wit::files::Host for State {
         contents: Vec<u8>,
         expect: wit::files::Expectation,
     ) -> wasmtime::Result<Result<String, wit::files::Error>> {
-        let Reach { scope, capabilities } = self.reach()?;
         let expect = match expect {
             wit::files::Expectation::Anything => files::Expectation::Anything,
             wit::files::Expectation::Absent => files::Expectation::Absent,
             wit::files::Expectation::Digest(digest) => files::Expectation::Digest(digest),
         };
-        let written = capabilities.files().write(&scope, &folder, &path, contents, expect).await;
+        let write = exchange::Write { folder, path, contents, expect };
+        let written = self.reach()?.write_file(write).await.map_err(HostStop::Stop)?;
         Ok(written.map(String::from).map_err(files_error))
     }
 
@@ -204,8 +198,7 @@ impl wit::files::Host for State {
         folder: String,
         path: String,
     ) -> wasmtime::Result<Result<Vec<wit::files::Entry>, wit::files::Error>> {
-        let Reach { scope, capabilities } = self.reach()?;
-        let listed = capabilities.files().list(&scope, &folder, &path).await;
+        let listed = self.reach()?.list_files(exchange::Path { folder, path }).await.map_err(HostStop::Stop)?;
         let entry = |files::Entry { name, kind, size }| {
             let kind = match kind {
                 files::EntryKind::File => wit::files::EntryKind::File,
@@ -218,8 +211,8 @@ impl wit::files::Host for State {
     }
 
     async fn remove(&mut self, folder: String, path: String) -> wasmtime::Result<Result<(), wit::files::Error>> {
-        let Reach { scope, capabilities } = self.reach()?;
-        Ok(capabilities.files().remove(&scope, &folder, &path).await.map_err(files_error))
+        let removed = self.reach()?.remove_file(exchange::Path { folder, path }).await.map_err(HostStop::Stop)?;
+        Ok(removed.map_err(files_error))
     }
 }
 
@@ -227,10 +220,10 @@ impl wit::smtp::Host for State {
     async fn send(&mut self, message: wit::smtp::Message) -> wasmtime::Result<Result<String, wit::smtp::Error>> {
         use smtp::SmtpError as E;
         use wit::smtp::Error as W;
-        let Reach { scope, capabilities } = self.reach()?;
+        let reach = self.reach()?;
         let wit::smtp::Message { server, from, to, subject, text, headers } = message;
         let message = smtp::Message { server, from, to, subject, text, headers };
-        Ok(capabilities.smtp().send(&scope, message).await.map_err(|error| match error {
+        Ok(reach.send_mail(message).await.map_err(HostStop::Stop)?.map_err(|error| match error {
             E::Denied(text) => W::Denied(text),
             E::Unavailable(text) => W::Unavailable(text),
             E::Refused(text) => W::Refused(text),

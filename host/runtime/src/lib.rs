@@ -39,9 +39,10 @@ pub use basb_inspect::{
     RequestedCapability, inspect,
 };
 pub use cache::CacheFolder;
-pub use call::{CallObserver, CallOptions, CallReport, Called, FinishedCall, Held};
+pub use call::{CallObserver, CallOptions, CallReport, CallTape, Called, FinishedCall, Held};
 pub use compiler::{CompileError, CompileLimits, Compiler};
 pub use engine::PoolSize;
 pub use error::{CallError, Failure};
 pub use limits::CallLimits;
+pub use worlds::{ReplayError, Replayed};
 pub use load::{LoadError, LoadRequest, Plugin, Runtime, RuntimeError, RuntimeOptions};

@@ -25,7 +25,7 @@ mod generated {
         world: "basb:bindings/all",
         imports: { default: async | trappable },
         exports: { default: async },
-        additional_derives: [PartialEq],
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 

@@ -21,6 +21,7 @@ pub mod url;
 pub use prepare::{Prepared, Ready};
 pub use tls::Roots;
 
+use crate::exchange::form;
 use crate::network::Network;
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, denial, placeholder};
@@ -31,13 +32,14 @@ use basb_secrets::Transport;
 use client::Clients;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// `GET`, `POST`, …
     pub method: String,
@@ -46,13 +48,15 @@ pub struct Request {
     /// In the order given; may hold placeholders of secrets, as may the URL and the body.
     pub headers: Vec<(String, String)>,
     /// Empty where there is none.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub body: Vec<u8>,
     /// The longest to wait for the whole response.
+    #[serde(default, with = "form::maybe_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 }
 
 /// How long the parts of an exchange took, in microseconds since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timing {
     /// Until the connection was there; 0 for one that was open already.
     pub connected: u64,
@@ -63,20 +67,22 @@ pub struct Timing {
 }
 
 /// A response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
     /// The status code.
     pub status: u16,
     /// Names in lower case; values that are no UTF-8 are converted with replacement characters.
     pub headers: Vec<(String, String)>,
     /// The whole body.
+    #[serde(default, with = "form::bytes", skip_serializing_if = "Vec::is_empty")]
     pub body: Vec<u8>,
     /// How long it took.
     pub timing: Timing,
 }
 
 /// Why no response can be given. The texts are whole sentences for people.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum HttpError {
     /// The grant does not cover the request; the text holds the lines that would.
     #[error("{0}")]

@@ -21,6 +21,22 @@ pub struct PluginCall {
     pub outcome: String,
     /// Everything that it had the host do, the log aside, in the order in which it began.
     pub calls: Vec<OutsideCall>,
+    /// Its tape; none before tapes were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tape: Option<TapeMark>,
+}
+
+/// The tape of a call, as its record knows it: the tape's text may be dropped, or changed by somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TapeMark {
+    /// The number of the call within its run, from 1.
+    pub call: u64,
+    /// The SHA-256 of its text.
+    pub sha256: Digest,
+    /// A short check sum of each of its exchanges, in order: where the text was changed, they tell where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<String>,
 }
 
 /// One thing that a call had the host do.

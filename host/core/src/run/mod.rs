@@ -13,7 +13,7 @@ mod revert;
 mod rollback;
 mod service;
 
-pub use call::{Admission, OutsideCall, PluginCall};
+pub use call::{Admission, OutsideCall, PluginCall, TapeMark};
 pub use plan::plan_digest;
 pub use record::*;
 pub use service::ServiceRun;
@@ -29,6 +29,7 @@ pub struct Run {
     began: Timestamp,
     services: BTreeMap<ServiceName, ServiceRun>,
     finished: Option<RunOutcome>,
+    tapes: u64,
 }
 
 /// What is to be done now.
@@ -75,7 +76,7 @@ impl Run {
                 Some((name.clone(), ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at)))
             })
             .collect();
-        let mut run = Self { start, began: at, services, finished: None };
+        let mut run = Self { start, began: at, services, finished: None, tapes: 0 };
         let body = Body::RunStarted {
             deployment: run.start.deployment.name.clone(),
             environment: run.start.deployment.environment.clone(),
@@ -106,6 +107,12 @@ impl Run {
         self.finished
     }
 
+    /// How many of its plugins' calls have a tape: the number of the last one.
+    #[must_use]
+    pub fn tapes(&self) -> u64 {
+        self.tapes
+    }
+
     /// Its services.
     #[must_use]
     pub fn services(&self) -> &BTreeMap<ServiceName, ServiceRun> {
@@ -118,6 +125,7 @@ impl Run {
         match record {
             // What a call did outside is for the audit; the run goes by its outcome.
             Record::Started(_) | Record::Called { .. } => {}
+            Record::Taped { last, .. } => self.tapes = self.tapes.max(*last),
             Record::Resumed => {
                 self.reopen();
                 bodies.push((None, Body::RunResumed {}));

@@ -44,6 +44,16 @@ pub enum Record {
         #[serde(flatten)]
         call: Box<PluginCall>,
     },
+    /// The tapes of some calls, one after the other: a digest of them all, those that [`Record::Called`] names included.
+    /// Decides nothing.
+    Taped {
+        /// The number of the first call.
+        first: u64,
+        /// The number of the last.
+        last: u64,
+        /// Over the number and the SHA-256 of each.
+        sha256: Digest,
+    },
     /// An operator asked for something.
     Request {
         /// For which service; none for all.

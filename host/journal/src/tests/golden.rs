@@ -1,13 +1,14 @@
 //! Files of released formats stay readable. A dump is added with each format; none is ever edited.
 
 use super::{key, run_id};
-use crate::{FILE_NAME, Journal, RunState, SCHEMA_VERSION};
+use crate::{FILE_NAME, Journal, NewTape, OpenCall, OpenExchange, RunState, SCHEMA_VERSION};
 use basb_core::Timestamp;
 use rusqlite::Connection;
 use std::path::Path;
 
 const V1: &str = include_str!("golden-v1.sql");
 const V2: &str = include_str!("golden-v2.sql");
+const V3: &str = include_str!("golden-v3.sql");
 
 fn restored(dump: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -18,12 +19,24 @@ fn restored(dump: &str) -> tempfile::TempDir {
 
 #[tokio::test]
 async fn old_formats_are_readable() {
-    for dump in [V1, V2] {
+    for dump in [V1, V2, V3] {
         format_is_readable(dump).await;
     }
-    let journal = restored(V2);
+    for dump in [V2, V3] {
+        let journal = restored(dump);
+        let journal = Journal::open(journal.path()).unwrap();
+        assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
+    }
+    let journal = restored(V3);
     let journal = Journal::open(journal.path()).unwrap();
-    assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
+    let tapes = journal.tapes(&run_id("01golden-done"), 1, 9).await.unwrap();
+    let bodies: Vec<_> = tapes.iter().map(|tape| (tape.call, tape.body.as_deref())).collect();
+    assert_eq!(bodies, [(1, None), (2, Some("{\"tape\":2}"))]);
+    assert_eq!(tapes[0].sha256, [7; 32]);
+    let open = journal.open_calls("01golden-open").await.unwrap();
+    assert_eq!((open.len(), open[0].head.as_str(), open[0].at), (1, "{}", Timestamp(1_700_000_020_003)));
+    let exchanges: Vec<_> = open[0].exchanges.iter().map(|e| (e.number, e.ask.as_str(), e.answer.as_deref())).collect();
+    assert_eq!(exchanges, [(1, "\"a\"", Some("1")), (2, "\"b\"", None)]);
 }
 
 async fn format_is_readable(dump: &str) {
@@ -69,10 +82,10 @@ fn tables(path: &Path) -> Vec<String> {
 /// A change of the tables without a new format, or a migration that leads somewhere else, is noticed here.
 #[test]
 fn an_old_file_and_a_new_one_have_the_same_tables() {
-    assert_eq!(SCHEMA_VERSION, 2, "a new format needs a dump of its own beside these");
+    assert_eq!(SCHEMA_VERSION, 3, "a new format needs a dump of its own beside these");
     let new = tempfile::tempdir().unwrap();
     drop(Journal::open(new.path()).unwrap());
-    for dump in [V1, V2] {
+    for dump in [V1, V2, V3] {
         let old = restored(dump);
         drop(Journal::open(old.path()).unwrap());
         assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
@@ -117,5 +130,22 @@ async fn write_a_sample() {
     journal.append(&late, entry(at + 30_001, "phase.started")).await.unwrap();
     journal.finish_run(&late, Timestamp(at + 30_002), "done", "{}").await.unwrap();
     journal.append(&late, Append::from(entry(at + 30_003, "note")).addendum()).await.unwrap();
+    for (run, call, body) in [(&done, 1, "{}"), (&done, 2, "{\"tape\":2}")] {
+        let tape = NewTape { call, at: Timestamp(at + 40_000 * call), sha256: [7; 32], body: body.to_owned() };
+        journal.append(run, Append::default().tape(tape).addendum()).await.unwrap();
+    }
+    journal.prune_tapes(None, Timestamp(at + 40_001)).await.unwrap();
+    let exchange = |number, ask: &str, answer: Option<&str>| OpenExchange {
+        number,
+        ask: ask.to_owned(),
+        answer: answer.map(str::to_owned),
+    };
+    let call = OpenCall {
+        key: "01golden-open-capture-1".to_owned(),
+        at: Timestamp(at + 20_003),
+        head: "{}".to_owned(),
+        exchanges: vec![exchange(1, "\"a\"", Some("1")), exchange(2, "\"b\"", None)],
+    };
+    journal.write_ahead(&open, None, call).await.unwrap();
     println!("{}", journal.verify(&done).await.unwrap().hash);
 }

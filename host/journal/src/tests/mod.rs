@@ -5,6 +5,7 @@ mod golden;
 mod opening;
 mod records;
 mod state;
+mod tapes;
 mod throughput;
 
 use crate::{Journal, NewEntry, NewStable, RunStart, ServiceKey};

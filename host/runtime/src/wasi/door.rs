@@ -6,6 +6,7 @@
 
 use super::CHUNK;
 use crate::host::Reach;
+use basb_capabilities::exchange::Stop;
 use basb_capabilities::http::{HttpError, Request, Response};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -29,7 +30,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(reach: Option<&Reach>) -> Self {
-        let parallel = reach.map_or(0, |reach| reach.capabilities.limits().parallel_requests.max(1));
+        let parallel = reach.map_or(0, |reach| reach.limits().parallel_requests.max(1));
         Self {
             reach: reach.cloned(),
             in_flight: Arc::new(Semaphore::new(parallel)),
@@ -68,13 +69,15 @@ impl WasiHttpHooks for Door {
         let reach = self.reach.clone();
         let (in_flight, unread) = (Arc::clone(&self.in_flight), Arc::clone(&self.unread));
         Box::new(async move {
-            let Some(Reach { scope, capabilities }) = reach else {
+            let Some(reach) = reach else {
                 return Err(Error::InternalError(Some("there is no call that this could belong to".to_owned())));
             };
             let gone = |_| Error::ConnectionTerminated;
             let _flying = in_flight.acquire_owned().await.map_err(gone)?;
-            let request = whole(request, options, capabilities.limits().request_bytes).await?;
-            let response = capabilities.http().send(&scope, request).await.map_err(refusal)?;
+            let request = whole(request, options, reach.limits().request_bytes).await?;
+            // A call that is to end is told so when it is over; here the interface has no room for it.
+            let stopped = |stop: Stop| Error::InternalError(Some(stop.to_string()));
+            let response = reach.http(request).await.map_err(stopped)?.map_err(refusal)?;
             Ok((answer(response, unread)?, Box::new(async { Ok(()) }) as Io))
         })
     }

@@ -106,7 +106,7 @@ impl Wasi {
             http,
             door: Door::new(reach),
             table,
-            clock: Arc::new(Clock::new(moment.now, reach.map(|reach| reach.scope.deadline))),
+            clock: Arc::new(Clock::new(moment.now, reach.map(|reach| reach.scope().deadline))),
             random: Seeded::new(moment.seed),
             error,
         }

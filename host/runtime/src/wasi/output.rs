@@ -92,8 +92,8 @@ impl Lines {
             }
             None => {}
         }
-        if let Some(Reach { scope, capabilities }) = &self.reach {
-            capabilities.log().write(scope, self.level, &text)?;
+        if let Some(reach) = &self.reach {
+            reach.log(self.level, &text)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub use probe::Probe;
 pub use provider::Provider;
 pub use strategy::Strategy;
 
-use crate::call::{CallOptions, Called, Function, Output, Params};
+use crate::call::{CallOptions, CallTape, Called, Function, Output, Params};
 use crate::error::{CallError, Failure};
 use crate::host::State;
 use crate::wasi::Moment;
@@ -37,6 +37,55 @@ pub struct NotA {
     pub kind: Kind,
     /// What was wanted.
     pub wanted: Kind,
+}
+
+/// A call that was made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// What ended it, if it did not come to its end.
+    pub failure: Option<Failure>,
+    /// What it asked for, its result, and how it differs from the tape that was played.
+    pub tape: CallTape,
+}
+
+impl Replayed {
+    /// `ok`, or the code of what ended it.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        self.failure.as_ref().map_or("ok", Failure::code)
+    }
+}
+
+/// Why a call cannot be made again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The plugin has no such function (`tape/no-such-function`).
+    #[error("a {kind} has no function `{function}`")]
+    NoSuchFunction {
+        /// What the plugin is.
+        kind: Kind,
+        /// The function on the tape.
+        function: String,
+    },
+    /// Its arguments are others (`tape/other-arguments`).
+    #[error("the arguments on the tape are not those of `{function}`: {why}")]
+    Arguments {
+        /// The function on the tape.
+        function: String,
+        /// In which way.
+        why: String,
+    },
+}
+
+impl ReplayError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchFunction { .. } => "tape/no-such-function",
+            Self::Arguments { .. } => "tape/other-arguments",
+        }
+    }
 }
 
 /// The functions of a world, in the order in which its module refers to them.
@@ -86,14 +135,14 @@ impl Plugin {
         &self,
         function: usize,
         options: &CallOptions,
-        moment: Moment,
+        call: (Moment, Option<String>),
         params: P,
     ) -> Result<Called<R>, CallError>
     where
         (R,): ComponentNamedList + Lift,
     {
         match self.function(function) {
-            Some(function) => self.call(function, options, moment, params).await,
+            Some(function) => self.call(function, options, call, params).await,
             // The list was filled from `functions` when the plugin was loaded.
             None => Err(CallError {
                 failure: Failure::Host("the plugin has no such function".to_owned()),
@@ -103,6 +152,26 @@ impl Plugin {
                 report: Box::new(CallReport::default()),
             }),
         }
+    }
+
+    /// Makes a call again from its arguments on a tape, with what the options say of its tape.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when the plugin has no such function, or one with other arguments. A call that fails is none.
+    pub async fn replay(&self, function: &str, args: &str, options: &CallOptions) -> Result<Replayed, ReplayError> {
+        let called = match self.kind() {
+            Kind::Provider => provider::replay(self, function, args, options).await,
+            Kind::Strategy => strategy::replay(self, function, args, options).await,
+            Kind::Judge => judge::replay(self, function, args, options).await,
+            Kind::Probe => probe::replay(self, function, args, options).await,
+            Kind::Notifier => notifier::replay(self, function, args, options).await,
+            Kind::Generator => generator::replay(self, function, args, options).await,
+        }?;
+        let (failure, report) = match called {
+            Ok(report) => (None, report),
+            Err(error) => (Some(error.failure), *error.report),
+        };
+        Ok(Replayed { failure, tape: report.tape.map(|tape| *tape).unwrap_or_default() })
     }
 
     fn as_a(&self, wanted: Kind) -> Result<Self, NotA> {
@@ -134,6 +203,29 @@ macro_rules! world {
                 instance.get_typed_func::<($($ty,)*), ($output,)>(&mut *store, function.index)?;
             )*
             Ok(())
+        }
+
+        /// Makes a call again from its arguments as JSON.
+        pub(crate) async fn replay(
+            plugin: &crate::Plugin,
+            function: &str,
+            args: &str,
+            options: &crate::CallOptions,
+        ) -> Result<Result<crate::CallReport, crate::CallError>, super::ReplayError> {
+            match function {
+                $($name => {
+                    let read: Result<($($ty,)*), _> = serde_json::from_str(args);
+                    let ($($arg,)*) = read.map_err(|e| super::ReplayError::Arguments {
+                        function: function.to_owned(),
+                        why: e.to_string(),
+                    })?;
+                    let moment = plugin.moment($index, &[$(&$arg),*]);
+                    let text = options.taping.as_ref().map(|_| args.to_owned());
+                    let called = plugin.invoke::<_, $output>($index, options, (moment, text), ($($arg,)*)).await;
+                    Ok(called.map(|called| called.report))
+                })*
+                _ => Err(super::ReplayError::NoSuchFunction { kind: plugin.kind(), function: function.to_owned() }),
+            }
         }
 
         $(#[$doc])*
@@ -169,7 +261,9 @@ macro_rules! world {
                     $($arg: $ty),*
                 ) -> Result<crate::Called<$output>, crate::CallError> {
                     let moment = self.0.moment($index, &[$(&$arg),*]);
-                    self.0.invoke($index, options, moment, ($($arg,)*)).await
+                    // Arguments hold nothing that JSON cannot.
+                    let args = options.taping.as_ref().map(|_| serde_json::to_string(&($(&$arg,)*)).unwrap_or_default());
+                    self.0.invoke($index, options, (moment, args), ($($arg,)*)).await
                 }
             )*
         }

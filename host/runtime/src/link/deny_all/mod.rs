@@ -14,6 +14,7 @@ use crate::call;
 use crate::host::Reach;
 use crate::limits::CallLimits;
 use crate::wasi::Moment;
+use basb_capabilities::exchange::Exchanges;
 use basb_capabilities::{CallScope, Caller, Capabilities, Capability, Grants, Mode, Options};
 use basb_core::Digest;
 use component::{HAS_HANDLES, RETURNED, Recipe, Target, Universe};
@@ -87,10 +88,10 @@ impl Host {
         let Ok(pre) = linker.instantiate_pre(&component) else { return (Err("unlinked".to_owned()), Vec::new()) };
         let caller = Caller { plugin: "p".into(), digest: Arc::new(Digest::of(b"")), call: "check" };
         let deadline = Instant::now() + Duration::from_secs(60);
-        let scope = Arc::new(CallScope::new(caller, Arc::clone(&self.grants), deadline).with_mode(mode));
-        let reach = Reach { scope: Arc::clone(&scope), capabilities: self.capabilities.clone() };
+        let scope = CallScope::new(caller, Arc::clone(&self.grants), deadline).with_mode(mode);
+        let reach: Reach = Arc::new(Exchanges::new(scope, self.capabilities.clone()));
         let limits = CallLimits { handles: 50, ..CallLimits::default() };
-        let mut store = call::store(&self.engine, &limits, Some(reach), Moment::START);
+        let mut store = call::store(&self.engine, &limits, Some(Arc::clone(&reach)), Moment::START);
         let run = async {
             let instance = pre.instantiate_async(&mut store).await?;
             let run = instance.get_typed_func::<(), (Vec<u8>,)>(&mut store, "run")?;
@@ -103,7 +104,7 @@ impl Host {
             Ok(Err(error)) => Err(format!("trap: {}", error.root_cause())),
             Err(_) => Err("waits".to_owned()),
         };
-        (run, scope.counters.last_calls().into_iter().map(|call| call.outcome).collect())
+        (run, reach.scope().counters.last_calls().into_iter().map(|call| call.outcome).collect())
     }
 }
 

@@ -1,0 +1,98 @@
+//! Tapes, and calls that are open.
+
+use super::{entry, run_id, start, with_run};
+use crate::{Append, Fence, JournalError, NewTape, OpenCall, OpenExchange};
+use basb_core::{Millis, Timestamp};
+
+fn tape(call: u64) -> NewTape {
+    NewTape { call, at: Timestamp(2000 + call), sha256: [u8::try_from(call).unwrap(); 32], body: format!("{{\"n\":{call}}}") }
+}
+
+fn call(key: &str, exchanges: &[(u64, &str, Option<&str>)]) -> OpenCall {
+    let exchange = |(number, ask, answer): &(u64, &str, Option<&str>)| OpenExchange {
+        number: *number,
+        ask: (*ask).to_owned(),
+        answer: answer.map(str::to_owned),
+    };
+    let exchanges = exchanges.iter().map(exchange).collect();
+    OpenCall { key: key.to_owned(), at: Timestamp(1500), head: "{}".to_owned(), exchanges }
+}
+
+#[tokio::test]
+async fn tapes_are_written_with_their_records_or_not_at_all() {
+    let (_folder, journal, run) = with_run("01r").await;
+    journal.append(&run, Append::from(entry(1, "called")).tape(tape(1)).tape(tape(2))).await.unwrap();
+    // The second of these numbers is taken: nothing of the append is there.
+    let twice = Append::from(entry(2, "called")).tape(tape(3)).tape(tape(2));
+    assert!(journal.append(&run, twice).await.is_err());
+    assert_eq!(journal.entries(&run, 1).await.unwrap().len(), 1);
+    let all: Vec<u64> = journal.tapes(&run, 1, 9).await.unwrap().iter().map(|tape| tape.call).collect();
+    assert_eq!(all, [1, 2]);
+    assert_eq!(journal.tapes(&run, 2, 9).await.unwrap().len(), 1);
+    assert_eq!(journal.tapes(&run, 1, 1).await.unwrap().len(), 1);
+    assert!(matches!(journal.tapes(&run_id("01other"), 1, 9).await, Err(JournalError::UnknownRun { .. })));
+}
+
+#[tokio::test]
+async fn an_open_call_grows_until_it_is_closed() {
+    let (_folder, journal, run) = with_run("01r").await;
+    journal.write_ahead(&run, None, call("01r-a-1", &[(1, "get", Some("1")), (2, "put", None)])).await.unwrap();
+    journal.write_ahead(&run, None, call("01r-a-1", &[(2, "put", Some("2"))])).await.unwrap();
+    journal.write_ahead(&run, None, call("01r-a-1", &[(3, "post", None)])).await.unwrap();
+    journal.write_ahead(&run, None, call("01r-b-1", &[(1, "x", None)])).await.unwrap();
+    let open = journal.open_calls("01r-a").await.unwrap();
+    let expected = call("01r-a-1", &[(1, "get", Some("1")), (2, "put", Some("2")), (3, "post", None)]);
+    assert_eq!(open, [expected]);
+    // What came of it and its end are one.
+    journal.append(&run, Append::from(entry(1, "outcome")).tape(tape(1)).close("01r-a-1")).await.unwrap();
+    let left: Vec<String> = journal.open_calls("01r-").await.unwrap().into_iter().map(|call| call.key).collect();
+    assert_eq!(left, ["01r-b-1"]);
+    journal.close_calls(vec!["01r-b-1".to_owned(), "never-there".to_owned()]).await.unwrap();
+    assert!(journal.open_calls("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_lost_the_lease_writes_nothing_ahead() {
+    let (_folder, journal, run) = with_run("01r").await;
+    let old = journal.acquire("l", "a", Millis(10), Timestamp(1000)).await.unwrap();
+    journal.write_ahead(&run, Some(old.fence()), call("01r-a-1", &[(1, "put", None)])).await.unwrap();
+    let new = journal.acquire("l", "b", Millis(10), Timestamp(2000)).await.unwrap();
+    let late = journal.write_ahead(&run, Some(old.fence()), call("01r-a-1", &[(2, "put", None)])).await;
+    assert!(matches!(late, Err(JournalError::StaleToken { .. })));
+    let nobody = Fence { lease: "other".to_owned(), token: 1 };
+    assert!(journal.write_ahead(&run, Some(nobody), call("01r-a-1", &[(2, "put", None)])).await.is_err());
+    assert_eq!(journal.open_calls("").await.unwrap()[0].exchanges.len(), 1);
+    journal.write_ahead(&run, Some(new.fence()), call("01r-a-1", &[(2, "put", None)])).await.unwrap();
+}
+
+#[tokio::test]
+async fn old_texts_are_dropped_and_what_names_them_stays() {
+    let (_folder, journal, run) = with_run("01r").await;
+    journal.start_run(start("01s", 1000)).await.unwrap();
+    for (run, first) in [(&run, 1), (&run_id("01s"), 3)] {
+        let append = Append::from(entry(1, "called")).tape(tape(first)).tape(tape(first + 1));
+        journal.append(run, append).await.unwrap();
+    }
+    journal.finish_run(&run, Timestamp(3000), "done", "{}").await.unwrap();
+    let before = journal.verify(&run).await.unwrap();
+    // Of the run that is not finished nothing is dropped: it may have to be taken up again.
+    let pruned = journal.prune_tapes(None, Timestamp(2002)).await.unwrap();
+    assert_eq!((pruned.tapes, pruned.bytes), (1, 7));
+    assert_eq!(journal.prune_tapes(None, Timestamp(2002)).await.unwrap().tapes, 0);
+    assert_eq!(journal.prune_tapes(Some(&run_id("01s")), Timestamp(9000)).await.unwrap().tapes, 0);
+    let tapes = journal.tapes(&run, 1, 9).await.unwrap();
+    assert_eq!((tapes[0].body.as_deref(), tapes[0].sha256), (None, [1; 32]));
+    assert_eq!(tapes[1].body.as_deref(), Some("{\"n\":2}"));
+    assert_eq!(journal.verify(&run).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_tape_is_not_changed_by_this_program() {
+    let (folder, journal, run) = with_run("01r").await;
+    journal.append(&run, Append::from(entry(1, "called")).tape(tape(1))).await.unwrap();
+    let other = rusqlite::Connection::open(folder.path().join(crate::FILE_NAME)).unwrap();
+    for sql in ["UPDATE tapes SET body = '{}'", "UPDATE tapes SET sha256 = zeroblob(32)", "DELETE FROM tapes"] {
+        assert!(other.execute(sql, []).is_err(), "{sql}");
+    }
+    assert_eq!(other.execute("UPDATE tapes SET body = NULL", []).unwrap(), 1);
+}
