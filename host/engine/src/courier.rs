@@ -213,7 +213,7 @@ impl Courier {
             return Err(("there is no such notifier any more".to_owned(), NextAttempt::Never));
         };
         let event = convert::notifier_event(&payload);
-        match self.plugins.notify(&notifier.uses, event).await {
+        match self.plugins.notify(&notification.call_key(), &notifier.uses, event).await {
             Ok(()) => match self.journal.delivered(&notification.event_key, &notification.notifier, now()).await {
                 Ok(()) => Ok(()),
                 Err(e) => Err((e.to_string(), backoff(Millis::ZERO))),

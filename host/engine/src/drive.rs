@@ -3,7 +3,7 @@
 //! Whatever the core decides is written before it is carried out, and whatever came of it is written before the next
 //! decision has an effect. Outcomes that arrive together, and the intents that follow from them, share one write.
 
-use crate::calls::Called;
+use crate::calls::{Over, WrittenDown, write_down};
 use crate::clock::now;
 use crate::{EngineError, courier};
 use basb_core::event::Event;
@@ -12,7 +12,7 @@ use basb_core::{ServiceName, Timestamp};
 use basb_journal::{Append, Fence, Finish, Journal, NewEntry, NewStable, ServiceKey};
 use basb_redact::Redactor;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -71,8 +71,8 @@ pub struct Around<'a> {
     pub sink: &'a dyn EventSink,
     /// What is asked from outside.
     pub control: mpsc::Receiver<Control>,
-    /// What plugins did outside.
-    pub called: &'a mut mpsc::UnboundedReceiver<Called>,
+    /// Calls of plugins that are over.
+    pub called: &'a mut mpsc::UnboundedReceiver<Over>,
     /// Knows every secret: nothing that is written down or shown holds one.
     pub redactor: Redactor,
 }
@@ -100,10 +100,16 @@ pub async fn drive<H: Hands>(
     let mut tasks: JoinSet<(ServiceName, u32, Outcome)> = JoinSet::new();
     let mut handles: HashMap<(ServiceName, u32), AbortHandle> = HashMap::new();
     let mut records = first;
+    let mut over: Vec<Over> = Vec::new();
     let mut control_open = true;
     loop {
         let mut turn = Turn::default();
-        for (at, record) in records.drain(..) {
+        // A call that was written ahead is closed with what came of it, and what a call did outside is written before
+        // that.
+        let now_over = on_time(&mut over, &run, &records);
+        let WrittenDown { records: called, tapes, closes } = write_down(now_over, run.tapes());
+        (turn.append.tapes, turn.append.closes) = (tapes, closes);
+        for (at, record) in called.into_iter().chain(records.drain(..)) {
             take(&mut run, &mut seq, at, without_secrets(&around.redactor, record), around.notifiers, &mut turn);
         }
         let decision = run.decide();
@@ -158,16 +164,15 @@ pub async fn drive<H: Hands>(
                 }
                 None => control_open = false,
             },
-            Some(called) = around.called.recv() => records.push(called),
+            Some(call) = around.called.recv() => over.push(call),
             joined = tasks.join_next() => {
                 let mut outcomes = Vec::new();
                 gather(joined, &mut outcomes);
                 while let Some(more) = tasks.try_join_next() {
                     gather(Some(more), &mut outcomes);
                 }
-                // What a call did outside is written before what came of it.
-                while let Ok(called) = around.called.try_recv() {
-                    records.push(called);
+                while let Ok(call) = around.called.try_recv() {
+                    over.push(call);
                 }
                 records.append(&mut outcomes);
             }
@@ -178,6 +183,26 @@ pub async fn drive<H: Hands>(
 /// The lease is somebody else's; who that is, the session finds out.
 fn lost_lease(fence: Option<Fence>) -> EngineError {
     EngineError::LeaseLost { what: fence.map(|fence| fence.lease).unwrap_or_default(), by: None }
+}
+
+/// The calls that are to be written now. One that was written ahead waits for what came of it, if that will come.
+fn on_time(over: &mut Vec<Over>, run: &Run, records: &[(Timestamp, Record)]) -> Vec<Over> {
+    if over.iter().all(|call| call.closes.is_none()) {
+        return std::mem::take(over);
+    }
+    let came: HashSet<(&ServiceName, u32)> = records
+        .iter()
+        .filter_map(|(_, record)| match record {
+            Record::Outcome { service, id, .. } => Some((service, *id)),
+            _ => None,
+        })
+        .collect();
+    let waits = |call: &mut Over| match (&call.closes, &call.service, call.order) {
+        (Some(_), Some(service), Some(order)) => run.wants(service, order) && !came.contains(&(service, order)),
+        _ => false,
+    };
+    let early: Vec<Over> = over.extract_if(.., waits).collect();
+    std::mem::replace(over, early)
 }
 
 type Joined = Result<(ServiceName, u32, Outcome), tokio::task::JoinError>;
@@ -259,6 +284,7 @@ pub fn entry(at: Timestamp, record: &Record) -> NewEntry {
         Record::Intent { service, .. } => ("intent", Some(service)),
         Record::Outcome { service, .. } => ("outcome", Some(service)),
         Record::Called { service, .. } => ("called", service.as_ref()),
+        Record::Taped { .. } => ("taped", None),
         Record::Request { service, .. } => ("request", service.as_ref()),
         Record::Finished(_) => ("finished", None),
     };

@@ -62,11 +62,11 @@ impl PluginHands {
 
     async fn apply(&self, service: &ServiceName, order: &Order, action: provider::Action) -> Outcome {
         let key = self.key(service, order.id);
-        settle(self.plugins.apply(&key, action, order.state.clone()).await.map(convert::progress))
+        settle(self.plugins.apply((&key, order.id), action, order.state.clone()).await.map(convert::progress))
     }
 
-    async fn observe(&self, service: &ServiceName) -> Result<Option<provider::Observed>, Failure> {
-        let mut observed = self.plugins.read(convert::service_ref(&self.start.deployment, service)).await?;
+    async fn observe(&self, service: &ServiceName, order: u32) -> Result<Option<provider::Observed>, Failure> {
+        let mut observed = self.plugins.read(order, convert::service_ref(&self.start.deployment, service)).await?;
         if let Some(observed) = &mut observed {
             observed.revisions = bounds::list("revisions", std::mem::take(&mut observed.revisions))?;
             observed.url = bounds::url(observed.url.take())?;
@@ -88,13 +88,13 @@ impl PluginHands {
         Ok(observed)
     }
 
-    async fn url(&self, service: &ServiceName, revision: Option<&RevisionId>) -> Result<String, Failure> {
+    async fn url(&self, service: &ServiceName, order: u32, revision: Option<&RevisionId>) -> Result<String, Failure> {
         let key = (service.clone(), revision.cloned());
         let known = || self.urls.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(url) = known() {
             return Ok(url);
         }
-        self.observe(service).await?;
+        self.observe(service, order).await?;
         known().ok_or_else(|| Failure {
             code: "engine/no-url".to_owned(),
             message: match revision {
@@ -107,7 +107,7 @@ impl PluginHands {
 
     async fn measure(
         &self,
-        service: &ServiceName,
+        (service, order): (&ServiceName, u32),
         name: &PluginName,
         revision: Option<&RevisionId>,
         phase: Option<Phase>,
@@ -115,7 +115,7 @@ impl PluginHands {
         let Some(uses) = self.start.deployment.probes.get(name) else {
             return fail("engine/no-such-probe", format!("there is no probe `{name}`"));
         };
-        let url = match self.url(service, revision).await {
+        let url = match self.url(service, order, revision).await {
             Ok(url) => url,
             Err(failure) => return Outcome::Failed { failure },
         };
@@ -125,7 +125,7 @@ impl PluginHands {
             url,
             extras: if phase == Some(Phase::Readiness) { Vec::new() } else { self.stable_facts(service, name) },
         };
-        match self.plugins.check(uses, target).await {
+        match self.plugins.check(order, uses, target).await {
             Ok(measurement) => {
                 let sample = convert::sample(measurement);
                 if phase == Some(Phase::Readiness) {
@@ -140,7 +140,7 @@ impl PluginHands {
 
     async fn await_available(
         &self,
-        service: &ServiceName,
+        (service, order): (&ServiceName, u32),
         revision: &RevisionId,
         replicas: u32,
         until: Timestamp,
@@ -149,7 +149,7 @@ impl PluginHands {
         let mut seen = (0, "the provider has not answered yet".to_owned());
         loop {
             let service_ref = convert::service_ref(&self.start.deployment, service);
-            match self.plugins.instances(service_ref, revision.to_string()).await {
+            match self.plugins.instances(order, service_ref, revision.to_string()).await {
                 Ok(report) => {
                     if let Some(url) =
                         report.preview_url.as_ref().filter(|url| bounds::url(Some((*url).clone())).is_ok())
@@ -181,13 +181,13 @@ impl PluginHands {
 
     async fn verify_traffic(
         &self,
-        service: &ServiceName,
+        (service, order): (&ServiceName, u32),
         weights: &BTreeMap<RevisionId, Weight>,
         until: Timestamp,
     ) -> Outcome {
         let mut pause = LOOK.0;
         loop {
-            let message = match self.observe(service).await {
+            let message = match self.observe(service, order).await {
                 Ok(observed) => {
                     let seen: BTreeMap<RevisionId, Weight> = observed
                         .map(convert::observed)
@@ -254,10 +254,10 @@ impl Hands for PluginHands {
         let service_ref = || convert::service_ref(deployment, &service);
         match &order.effect {
             Effect::Observe => {
-                settle(self.observe(&service).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }))
+                settle(self.observe(&service, order.id).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }))
             }
-            Effect::Probe { probe, phase } => self.measure(&service, probe, None, Some(*phase)).await,
-            Effect::Measure { probe, revision, .. } => self.measure(&service, probe, revision.as_ref(), None).await,
+            Effect::Probe { probe, phase } => self.measure((&service, order.id), probe, None, Some(*phase)).await,
+            Effect::Measure { probe, revision, .. } => self.measure((&service, order.id), probe, revision.as_ref(), None).await,
             Effect::Deploy { revision, replicas } => {
                 let Some(workload) = self.workload(&service, revision) else {
                     return fail("engine/no-workload", format!("what {revision} runs is not known"));
@@ -272,15 +272,15 @@ impl Hands for PluginHands {
                 self.apply(&service, &order, provider::Action::Scale(scaling)).await
             }
             Effect::AwaitAvailable { revision, replicas, until } => {
-                self.await_available(&service, revision, *replicas, *until).await
+                self.await_available((&service, order.id), revision, *replicas, *until).await
             }
             Effect::SetTraffic { weights } => {
                 let weights = weights.iter().map(|(r, w)| (r.to_string(), w.hundredths())).collect();
                 let key = self.key(&service, order.id);
-                let set = self.plugins.traffic(&key, service_ref(), weights, order.state.clone()).await;
+                let set = self.plugins.traffic((&key, order.id), service_ref(), weights, order.state.clone()).await;
                 settle(set.map(convert::progress))
             }
-            Effect::VerifyTraffic { weights, until } => self.verify_traffic(&service, weights, *until).await,
+            Effect::VerifyTraffic { weights, until } => self.verify_traffic((&service, order.id), weights, *until).await,
             Effect::NextStep { view, state } => {
                 let Some(uses) = deployment.strategies.get(&spec.strategy) else {
                     return fail("engine/no-such-strategy", format!("there is no strategy `{}`", spec.strategy));
@@ -303,7 +303,8 @@ impl Hands for PluginHands {
             Effect::MarkStable { .. } => Outcome::Done { summary: "written down".to_owned() },
             Effect::Retire { revision } => {
                 let key = self.key(&service, order.id);
-                let retired = self.plugins.retire(&key, service_ref(), revision.to_string(), order.state.clone()).await;
+                let to = (service_ref(), revision.to_string());
+                let retired = self.plugins.retire((&key, order.id), to, order.state.clone()).await;
                 settle(retired.map(convert::progress))
             }
         }

@@ -1,8 +1,7 @@
 //! The plugins of a deployment: loaded, checked, and called with the right configuration and deadline.
 
 use crate::access::Access;
-use crate::calls::CallLog;
-use crate::clock::now;
+use crate::calls::{About, CallLog, Manner};
 use crate::{EngineError, hands::call_failure, target};
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
@@ -222,9 +221,10 @@ impl PluginSet {
         self.plugins.get(&uses.plugin).and_then(|p| p.notifier().ok()).ok_or_else(|| not_loaded(uses))
     }
 
-    fn provider_call(&self, service: &str) -> (CallOptions, types::CallContext) {
-        let options = CallOptions::new(PROVIDER).observed(self.log.observer(Some(service)));
-        let cx = worlds::context(now(), &options, self.provider_config.clone());
+    fn provider_call(&self, function: &str, about: About<'_>) -> (CallOptions, types::CallContext) {
+        let Manner { now, observer, taping } = self.log.manner(self.provider.plugin(), function, about);
+        let options = CallOptions::new(PROVIDER).observed(observer).taped(taping);
+        let cx = worlds::context(now, &options, self.provider_config.clone());
         (options, cx)
     }
 
@@ -233,7 +233,7 @@ impl PluginSet {
     /// # Errors
     /// [`Failure`] of the call or of the provider.
     pub async fn plan(&self, desired: provider::Desired) -> Result<provider::ServicePlan, Failure> {
-        let (options, cx) = self.provider_call(&desired.service.service);
+        let (options, cx) = self.provider_call("plan", About::default());
         flat(self.provider.plan(&options.read_only(), cx, desired).await)
     }
 
@@ -243,11 +243,12 @@ impl PluginSet {
     /// [`Failure`] of the call.
     pub async fn apply(
         &self,
-        key: &str,
+        (key, order): (&str, u32),
         action: provider::Action,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call(service_of(&action));
+        let about = About { service: Some(service_of(&action)), order: Some(order), key: Some(key) };
+        let (options, cx) = self.provider_call("apply", about);
         value(self.provider.apply(&options, cx, key.to_owned(), action, state).await)
     }
 
@@ -255,8 +256,9 @@ impl PluginSet {
     ///
     /// # Errors
     /// [`Failure`] of the call or of the provider.
-    pub async fn read(&self, service: types::ServiceRef) -> Result<Option<provider::Observed>, Failure> {
-        let (options, cx) = self.provider_call(&service.service);
+    pub async fn read(&self, order: u32, service: types::ServiceRef) -> Result<Option<provider::Observed>, Failure> {
+        let about = About { service: Some(&service.service), order: Some(order), key: None };
+        let (options, cx) = self.provider_call("read", about);
         flat(self.provider.read(&options, cx, service).await)
     }
 
@@ -266,12 +268,13 @@ impl PluginSet {
     /// [`Failure`] of the call.
     pub async fn traffic(
         &self,
-        key: &str,
+        (key, order): (&str, u32),
         service: types::ServiceRef,
         weights: Vec<(String, u16)>,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call(&service.service);
+        let about = About { service: Some(&service.service), order: Some(order), key: Some(key) };
+        let (options, cx) = self.provider_call("traffic", about);
         value(self.provider.traffic(&options, cx, key.to_owned(), service, weights, state).await)
     }
 
@@ -281,10 +284,12 @@ impl PluginSet {
     /// [`Failure`] of the call or of the provider.
     pub async fn instances(
         &self,
+        order: u32,
         service: types::ServiceRef,
         revision: String,
     ) -> Result<provider::InstanceReport, Failure> {
-        let (options, cx) = self.provider_call(&service.service);
+        let about = About { service: Some(&service.service), order: Some(order), key: None };
+        let (options, cx) = self.provider_call("instances", about);
         flat(self.provider.instances(&options, cx, service, revision).await)
     }
 
@@ -294,12 +299,12 @@ impl PluginSet {
     /// [`Failure`] of the call.
     pub async fn retire(
         &self,
-        key: &str,
-        service: types::ServiceRef,
-        revision: String,
+        (key, order): (&str, u32),
+        (service, revision): (types::ServiceRef, String),
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
-        let (options, cx) = self.provider_call(&service.service);
+        let about = About { service: Some(&service.service), order: Some(order), key: Some(key) };
+        let (options, cx) = self.provider_call("retire", about);
         value(self.provider.retire(&options, cx, key.to_owned(), service, revision, state).await)
     }
 
@@ -340,13 +345,15 @@ impl PluginSet {
     ///
     /// # Errors
     /// [`Failure`] of the call.
-    pub async fn check(&self, uses: &Use, target: probe::Target) -> Result<probe::Measurement, Failure> {
+    pub async fn check(&self, order: u32, uses: &Use, target: probe::Target) -> Result<probe::Measurement, Failure> {
         let probe = self.probe(uses)?;
         let url = url::Url::parse(&target.url)
             .map_err(|e| call_failure("engine/bad-url", format!("`{}` is not a URL: {e}", target.url), None))?;
         target::check(&url, &self.provider_grants).map_err(|why| call_failure("engine/url-refused", why, None))?;
-        let options = CallOptions::new(OBSERVER).with_target(url).observed(self.log.observer(Some(&target.service)));
-        let cx = worlds::context(now(), &options, uses.config.to_string());
+        let about = About { service: Some(&target.service), order: Some(order), key: None };
+        let Manner { now, observer, taping } = self.log.manner(probe.plugin(), "check", about);
+        let options = CallOptions::new(OBSERVER).with_target(url).observed(observer).taped(taping);
+        let cx = worlds::context(now, &options, uses.config.to_string());
         value(probe.check(&options, cx, target).await)
     }
 
@@ -354,10 +361,12 @@ impl PluginSet {
     ///
     /// # Errors
     /// [`Failure`] of the call or of the notifier.
-    pub async fn notify(&self, uses: &Use, event: notifier::Event) -> Result<(), Failure> {
+    pub async fn notify(&self, key: &str, uses: &Use, event: notifier::Event) -> Result<(), Failure> {
         let notifier = self.notifier(uses)?;
-        let options = CallOptions::new(OBSERVER).observed(self.log.observer(event.service.as_deref()));
-        let cx = worlds::context(now(), &options, uses.config.to_string());
+        let about = About { service: event.service.as_deref(), order: None, key: Some(key) };
+        let Manner { now, observer, taping } = self.log.manner(notifier.plugin(), "notify", about);
+        let options = CallOptions::new(OBSERVER).observed(observer).taped(taping);
+        let cx = worlds::context(now, &options, uses.config.to_string());
         flat(notifier.notify(&options, cx, event).await).map(|_| ())
     }
 }

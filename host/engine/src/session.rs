@@ -1,5 +1,6 @@
 //! One process at work: its state folder, its journal, its plugins, and the run that it drives.
 
+use crate::calls::{Desk, WrittenDown, write_down};
 use crate::clock::now;
 use crate::courier::{Courier, Routes};
 use crate::drive::{Around, Control, Ended, EventSink, drive, entry, without_secrets};
@@ -16,7 +17,7 @@ use basb_core::run::{
     RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, StartMode, Verb, plan_digest,
 };
 use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
-use basb_journal::{Append, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
+use basb_journal::{Append, DELIVERIES, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
 use basb_redact::Redactor;
 use basb_registry::{Decision, Policy};
 use basb_runtime::{CacheFolder, Runtime, RuntimeOptions};
@@ -288,7 +289,9 @@ impl Session {
         let at = now();
         let outcome = RunOutcome::Superseded;
         let finish = Finish { at, outcome: outcome.as_str().to_owned(), body: "{}".to_owned() };
-        let append = Append::from(entry(at, &Record::Finished(outcome))).fenced(lease.fence()).finish(finish);
+        let mut append = Append::from(entry(at, &Record::Finished(outcome))).fenced(lease.fence()).finish(finish);
+        // Its calls are never taken up again.
+        append.closes = self.journal.open_calls(&effects_of(run)).await?.into_iter().map(|call| call.key).collect();
         self.journal.append(run, append).await?;
         Ok(())
     }
@@ -367,8 +370,8 @@ impl Session {
         events.iter().for_each(|event| sink.event(event));
         let routes = Routes::new(run.start(), plugins.asks());
         let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
-        let mut called = plugins.log().open();
         let redactor = plugins.access().redactor().clone();
+        let mut called = plugins.log().open(self.desk(&id, &lease, &redactor).await?);
         let hands = Arc::new(PluginHands::new(&run, plugins));
         let (tell, asked) = mpsc::channel(16);
         let forward = {
@@ -409,12 +412,17 @@ impl Session {
         if ended.is_ok() {
             // What the last notifications did is behind the run's finish.
             let mut late = Vec::new();
-            while let Ok((at, record)) = called.try_recv() {
-                late.push(entry(at, &without_secrets(&redactor, record)));
+            while let Ok(call) = called.try_recv() {
+                late.push(call);
             }
             if !late.is_empty() {
-                let append = Append::from(late).fenced(lease.fence()).addendum();
-                self.journal.append(&id, append).await?;
+                let WrittenDown { records, tapes, closes } = write_down(late, self.journal.last_tape(&id).await?);
+                let entries: Vec<_> = records
+                    .into_iter()
+                    .map(|(at, record)| entry(at, &without_secrets(&redactor, record)))
+                    .collect();
+                let append = Append { tapes, closes, ..Append::from(entries) };
+                self.journal.append(&id, append.fenced(lease.fence()).addendum()).await?;
             }
         }
         let ended = match ended {
@@ -459,6 +467,19 @@ impl Session {
         let mut started = Self::take_up(view, lease, Arc::new(plugins));
         started.first.push((now(), Record::Request { service, verb, by: "the operator".to_owned() }));
         Ok(Some(started))
+    }
+
+    /// What the calls of a run need, with those that were cut off when it was last driven.
+    async fn desk(&self, run: &RunId, lease: &HeldLease, redactor: &Redactor) -> Result<Desk, EngineError> {
+        let mut open = self.journal.open_calls(&effects_of(run)).await?;
+        open.extend(self.journal.open_calls(DELIVERIES).await?);
+        Ok(Desk {
+            journal: Arc::clone(&self.journal),
+            run: run.clone(),
+            fence: lease.fence(),
+            redactor: redactor.clone(),
+            open: std::sync::Mutex::new(open.into_iter().map(|call| (call.key.clone(), call)).collect()),
+        })
     }
 
     async fn unfinished(&self, run: Option<&str>) -> Result<RunRecord, EngineError> {
@@ -547,6 +568,11 @@ fn write_lock(prepared: &Prepared) -> Result<Option<String>, EngineError> {
             )))
         }
     }
+}
+
+/// What the keys of a run's effects begin with.
+fn effects_of(run: &RunId) -> String {
+    format!("{run}-")
 }
 
 /// Whether an unfinished run is for what the file describes now, with the same plugins.

@@ -36,7 +36,7 @@ pub use journal::{FILE_NAME, Journal};
 pub use lease::{AcquireError, Fence, Held, Lease};
 pub use mailbox::Request;
 pub use observer::{Commit, CommitObserver, CommitStage, observe_commits};
-pub use outbox::{NextAttempt, Notification};
+pub use outbox::{DELIVERIES, NextAttempt, Notification};
 pub use runs::{Entry, Only, RunFilter, RunRecord, RunStart, RunState};
 pub use schema::SCHEMA_VERSION;
 pub use stable::{ServiceKey, StableRevision};

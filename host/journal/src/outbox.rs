@@ -1,7 +1,7 @@
 //! Notifications that are still to be delivered: at least once, told apart by their keys.
 
 use crate::error::WorkError;
-use crate::{Journal, JournalError, NewNotification, row};
+use crate::{Journal, JournalError, NewNotification, row, tapes};
 use basb_core::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -22,6 +22,21 @@ pub struct Notification {
     pub last_error: Option<String>,
     /// Not to be tried sooner than this.
     pub due_at: Timestamp,
+}
+
+/// What the keys of deliveries that are open begin with.
+pub const DELIVERIES: &str = "outbox/";
+
+fn call_key(event_key: &str, notifier: &str) -> String {
+    format!("{DELIVERIES}{event_key}/{notifier}")
+}
+
+impl Notification {
+    /// The key under which its delivery is written ahead ([`Journal::write_ahead`]); closed with what comes of it.
+    #[must_use]
+    pub fn call_key(&self) -> String {
+        call_key(&self.event_key, &self.notifier)
+    }
 }
 
 /// What follows a delivery that failed.
@@ -71,6 +86,7 @@ impl Journal {
                     "UPDATE outbox SET delivered_at = coalesce(delivered_at, ?3) WHERE event_key = ?1 AND notifier = ?2",
                 )?
                 .execute(params![event_key, notifier, at])?;
+            tapes::close(connection, &call_key(&event_key, &notifier))?;
             found(changed, event_key, notifier)
         })
         .await
@@ -99,6 +115,7 @@ impl Journal {
                      WHERE event_key = ?1 AND notifier = ?2",
                 )?
                 .execute(params![event_key, notifier, error, due])?;
+            tapes::close(connection, &call_key(&event_key, &notifier))?;
             found(changed, event_key, notifier)
         })
         .await

@@ -171,6 +171,19 @@ impl Journal {
         .await
     }
 
+    /// The number of a run's last tape; 0 when it has none.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub async fn last_tape(&self, run: &RunId) -> Result<u64, JournalError> {
+        let run = run.clone();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT coalesce(max(call), 0) FROM tapes WHERE run = ?1")?;
+            Ok(statement.query_row(params![run.as_str()], |r| row::unsigned(r, 0))?)
+        })
+        .await
+    }
+
     /// Drops the text of tapes that were written before this time, of finished runs only: of one run, or of all. What
     /// names them in the records stays true.
     ///

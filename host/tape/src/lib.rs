@@ -20,4 +20,4 @@ pub mod tape;
 
 pub use divergence::{Class, Divergence};
 pub use file::{FileError, FileHeader, FileRecord, FileTape, TAPE_FILE_VERSION, TapeFile};
-pub use tape::{Exchange, Replay, TAPE_VERSION, Tape, TapeError, digest_of_range, mark, sha256};
+pub use tape::{Exchange, Replay, TAPE_VERSION, Tape, TapeError, digest, digest_of_range, mark, sha256};

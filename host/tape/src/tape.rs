@@ -263,6 +263,17 @@ pub fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
+/// A SHA-256 value as a digest.
+#[must_use]
+pub fn digest(sha256: &[u8; 32]) -> Digest {
+    let mut text = String::from("sha256:");
+    for byte in sha256 {
+        let _ = write!(text, "{byte:02x}");
+    }
+    // What was put together here has the form.
+    Digest::try_from(text).unwrap_or_else(|_| Digest::of(sha256))
+}
+
 /// One digest for several tapes: over the number and the SHA-256 of each, in order.
 #[must_use]
 pub fn digest_of_range<'a>(tapes: impl IntoIterator<Item = (u64, &'a [u8; 32])>) -> Digest {
