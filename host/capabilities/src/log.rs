@@ -46,7 +46,12 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::write`].
-    pub(crate) fn write_again(&self, scope: &CallScope, level: LogLevel, message: &str) -> Result<String, LogExhausted> {
+    pub(crate) fn write_again(
+        &self,
+        scope: &CallScope,
+        level: LogLevel,
+        message: &str,
+    ) -> Result<String, LogExhausted> {
         self.write_for(scope, level, message, Shown::No)
     }
 

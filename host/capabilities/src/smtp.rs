@@ -19,8 +19,8 @@ use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value
 use basb_credentials::{CredentialName, Credentials};
 use basb_redact::Redactor;
 use dialogue::{Login, Manner, converse};
-use serde::{Deserialize, Serialize};
 use message::{date_now, is_address, wire_format};
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 

@@ -160,9 +160,9 @@ impl CallLog {
         };
         let cut_off = about.key.and_then(|key| desk.cut_off(key, plugin, function));
         let now = cut_off.as_ref().map_or_else(now, |(head, _)| head.now);
-        let ahead = about.key.map(|key| -> Arc<dyn WriteAhead> {
-            Arc::new(Ahead { desk: Arc::clone(desk), key: key.to_owned(), now })
-        });
+        let ahead = about
+            .key
+            .map(|key| -> Arc<dyn WriteAhead> { Arc::new(Ahead { desk: Arc::clone(desk), key: key.to_owned(), now }) });
         let taping = match cut_off {
             Some((head, exchanges)) => {
                 let matching = match plugin.inspection().replay() {

@@ -253,11 +253,15 @@ impl Hands for PluginHands {
         };
         let service_ref = || convert::service_ref(deployment, &service);
         match &order.effect {
-            Effect::Observe => {
-                settle(self.observe(&service, order.id).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }))
-            }
+            Effect::Observe => settle(
+                self.observe(&service, order.id)
+                    .await
+                    .map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
+            ),
             Effect::Probe { probe, phase } => self.measure((&service, order.id), probe, None, Some(*phase)).await,
-            Effect::Measure { probe, revision, .. } => self.measure((&service, order.id), probe, revision.as_ref(), None).await,
+            Effect::Measure { probe, revision, .. } => {
+                self.measure((&service, order.id), probe, revision.as_ref(), None).await
+            }
             Effect::Deploy { revision, replicas } => {
                 let Some(workload) = self.workload(&service, revision) else {
                     return fail("engine/no-workload", format!("what {revision} runs is not known"));
@@ -280,7 +284,9 @@ impl Hands for PluginHands {
                 let set = self.plugins.traffic((&key, order.id), service_ref(), weights, order.state.clone()).await;
                 settle(set.map(convert::progress))
             }
-            Effect::VerifyTraffic { weights, until } => self.verify_traffic((&service, order.id), weights, *until).await,
+            Effect::VerifyTraffic { weights, until } => {
+                self.verify_traffic((&service, order.id), weights, *until).await
+            }
             Effect::NextStep { view, state } => {
                 let Some(uses) = deployment.strategies.get(&spec.strategy) else {
                     return fail("engine/no-such-strategy", format!("there is no strategy `{}`", spec.strategy));

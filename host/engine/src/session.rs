@@ -417,10 +417,8 @@ impl Session {
             }
             if !late.is_empty() {
                 let WrittenDown { records, tapes, closes } = write_down(late, self.journal.last_tape(&id).await?);
-                let entries: Vec<_> = records
-                    .into_iter()
-                    .map(|(at, record)| entry(at, &without_secrets(&redactor, record)))
-                    .collect();
+                let entries: Vec<_> =
+                    records.into_iter().map(|(at, record)| entry(at, &without_secrets(&redactor, record))).collect();
                 let append = Append { tapes, closes, ..Append::from(entries) };
                 self.journal.append(&id, append.fenced(lease.fence()).addendum()).await?;
             }

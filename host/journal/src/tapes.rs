@@ -90,7 +90,12 @@ impl Journal {
             }
             connection
                 .prepare_cached("INSERT OR IGNORE INTO open_calls (key, run, at, head) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![call.key, run.as_str(), row::to_column("the time of a call", call.at.0)?, call.head])?;
+                .execute(params![
+                    call.key,
+                    run.as_str(),
+                    row::to_column("the time of a call", call.at.0)?,
+                    call.head
+                ])?;
             let mut insert = connection.prepare_cached(
                 "INSERT INTO open_exchanges (key, number, ask, answer) VALUES (?1, ?2, ?3, ?4) \
                  ON CONFLICT (key, number) DO UPDATE SET ask = excluded.ask, answer = excluded.answer",
@@ -209,15 +214,15 @@ impl Journal {
 }
 
 pub(crate) fn insert(connection: &Connection, run: &RunId, tape: &NewTape) -> Result<(), WorkError> {
-    connection
-        .prepare_cached("INSERT INTO tapes (run, call, at, sha256, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
+    connection.prepare_cached("INSERT INTO tapes (run, call, at, sha256, body) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+        params![
             run.as_str(),
             row::to_column("the number of a call", tape.call)?,
             row::to_column("the time of a call", tape.at.0)?,
             tape.sha256,
             tape.body
-        ])?;
+        ],
+    )?;
     Ok(())
 }
 

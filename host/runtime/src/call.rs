@@ -289,9 +289,7 @@ impl Plugin {
         // not what it would have done now.
         let outcome = match (outcome, &options.taping, recorded.as_ref().and_then(|r| r.divergence.as_ref())) {
             (outcome @ Err(Failure::TimedOut(_)), ..) => outcome,
-            (_, Some(Taping::Resume { .. }), Some(divergence)) => {
-                Err(Failure::Diverged(Box::new(divergence.clone())))
-            }
+            (_, Some(Taping::Resume { .. }), Some(divergence)) => Err(Failure::Diverged(Box::new(divergence.clone()))),
             (outcome, ..) => outcome,
         };
         // A result holds nothing that JSON cannot, but for numbers that are not finite, which become `null`.

@@ -91,7 +91,9 @@ impl Failure {
                 "the plugin does not do the same twice: report it to its publisher, with `basb-host tape export`"
             }
             Self::CutOff => "nothing is known of the call after that",
-            Self::NotDurable(_) => "see whether another runner took over (`basb-host status`), and the disk of the journal",
+            Self::NotDurable(_) => {
+                "see whether another runner took over (`basb-host status`), and the disk of the journal"
+            }
             Self::Host(_) => "this is an error in basb-host or on this machine",
         }
     }

@@ -44,5 +44,5 @@ pub use compiler::{CompileError, CompileLimits, Compiler};
 pub use engine::PoolSize;
 pub use error::{CallError, Failure};
 pub use limits::CallLimits;
-pub use worlds::{ReplayError, Replayed};
 pub use load::{LoadError, LoadRequest, Plugin, Runtime, RuntimeError, RuntimeOptions};
+pub use worlds::{ReplayError, Replayed};

@@ -123,13 +123,12 @@ mod tests {
 
     #[test]
     fn a_long_question_is_cut_off_between_characters() {
-        let divergence = Divergence {
-            class: Class::ExtraWrite,
-            exchange: 3,
-            expected: None,
-            actual: Some("ä".repeat(1000)),
-        };
+        let divergence =
+            Divergence { class: Class::ExtraWrite, exchange: 3, expected: None, actual: Some("ä".repeat(1000)) };
         let text = divergence.to_string();
-        assert!(text.contains("exchange 3") && text.contains("nothing more") && text.contains("(2000 bytes)"), "{text}");
+        assert!(
+            text.contains("exchange 3") && text.contains("nothing more") && text.contains("(2000 bytes)"),
+            "{text}"
+        );
     }
 }

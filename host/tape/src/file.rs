@@ -227,7 +227,9 @@ impl TapeFile {
                         tapes: Vec::new(),
                     });
                 }
-                (_, None) | (Line::Start(_), Some(_)) => return Err(wrong("the start is the second line, and only that")),
+                (_, None) | (Line::Start(_), Some(_)) => {
+                    return Err(wrong("the start is the second line, and only that"));
+                }
                 (Line::Entry(record), Some(file)) => {
                     if record.seq != file.records.len() as u64 + 1 {
                         return Err(wrong("records are numbered from 1, without a gap"));

@@ -5,7 +5,12 @@ use crate::{Append, Fence, JournalError, NewTape, OpenCall, OpenExchange};
 use basb_core::{Millis, Timestamp};
 
 fn tape(call: u64) -> NewTape {
-    NewTape { call, at: Timestamp(2000 + call), sha256: [u8::try_from(call).unwrap(); 32], body: format!("{{\"n\":{call}}}") }
+    NewTape {
+        call,
+        at: Timestamp(2000 + call),
+        sha256: [u8::try_from(call).unwrap(); 32],
+        body: format!("{{\"n\":{call}}}"),
+    }
 }
 
 fn call(key: &str, exchanges: &[(u64, &str, Option<&str>)]) -> OpenCall {
