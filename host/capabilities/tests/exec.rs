@@ -1,6 +1,8 @@
 //! Programs that really run, under a keeper: with what they were granted, for as long as they may, and nothing of them
 //! stays.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use basb_capabilities::exec::keeper::Keeper;
 use basb_capabilities::exec::{Command, ExecError, Output};
 use basb_capabilities::{CallScope, Caller, Capabilities, Grants, Limits, Mode, Options, Verdict};

@@ -272,8 +272,8 @@ impl Ran {
     /// The reason that is given for the end of `evil`.
     pub fn reason(&self) -> String {
         let events = self.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let of_evil = events.filter(|event| event["service"] == "evil" && event["reason"].is_string());
-        of_evil.last().map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+        let mut of_evil = events.filter(|event| event["service"] == "evil" && event["reason"].is_string());
+        of_evil.next_back().map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 }
 
