@@ -130,10 +130,29 @@ pub enum Command {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Let a gate of an unfinished run pass, then go on with it
-    Promote(VerbArgs),
+    /// Let a gate pass, or end a pause of the strategy; goes on with a run that nobody is at work on
+    Promote {
+        /// Of which run.
+        #[command(flatten)]
+        verb: VerbArgs,
+        /// Skip the rest of the steps; verification and bake stay
+        #[arg(long)]
+        full: bool,
+    },
+    /// Begin nothing new; what is under way ends, and the time does not count
+    Pause(VerbArgs),
+    /// Go on after a pause, or with a run that nobody is at work on
+    Resume(VerbArgs),
     /// Abort an unfinished run: back to the stable revisions
     Abort(VerbArgs),
+    /// Stop the process at work on a run, after the changes that are under way; the run can be taken up again
+    Stop(StopArgs),
+    /// Try now what waits for its next attempt; a finished run without success is begun once more
+    Retry(VerbArgs),
+    /// Agree at a gate, to the plan of the run
+    Approve(ApproveArgs),
+    /// Release a lease by force, saying who held it, where and since when
+    Unlock(UnlockArgs),
     /// Show what plugins can do and what they did, and check the record of it; runs no plugin
     Audit(AuditArgs),
     /// Print the JSON Schema of the deployment file
@@ -159,6 +178,41 @@ pub struct VerbArgs {
     /// Only this service
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
+}
+
+/// Which run to stop.
+#[derive(Debug, Clone, Args)]
+pub struct StopArgs {
+    /// The run's id, or the beginning of it; the only unfinished run when left out
+    pub run: Option<String>,
+    /// At once: what is under way is made again when the run goes on
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// What to agree to.
+#[derive(Debug, Clone, Args)]
+pub struct ApproveArgs {
+    /// The gate: the environment's name, or that of a service; `status` shows those that are open
+    pub gate: String,
+    /// The run's id, or the beginning of it; the only unfinished run when left out
+    pub run: Option<String>,
+    /// The plan that is agreed to; refused when the run is another one
+    #[arg(long, value_name = "DIGEST")]
+    pub plan: Option<String>,
+    /// Who agrees [default: the user of this process]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// Which lease to release.
+#[derive(Debug, Clone, Args)]
+pub struct UnlockArgs {
+    /// DEPLOYMENT/ENVIRONMENT, or a run; the only lease that is held when left out
+    pub what: Option<String>,
+    /// Also when its holder lives on this machine: it stops at its next write
+    #[arg(long)]
+    pub even_if_alive: bool,
 }
 
 /// What to do with the one-machine cloud.

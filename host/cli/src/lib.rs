@@ -13,6 +13,7 @@ mod screen;
 mod view;
 
 use args::{AgentCommand, Cli, Command, PluginCommand};
+use basb_core::run::Verb;
 use clap::{CommandFactory, Parser};
 use exit::{CliError, Exit};
 use printer::Printer;
@@ -98,8 +99,17 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
                     commands::logs::What { service, revision: revision.as_deref(), tail: *tail, follow: *follow };
                 commands::logs::run(what, state, printer).await
             }
-            Command::Promote(verb) => commands::verbs::promote(verb, state, printer).await,
-            Command::Abort(verb) => commands::verbs::abort(verb, state, printer).await,
+            Command::Promote { verb, full } => {
+                let which = if *full { Verb::PromoteFull } else { Verb::Promote };
+                commands::verbs::ask(verb, which, state, printer).await
+            }
+            Command::Pause(verb) => commands::verbs::ask(verb, Verb::Pause, state, printer).await,
+            Command::Resume(verb) => commands::verbs::ask(verb, Verb::Resume, state, printer).await,
+            Command::Abort(verb) => commands::verbs::ask(verb, Verb::Abort, state, printer).await,
+            Command::Stop(args) => commands::verbs::stop(args, state, printer).await,
+            Command::Retry(verb) => commands::verbs::retry(verb, state, printer).await,
+            Command::Approve(args) => commands::verbs::approve(args, state, printer).await,
+            Command::Unlock(args) => commands::verbs::unlock(args, state, printer).await,
             Command::Audit(args) => commands::audit::run(args, state, printer).await,
             Command::Agent(AgentCommand::Start) => commands::agent::start(state, printer).await,
             Command::Agent(AgentCommand::Stop { services }) => commands::agent::stop(*services, state, printer).await,

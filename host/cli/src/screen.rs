@@ -86,6 +86,8 @@ impl EventSink for Screen {
                 | Body::RolledBack { .. }
                 | Body::RollbackFailed { .. }
                 | Body::Failed { .. }
+                | Body::GroupFailed { .. }
+                | Body::RequestRefused { .. }
                 | Body::Warning { .. }
         );
         if lasting {

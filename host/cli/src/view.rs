@@ -90,8 +90,8 @@ impl Line {
                 self.available.insert(revision.clone(), (*available, *desired));
             }
             Body::TrafficShifted { weights, .. } => self.weights.clone_from(weights),
-            Body::GateOpened { .. } => self.note = Some(body.title()),
-            Body::GatePassed { .. } => self.note = None,
+            Body::GateOpened { .. } | Body::GateApproved { .. } | Body::Paused { .. } => self.note = Some(body.title()),
+            Body::GatePassed { .. } | Body::Resumed { .. } => self.note = None,
             Body::EffectRetried { message, attempt, .. } => {
                 self.note = Some(format!("attempt {attempt} follows: {message}"));
             }

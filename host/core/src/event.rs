@@ -153,12 +153,96 @@ pub enum Body {
         reason: String,
         /// Until when.
         until: Option<Timestamp>,
+        /// How many people must agree, where anybody's promotion is not enough.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needs: Option<u32>,
+        /// The plan that they must agree to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<Digest>,
+    },
+    /// Somebody agreed at a gate.
+    #[serde(rename = "gate.approved")]
+    GateApproved {
+        /// The gate.
+        gate: String,
+        /// Who agreed.
+        by: String,
+        /// How many have.
+        have: u32,
+        /// How many must.
+        needed: u32,
+        /// To which plan.
+        plan: Digest,
+        /// Who wrote it down.
+        asked: String,
     },
     /// A gate let the rollout go on.
     #[serde(rename = "gate.passed")]
     GatePassed {
         /// By whom or what.
         by: String,
+    },
+    /// An operator cut a pause of the strategy short.
+    #[serde(rename = "pause.ended")]
+    PauseEnded {
+        /// Who.
+        by: String,
+    },
+    /// An operator asked that nothing new begins.
+    #[serde(rename = "service.paused")]
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// An operator let it go on.
+    #[serde(rename = "service.resumed")]
+    Resumed {
+        /// Who.
+        by: String,
+        /// How long it was paused.
+        after: Millis,
+    },
+    /// An operator had the rest of the steps skipped.
+    #[serde(rename = "rollout.skipped")]
+    RolloutSkipped {
+        /// Who.
+        by: String,
+    },
+    /// An operator had something tried at once that waited for its next attempt.
+    #[serde(rename = "effect.hurried")]
+    EffectHurried {
+        /// What.
+        effect: String,
+        /// Who.
+        by: String,
+    },
+    /// What an operator asked for came to nothing.
+    #[serde(rename = "request.refused")]
+    RequestRefused {
+        /// What was asked for.
+        verb: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Every service of a group is there: all of them become stable.
+    #[serde(rename = "group.promoted")]
+    GroupPromoted {
+        /// The group.
+        group: PluginName,
+        /// Its services.
+        services: Vec<ServiceName>,
+    },
+    /// A service of a group failed: all of them go back.
+    #[serde(rename = "group.failed")]
+    GroupFailed {
+        /// The group.
+        group: PluginName,
+        /// That service.
+        because: ServiceName,
+        /// What became of it.
+        reason: String,
     },
     /// Something failed and will be tried again.
     #[serde(rename = "effect.retried")]
@@ -271,9 +355,11 @@ impl Body {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Failed { .. } | Self::RollbackFailed { .. } | Self::Aborted { .. } | Self::IncidentOpened { .. } => {
-                Severity::Error
-            }
+            Self::Failed { .. }
+            | Self::RollbackFailed { .. }
+            | Self::Aborted { .. }
+            | Self::GroupFailed { .. }
+            | Self::IncidentOpened { .. } => Severity::Error,
             Self::RunFinished { outcome, .. } if *outcome != RunOutcome::Done => Severity::Error,
             Self::AnalysisFinished { verdict, .. }
             | Self::ProbeMeasured { verdict, .. }
@@ -285,6 +371,9 @@ impl Body {
             Self::EffectRetried { .. }
             | Self::Skipped { .. }
             | Self::GateOpened { .. }
+            | Self::Paused { .. }
+            | Self::RolloutSkipped { .. }
+            | Self::RequestRefused { .. }
             | Self::DriftFound { .. }
             | Self::Warning { .. }
             | Self::RolledBack { .. } => Severity::Warning,
@@ -307,7 +396,16 @@ impl Body {
             Self::MetricMeasured { .. } => "metric.measured",
             Self::AnalysisFinished { .. } => "analysis.finished",
             Self::GateOpened { .. } => "gate.opened",
+            Self::GateApproved { .. } => "gate.approved",
             Self::GatePassed { .. } => "gate.passed",
+            Self::PauseEnded { .. } => "pause.ended",
+            Self::Paused { .. } => "service.paused",
+            Self::Resumed { .. } => "service.resumed",
+            Self::RolloutSkipped { .. } => "rollout.skipped",
+            Self::EffectHurried { .. } => "effect.hurried",
+            Self::RequestRefused { .. } => "request.refused",
+            Self::GroupPromoted { .. } => "group.promoted",
+            Self::GroupFailed { .. } => "group.failed",
             Self::EffectRetried { .. } => "effect.retried",
             Self::Promoted { .. } => "service.promoted",
             Self::Unchanged { .. } => "service.unchanged",
@@ -372,10 +470,28 @@ impl Body {
                 let names: Vec<&str> = analyses.iter().map(PluginName::as_str).collect();
                 format!("analysis {}: {verdict}: {reason}", names.join(", "))
             }
-            Self::GateOpened { reason, until } => match until {
-                Some(until) => format!("waiting for a promotion until {until}: {reason}"),
-                None => format!("waiting for a promotion: {reason}"),
-            },
+            Self::GateOpened { reason, until, needs, .. } => {
+                let what = needs.map_or_else(|| "a promotion".to_owned(), approvals);
+                match until {
+                    Some(until) => format!("waiting for {what} until {until}: {reason}"),
+                    None => format!("waiting for {what}: {reason}"),
+                }
+            }
+            Self::GateApproved { gate, by, have, needed, plan, .. } => {
+                format!("{by} approves plan {} at gate {gate}: {have} of {needed}", plan.short())
+            }
+            Self::PauseEnded { by } => format!("the pause ends early: {by} asked for it"),
+            Self::Paused { by } => format!("paused by {by}: nothing new begins"),
+            Self::Resumed { by, after } => format!("resumed by {by} after {after}"),
+            Self::RolloutSkipped { by } => format!("{by} had the rest of the steps skipped"),
+            Self::EffectHurried { effect, by } => format!("{effect}: tried now, {by} asked for it"),
+            Self::RequestRefused { verb, by, reason } => format!("`{verb}` by {by} came to nothing: {reason}"),
+            Self::GroupPromoted { group, services } => {
+                format!("group {group} is complete: {} become stable together", names(services))
+            }
+            Self::GroupFailed { group, because, reason } => {
+                format!("group {group} goes back as a whole: {because}: {reason}")
+            }
             Self::GatePassed { by } => format!("gate passed: {by}"),
             Self::EffectRetried { effect, message, attempt } => {
                 format!("{effect}: {message}; attempt {attempt} follows")
@@ -409,4 +525,13 @@ impl Body {
             Self::Warning { message } => message.clone(),
         }
     }
+}
+
+/// `an approval`, `2 approvals`.
+fn approvals(count: u32) -> String {
+    if count == 1 { "an approval".to_owned() } else { format!("{count} approvals") }
+}
+
+fn names(services: &[ServiceName]) -> String {
+    services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ")
 }

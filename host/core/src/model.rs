@@ -2,6 +2,7 @@
 //!
 //! `basb-spec` makes it from a file and is the only one who does; everything behind it can rely on what the types say.
 
+use crate::run::OnTimeout;
 use crate::{Millis, PluginName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,8 +17,14 @@ pub struct Deployment {
     pub environment: PluginName,
     /// The provider of that environment.
     pub provider: Use,
+    /// Who must agree before anything is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Approve>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Service>,
+    /// Services that are promoted together or not at all; a service is in one group at the most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<PluginName, Group>,
     /// The strategies that services refer to.
     pub strategies: BTreeMap<PluginName, Use>,
     /// The probes that services and analyses refer to.
@@ -68,6 +75,38 @@ pub struct PluginSource {
     pub publisher: Option<PluginName>,
 }
 
+/// How many people must agree, and who counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quorum {
+    /// How many different people; at least 1.
+    pub approvals: u32,
+    /// Who may; empty for everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+}
+
+/// Who must agree before a run changes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approve {
+    /// How many, and who.
+    #[serde(flatten)]
+    pub quorum: Quorum,
+    /// How long to wait; none is without end.
+    pub timeout: Option<Millis>,
+    /// What happens then.
+    pub on_timeout: OnTimeout,
+}
+
+/// Services that are promoted together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Its services.
+    pub services: Vec<ServiceName>,
+}
+
 /// A service and how it is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,6 +127,9 @@ pub struct Service {
     pub verify: Vec<PluginName>,
     /// What must hold for a while after that.
     pub bake: Option<Bake>,
+    /// Who must agree at each gate of its rollout; none leaves it to anybody who promotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Quorum>,
     /// No progress for so long aborts the rollout; paused time does not count.
     pub progress_deadline: Millis,
     /// Keep the old revision for so long after success.

@@ -199,6 +199,7 @@ pub fn decision(decision: strategy::Decision) -> Outcome {
                     strategy::OnTimeout::Abort => OnTimeout::Abort,
                     strategy::OnTimeout::Promote => OnTimeout::Promote,
                 },
+                quorum: None,
             },
         }),
         strategy::Action::Promote => Ok(Action::Promote),

@@ -7,7 +7,7 @@ use crate::calls::{Over, WrittenDown, write_down};
 use crate::clock::now;
 use crate::{EngineError, courier};
 use basb_core::event::Event;
-use basb_core::run::{Effect, Failure, Order, Outcome, Record, Run, RunOutcome, Verb};
+use basb_core::run::{Effect, Failure, Order, Outcome, Record, Run, RunOutcome};
 use basb_core::{ServiceName, Timestamp};
 use basb_journal::{Append, Fence, Finish, Journal, NewEntry, NewStable, ServiceKey};
 use basb_redact::Redactor;
@@ -33,15 +33,10 @@ pub trait EventSink: Send + Sync {
 /// What can be asked of a run from outside.
 #[derive(Debug, Clone)]
 pub enum Control {
-    /// An operator's verb.
-    Request {
-        /// For which service; none for all.
-        service: Option<ServiceName>,
-        /// What.
-        verb: Verb,
-        /// Who.
-        by: String,
-    },
+    /// What an operator asks for: a [`Record::Request`] or a [`Record::Approval`].
+    Ask(Box<Record>),
+    /// Begin nothing new, wait for the changes that are under way, and leave the run to be taken up again.
+    Stop,
     /// Stop at once, leaving the run to be taken up again.
     StopNow,
 }
@@ -55,6 +50,13 @@ pub enum Ended {
     AtGate,
     /// It was stopped and can be taken up again.
     Stopped,
+}
+
+/// Whether nothing new is to begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    Yes,
+    No,
 }
 
 /// What the loop needs beside the run.
@@ -102,6 +104,7 @@ pub async fn drive<H: Hands>(
     let mut records = first;
     let mut over: Vec<Over> = Vec::new();
     let mut control_open = true;
+    let mut stopping = Stopping::No;
     loop {
         let mut turn = Turn::default();
         // A call that was written ahead is closed with what came of it, and what a call did outside is written before
@@ -112,7 +115,10 @@ pub async fn drive<H: Hands>(
         for (at, record) in called.into_iter().chain(records.drain(..)) {
             take(&mut run, &mut seq, at, without_secrets(&around.redactor, record), around.notifiers, &mut turn);
         }
-        let decision = run.decide();
+        let mut decision = run.decide();
+        if stopping == Stopping::Yes {
+            decision.orders.clear();
+        }
         for (service, order) in decision.orders {
             let record = Record::Intent { service: service.clone(), order: order.clone() };
             take(&mut run, &mut seq, now(), record, around.notifiers, &mut turn);
@@ -135,6 +141,10 @@ pub async fn drive<H: Hands>(
         }
         for (service, order) in turn.orders {
             let (hands, key) = (Arc::clone(&hands), (service.clone(), order.id));
+            // An order that is handed out anew while it waits for its time does not wait any more.
+            if let Some(waits) = handles.remove(&key) {
+                waits.abort();
+            }
             let handle = tasks.spawn(async move {
                 wait_until(order.not_before).await;
                 let id = order.id;
@@ -153,18 +163,21 @@ pub async fn drive<H: Hands>(
         if run.waits_for_humans() {
             return Ok(Ended::AtGate);
         }
+        if stopping == Stopping::Yes && !run.is_changing(now()) {
+            return Ok(Ended::Stopped);
+        }
         let fence = around.fence.clone();
         tokio::select! {
             biased;
             _ = around.lost.wait_for(|lost| *lost) => return Err(lost_lease(fence)),
             asked = around.control.recv(), if control_open => match asked {
                 Some(Control::StopNow) => return Ok(Ended::Stopped),
-                Some(Control::Request { service, verb, by }) => {
-                    records.push((now(), Record::Request { service, verb, by }));
-                }
+                Some(Control::Ask(record)) => records.push((now(), *record)),
+                Some(Control::Stop) => stopping = Stopping::Yes,
                 None => control_open = false,
             },
             Some(call) = around.called.recv() => over.push(call),
+            () = until(decision.gate_until) => records.push((now(), Record::GateElapsed)),
             joined = tasks.join_next() => {
                 let mut outcomes = Vec::new();
                 gather(joined, &mut outcomes);
@@ -286,11 +299,21 @@ pub fn entry(at: Timestamp, record: &Record) -> NewEntry {
         Record::Called { service, .. } => ("called", service.as_ref()),
         Record::Taped { .. } => ("taped", None),
         Record::Request { service, .. } => ("request", service.as_ref()),
+        Record::Approval { .. } => ("approval", None),
+        Record::GateElapsed => ("gate-elapsed", None),
         Record::Finished(_) => ("finished", None),
     };
     // Records hold nothing that JSON cannot: no map with keys other than strings, no number that is not finite.
     let body = serde_json::to_string(record).unwrap_or_default();
     NewEntry { at, service: service.cloned(), kind: kind.to_owned(), body }
+}
+
+/// The end of a run's own gate; for ever, where there is none.
+async fn until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => wait_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Sleeps until a point in time, in pieces: a clock that jumps is noticed within a minute.

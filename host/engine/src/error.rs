@@ -74,6 +74,16 @@ pub enum EngineError {
     /// The history cannot be understood.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// A command cannot do what was asked of it.
+    #[error("{message}")]
+    Refused {
+        /// A stable code.
+        code: &'static str,
+        /// What is wrong, and why.
+        message: String,
+        /// What to do.
+        next: String,
+    },
     /// A plugin's call failed where there is no run to write it down.
     #[error("{message}")]
     Call {
@@ -85,6 +95,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// One of a command that cannot do what was asked of it.
+    pub fn refused(code: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Refused { code, message: message.into(), next: next.into() }
+    }
+
     /// A stable code.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -96,6 +111,7 @@ impl EngineError {
             Self::LeaseLost { .. } => "run/lease-lost",
             Self::Diagnostics(_) => "deployment/invalid",
             Self::Plugin { code, .. } | Self::Call { code, .. } => code,
+            Self::Refused { code, .. } => code,
             Self::Secrets(all) => all.first().map_or("secret/missing", |e| e.code),
             Self::Lock(e) => e.code(),
             Self::Agent(e) => e.code(),
@@ -111,14 +127,15 @@ impl EngineError {
             Self::NoHome => "give one with `--state DIR`".to_owned(),
             Self::Journal(e) => e.next_step(),
             Self::Busy { .. } => {
-                "wait for it to end, or follow it with `basb-host status -w`; a holder that is dead is taken over by itself"
+                "wait for it to end, follow it with `basb-host status -w`, or ask it for something with `pause`, `abort` or `stop`; \
+                 a holder that is dead is taken over by itself, and `basb-host unlock` is for one that cannot be seen"
                     .to_owned()
             }
             Self::LeaseLost { .. } => {
                 "nothing more was done here; the run goes on there: `basb-host status -w` follows it".to_owned()
             }
             Self::Diagnostics(_) => "mend the file; nothing was changed".to_owned(),
-            Self::Plugin { next, .. } => next.clone(),
+            Self::Plugin { next, .. } | Self::Refused { next, .. } => next.clone(),
             Self::Secrets(all) => {
                 let help: Vec<&str> = all.iter().map(|e| e.help.as_str()).collect();
                 format!("{}; nothing was changed", help.join("; "))

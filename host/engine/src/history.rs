@@ -38,6 +38,12 @@ pub struct ServiceStatus {
     pub step: Option<String>,
     /// What is under way.
     pub doing: Option<String>,
+    /// Who paused it, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// The group that it is promoted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<basb_core::PluginName>,
     /// How it ended.
     pub outcome: Option<ServiceOutcome>,
 }
@@ -147,6 +153,8 @@ impl RunView {
             stable: run.stable().map(|s| s.revision.clone()),
             step: run.position().map(|p| format!("{}/{} {}", p.step, p.steps, p.label)),
             doing: run.doing(),
+            paused: run.paused().map(|p| format!("{} since {}", p.by, p.since)),
+            group: run.group().cloned(),
             outcome: run.outcome(),
         };
         self.run.services().values().map(status).collect()

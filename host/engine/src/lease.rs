@@ -1,5 +1,6 @@
 //! The lease on a deployment in an environment: one run acts at a time.
 
+use crate::owner::{Life, Owner};
 use crate::{EngineError, clock::now};
 use basb_core::{Millis, PluginName, ServiceName};
 use basb_journal::{AcquireError, Fence, Held, Journal, JournalError, Lease};
@@ -31,8 +32,8 @@ impl HeldLease {
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Self, EngineError> {
-        let name = format!("{deployment}/{environment}");
-        let owner = owner();
+        let name = lease_name(deployment, environment);
+        let owner = Owner::this().for_lease();
         let lease = match journal.acquire(&name, &owner, TTL, now()).await {
             Ok(lease) => lease,
             Err(AcquireError::Held(held)) if is_dead(&held) => {
@@ -107,33 +108,14 @@ fn busy(name: &str, e: AcquireError) -> EngineError {
     }
 }
 
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
-/// `pid 123 (started 4567) on host`: the start time tells a process from a later one with the same number.
-fn owner() -> String {
-    let pid = std::process::id();
-    format!("pid {pid} (started {}) on {}", started(pid).unwrap_or(0), host())
-}
-
-/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted after the command's name.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+/// The lease on a deployment in an environment.
+pub fn lease_name(deployment: &ServiceName, environment: &PluginName) -> String {
+    format!("{deployment}/{environment}")
 }
 
 /// Whether the holder was a process of this machine that does not live any more.
-fn is_dead(held: &Held) -> bool {
-    let parse = || -> Option<bool> {
-        let rest = held.owner.strip_prefix("pid ")?;
-        let (pid, rest) = rest.split_once(" (started ")?;
-        let (start, on) = rest.split_once(") on ")?;
-        let (pid, start): (u32, u64) = (pid.parse().ok()?, start.parse().ok()?);
-        Some(on == host() && started(pid) != Some(start))
-    };
-    parse().unwrap_or(false)
+pub fn is_dead(held: &Held) -> bool {
+    Owner::parse(&held.owner).is_some_and(|owner| owner.life() == Life::Gone)
 }
 
 #[cfg(test)]
@@ -147,9 +129,12 @@ mod tests {
 
     #[test]
     fn only_a_process_known_to_be_gone_is_dead() {
-        assert!(!is_dead(&held(owner())), "this one lives");
-        assert!(is_dead(&held(format!("pid {} (started 1) on {}", std::process::id(), host()))), "another start time");
+        let this = Owner::this();
+        assert!(!is_dead(&held(this.for_lease())), "this one lives");
+        assert!(is_dead(&held(format!("{this} (started 1)"))), "another start time");
+        assert!(is_dead(&held(format!("pid {} (started 1) on {}", this.pid, this.host))), "as it was written before");
         assert!(!is_dead(&held("pid 1 (started 1) on elsewhere".into())), "another machine cannot be looked at");
+        assert!(!is_dead(&held("ann@elsewhere pid 1 (started 1)".into())));
         assert!(!is_dead(&held("somebody".into())));
     }
 }

@@ -6,15 +6,16 @@ use crate::courier::{Courier, Routes};
 use crate::drive::{Around, Control, Ended, EventSink, drive, entry, without_secrets};
 use crate::hands::PluginHands;
 use crate::history::{RunView, ServiceStatus, rebuild};
-use crate::lease::HeldLease;
+use crate::lease::{HeldLease, lease_name};
 use crate::plugins::PluginSet;
 use crate::prepare::{self, Prepared};
-use crate::{EngineError, Plan, StateDir, plan};
+use crate::unlock::Held as HeldBy;
+use crate::{EngineError, Plan, StateDir, mailbox, plan};
 use basb_agent::client::Client;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::event::Event;
 use basb_core::run::{
-    RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, StartMode, Verb, plan_digest,
+    RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, StartMode, plan_digest,
 };
 use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
 use basb_journal::{Append, DELIVERIES, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
@@ -33,8 +34,6 @@ use tokio::sync::mpsc;
 const AGENT: &str = "agent";
 /// How long notifications may take after a run's end.
 const FLUSH: Duration = Duration::from_secs(10);
-/// Time between two looks into the mailbox.
-const MAILBOX: Duration = Duration::from_millis(500);
 
 /// What a session needs.
 #[derive(Debug, Clone)]
@@ -51,7 +50,7 @@ pub struct SessionOptions {
 #[derive(Debug)]
 pub struct Session {
     state: StateDir,
-    journal: Arc<Journal>,
+    pub(crate) journal: Arc<Journal>,
     agent_program: PathBuf,
     redactor: Redactor,
 }
@@ -71,10 +70,10 @@ pub struct Started {
     run: Run,
     seq: u64,
     events: Vec<Event>,
-    first: Vec<(Timestamp, Record)>,
+    pub(crate) first: Vec<(Timestamp, Record)>,
     lease: HeldLease,
     plugins: Arc<PluginSet>,
-    messages: Vec<String>,
+    pub(crate) messages: Vec<String>,
 }
 
 impl Started {
@@ -93,9 +92,25 @@ impl Started {
 
 /// What is kept with a run beside its entries.
 #[derive(Debug, Serialize, Deserialize)]
-struct RunNotes {
+pub(crate) struct RunNotes {
     file: PathBuf,
     base: PathBuf,
+}
+
+impl RunNotes {
+    /// Those of a run.
+    pub(crate) fn of(record: &RunRecord) -> Result<Self, EngineError> {
+        serde_json::from_str(&record.start.body).map_err(|e| EngineError::Entry {
+            run: record.start.run.to_string(),
+            seq: 0,
+            why: e.to_string(),
+        })
+    }
+
+    /// The folder that relative paths start from.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
 }
 
 /// What is deployed, and what is under way.
@@ -140,6 +155,46 @@ pub struct Unfinished {
     pub environment: PluginName,
     /// Its services.
     pub services: Vec<ServiceStatus>,
+    /// The gates that are open.
+    pub gates: Vec<GateStatus>,
+    /// Who is at work on it.
+    pub held: Option<HeldBy>,
+}
+
+/// A gate that is open.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// What `approve` calls it.
+    pub gate: String,
+    /// The service that waits; none when all of the run does.
+    pub service: Option<ServiceName>,
+    /// What is to be decided.
+    pub reason: String,
+    /// Until when.
+    pub until: Option<Timestamp>,
+    /// How many must agree; none where anybody's promotion is enough.
+    pub needs: Option<u32>,
+    /// Who has agreed.
+    pub approvals: Vec<String>,
+    /// The plan that they agree to.
+    pub plan: basb_core::Digest,
+}
+
+impl GateStatus {
+    fn of(run: &Run) -> Vec<Self> {
+        let plan = run.start().plan_digest();
+        let gates = run.gates().into_iter().map(|gate| Self {
+            gate: gate.name,
+            service: gate.service,
+            reason: gate.reason,
+            until: gate.until,
+            needs: gate.quorum.map(|q| q.approvals),
+            approvals: gate.approvals,
+            plan: plan.clone(),
+        });
+        gates.collect()
+    }
 }
 
 /// The agent of a state folder, started if it is not running.
@@ -174,7 +229,7 @@ impl Session {
         &self.state
     }
 
-    fn runtime(&self, base: &Path) -> Result<Runtime, EngineError> {
+    pub(crate) fn runtime(&self, base: &Path) -> Result<Runtime, EngineError> {
         let failed = |code: &str, message: String| EngineError::Plugin {
             name: "all".to_owned(),
             code: code.to_owned(),
@@ -203,7 +258,7 @@ impl Session {
     }
 
     /// Starts the one-machine cloud if a plugin may talk to it.
-    async fn ensure_agent_for(&self, deployment: &basb_core::model::Deployment) -> Result<(), EngineError> {
+    pub(crate) async fn ensure_agent_for(&self, deployment: &basb_core::model::Deployment) -> Result<(), EngineError> {
         let needs = |grants: &serde_json::Value| {
             let http = grants.get("http").and_then(|h| h.as_array());
             http.is_some_and(|all| all.iter().any(|g| g.get("socket").and_then(|s| s.as_str()) == Some(AGENT)))
@@ -239,6 +294,8 @@ impl Session {
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {
             let id = open.start.run.clone();
             let view = rebuild(&id, &self.journal.entries(&id, 1).await?).ok();
+            let void: Vec<String> =
+                view.iter().flat_map(|view| view.run.gates()).flat_map(|gate| gate.approvals).collect();
             match view {
                 Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared) => {
                     let entries = view.seq;
@@ -251,6 +308,9 @@ impl Session {
                     self.supersede(&id, &lease).await?;
                     messages
                         .push(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
+                    if !void.is_empty() {
+                        messages.push(format!("its approvals are void: {}", void.join(", ")));
+                    }
                 }
             }
         }
@@ -259,7 +319,7 @@ impl Session {
         Ok(started)
     }
 
-    async fn open_runs(
+    pub(crate) async fn open_runs(
         &self,
         deployment: &ServiceName,
         environment: &PluginName,
@@ -297,43 +357,41 @@ impl Session {
     }
 
     async fn begin(&self, prepared: Prepared, lease: HeldLease) -> Result<Started, EngineError> {
-        let at = now();
         let start = self.run_start(&prepared).await?;
         let notes = RunNotes { file: prepared.file.clone(), base: prepared.base.clone() };
+        self.begin_with(start, &notes, prepared.plugins, lease).await
+    }
+
+    pub(crate) async fn begin_with(
+        &self,
+        start: RunStart,
+        notes: &RunNotes,
+        plugins: Arc<PluginSet>,
+        lease: HeldLease,
+    ) -> Result<Started, EngineError> {
+        let at = now();
         let record = basb_journal::RunStart {
             run: start.run.clone(),
             deployment: start.deployment.name.clone(),
             environment: start.deployment.environment.clone(),
             at,
-            body: serde_json::to_string(&notes).unwrap_or_default(),
+            body: serde_json::to_string(notes).unwrap_or_default(),
         };
-        let routes = Routes::new(&start, prepared.plugins.asks());
+        let routes = Routes::new(&start, plugins.asks());
         let first = Record::Started(Box::new(start));
         let (run, events) = Run::begin(at, 1, &first)?;
         let mut append = Append::from(entry(at, &first)).fenced(lease.fence());
         append.notifications = events.iter().flat_map(|event| routes.notifications(event)).collect();
         // In one: a run without its first record could not be taken up, nor be told what it was.
         self.journal.begin_run(record, append).await?;
-        Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins: prepared.plugins, messages: Vec::new() })
+        Ok(Started { run, seq: 1, events, first: Vec::new(), lease, plugins, messages: Vec::new() })
     }
 
     async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
         let deployment = &prepared.deployment;
         let mut services = BTreeMap::new();
         for (name, candidate) in &prepared.revisions {
-            let stable = self.journal.stable(&key(deployment, name)).await?;
-            let stable = match stable {
-                Some(s) => Some(StableRevision {
-                    workload: serde_json::from_str(&s.workload_json).map_err(|e| EngineError::Entry {
-                        run: s.run.to_string(),
-                        seq: s.ordinal,
-                        why: format!("the workload of {name}'s stable revision cannot be read: {e}"),
-                    })?,
-                    revision: s.revision,
-                    replicas: s.replicas,
-                }),
-                None => None,
-            };
+            let stable = self.stable_revision(deployment, name).await?;
             let (mode, irreversible) = (StartMode::Rollout, Vec::new());
             let start = ServiceStart { candidate: candidate.clone(), stable, mode, irreversible };
             services.insert(name.clone(), start);
@@ -341,11 +399,9 @@ impl Session {
         let info = prepared.plugins.provider_info();
         let plugins = prepared.plugins.identities();
         let plan = plan_digest(deployment, &services, &plugins);
-        let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
         Ok(RunStart {
             version: RECORD_VERSION,
-            run: RunId::new(id)
-                .map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })?,
+            run: new_run_id()?,
             deployment: deployment.clone(),
             services,
             plugins,
@@ -353,6 +409,21 @@ impl Session {
             granularity: Weight::new(info.weight_granularity).unwrap_or(Weight::FULL),
             plan: Some(plan),
         })
+    }
+
+    /// The stable revision of a service.
+    pub(crate) async fn stable_revision(
+        &self,
+        deployment: &basb_core::model::Deployment,
+        name: &ServiceName,
+    ) -> Result<Option<StableRevision>, EngineError> {
+        let Some(s) = self.journal.stable(&key(deployment, name)).await? else { return Ok(None) };
+        let workload = serde_json::from_str(&s.workload_json).map_err(|e| EngineError::Entry {
+            run: s.run.to_string(),
+            seq: s.ordinal,
+            why: format!("the workload of {name}'s stable revision cannot be read: {e}"),
+        })?;
+        Ok(Some(StableRevision { workload, revision: s.revision, replicas: s.replicas }))
     }
 
     /// Drives a run to its end. Returns how it ended, and what could not be delivered to notifiers.
@@ -373,6 +444,10 @@ impl Session {
         let redactor = plugins.access().redactor().clone();
         let mut called = plugins.log().open(self.desk(&id, &lease, &redactor).await?);
         let hands = Arc::new(PluginHands::new(&run, plugins));
+        // What was asked of a process that ended before it answered is not for this one: whoever asked was told so.
+        for stale in self.journal.take_requests(&id).await? {
+            tracing::warn!(verb = stale.verb, "a request that an earlier process did not take up is dropped");
+        }
         let (tell, asked) = mpsc::channel(16);
         let forward = {
             let tell = tell.clone();
@@ -384,7 +459,7 @@ impl Session {
                 }
             })
         };
-        let mailbox = tokio::spawn(read_mailbox(Arc::clone(&self.journal), id.clone(), tell));
+        let mailbox = tokio::spawn(mailbox::watch(Arc::clone(&self.journal), id.clone(), tell));
         let delivery = {
             let courier = Arc::clone(&courier);
             tokio::spawn(async move { courier.run().await })
@@ -431,40 +506,19 @@ impl Session {
         Ok((ended?, left))
     }
 
-    /// Asks something of an unfinished run. Returns the run to be driven by this process when no other is at work on it.
-    ///
-    /// # Errors
-    /// [`EngineError`] when there is no such run, or it cannot be taken up.
-    pub async fn ask(
+    /// Takes a run up that nobody is at work on, with the very plugins that it began with.
+    pub(crate) async fn wake(
         &self,
-        run: Option<&str>,
-        service: Option<ServiceName>,
-        verb: Verb,
-    ) -> Result<Option<Started>, EngineError> {
-        let record = self.unfinished(run).await?;
-        let id = record.start.run.clone();
-        let lease = match HeldLease::acquire(&self.journal, &record.start.deployment, &record.start.environment).await {
-            Ok(lease) => lease,
-            Err(EngineError::Busy { .. }) => {
-                let (word, body) = mail(verb, service.as_ref());
-                self.journal.request(&id, now(), word, &body).await?;
-                return Ok(None);
-            }
-            Err(e) => return Err(e),
-        };
-        let view = rebuild(&id, &self.journal.entries(&id, 1).await?)?;
-        let notes: RunNotes = serde_json::from_str(&record.start.body).map_err(|e| EngineError::Entry {
-            run: id.to_string(),
-            seq: 0,
-            why: e.to_string(),
-        })?;
+        record: &RunRecord,
+        view: RunView,
+        lease: HeldLease,
+    ) -> Result<Started, EngineError> {
+        let notes = RunNotes::of(record)?;
         self.ensure_agent_for(&view.run.start().deployment).await?;
         let runtime = self.runtime(&notes.base)?;
         let plugins = prepare::reload(view.run.start(), &runtime, &notes.base).await?;
         plugins.access().check().await?;
-        let mut started = Self::take_up(view, lease, Arc::new(plugins));
-        started.first.push((now(), Record::Request { service, verb, by: "the operator".to_owned() }));
-        Ok(Some(started))
+        Ok(Self::take_up(view, lease, Arc::new(plugins)))
     }
 
     /// What the calls of a run need, with those that were cut off when it was last driven.
@@ -480,7 +534,7 @@ impl Session {
         })
     }
 
-    async fn unfinished(&self, run: Option<&str>) -> Result<RunRecord, EngineError> {
+    pub(crate) async fn unfinished(&self, run: Option<&str>) -> Result<RunRecord, EngineError> {
         let call = |code: &str, message: String| EngineError::Call { code: code.to_owned(), message };
         if let Some(id) = run {
             let record = self.journal.run(id).await?;
@@ -526,16 +580,26 @@ impl Session {
         let mut unfinished = Vec::new();
         for record in runs.iter().filter(|r| r.state == basb_journal::RunState::Open) {
             let id = &record.start.run;
-            let services = rebuild(id, &self.journal.entries(id, 1).await?).map(|v| v.services()).unwrap_or_default();
+            let view = rebuild(id, &self.journal.entries(id, 1).await?).ok();
+            let lease = lease_name(&record.start.deployment, &record.start.environment);
+            let held = self.journal.holder(&lease).await?.map(|held| HeldBy::of(&lease, &held));
             unfinished.push(Unfinished {
                 run: id.clone(),
                 deployment: record.start.deployment.clone(),
                 environment: record.start.environment.clone(),
-                services,
+                services: view.as_ref().map(RunView::services).unwrap_or_default(),
+                gates: view.map(|v| GateStatus::of(&v.run)).unwrap_or_default(),
+                held: held.filter(|held| held.holder != "gone"),
             });
         }
         Ok(StatusReport { version: 1, deployed, unfinished })
     }
+}
+
+/// A new run's id: a later one sorts behind.
+pub(crate) fn new_run_id() -> Result<RunId, EngineError> {
+    let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
+    RunId::new(id).map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })
 }
 
 fn key(deployment: &basb_core::model::Deployment, service: &ServiceName) -> ServiceKey {
@@ -580,44 +644,4 @@ fn same(view: &RunView, prepared: &Prepared) -> bool {
     start.deployment == prepared.deployment
         && candidates == prepared.revisions
         && start.plugins == prepared.plugins.identities()
-}
-
-fn mail(verb: Verb, service: Option<&ServiceName>) -> (&'static str, String) {
-    let word = match verb {
-        Verb::Promote => "promote",
-        Verb::Abort => "abort",
-    };
-    (word, serde_json::json!({ "service": service }).to_string())
-}
-
-async fn read_mailbox(journal: Arc<Journal>, run: RunId, tell: mpsc::Sender<Control>) {
-    #[derive(Deserialize)]
-    struct Body {
-        service: Option<ServiceName>,
-    }
-    loop {
-        tokio::time::sleep(MAILBOX).await;
-        let requests = match journal.take_requests(&run).await {
-            Ok(requests) => requests,
-            Err(e) => {
-                tracing::warn!(error = %e, "the mailbox cannot be read");
-                continue;
-            }
-        };
-        for request in requests {
-            let verb = match request.verb.as_str() {
-                "promote" => Verb::Promote,
-                "abort" => Verb::Abort,
-                other => {
-                    tracing::warn!(verb = other, "a request that is not known");
-                    continue;
-                }
-            };
-            let service = serde_json::from_str::<Body>(&request.body).ok().and_then(|b| b.service);
-            let by = "the operator".to_owned();
-            if tell.send(Control::Request { service, verb, by }).await.is_err() {
-                return;
-            }
-        }
-    }
 }

@@ -1,12 +1,15 @@
 //! From a file without problems to the model. Relative paths become absolute here.
 
-use crate::read::{At, Dict, Flag, Object, Text};
+use crate::read::{At, Count, Dict, Flag, NonEmpty, Object, Text};
 use crate::shape::{
-    AnalysisFile, DeploymentFile, MetricFile, NotifierFile, PluginFile, ReadyFile, ServiceFile, UseFile, WorkloadFile,
+    AnalysisFile, ApproveFile, DeploymentFile, GroupFile, MetricFile, NotifierFile, PluginFile, ReadyFile, ServiceFile,
+    UseFile, WorkloadFile,
 };
 use basb_core::model::{
-    Analysis, Bake, Deployment, DryRun, Metric, Notifier, PluginSource, Readiness, Service, Use, Workload,
+    Analysis, Approve, Bake, Deployment, DryRun, Group, Metric, Notifier, PluginSource, Quorum, Readiness, Service,
+    Use, Workload,
 };
+use basb_core::run::OnTimeout;
 use basb_core::{PluginName, ServiceName};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +17,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Makes the model. Nothing when a part is missing, which a file without problems never has.
 pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Option<Deployment> {
-    let provider = file.environments?.value.0.into_iter().find(|item| item.key == environment)?.value?.provider?.value;
+    let here = file.environments?.value.0.into_iter().find(|item| item.key == environment)?.value?;
+    let provider = here.provider?.value;
     let services: BTreeMap<ServiceName, Service> =
         each(file.services?.value, |service: ServiceFile| build_service(service, base))?;
     let strategies = all(file.strategies, build_use)?;
@@ -42,7 +46,9 @@ pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Opt
         environment: PluginName::new(environment).ok()?,
         plugins: keep(plugins, &used),
         provider,
+        approve: here.approve.map(|approve| build_approve(approve.value)),
         services,
+        groups: all(file.groups, |group: GroupFile| Some(Group { services: list(group.services?.value.0) }))?,
         strategies,
         probes,
         analyses,
@@ -118,10 +124,26 @@ fn build_service(service: ServiceFile, base: &Path) -> Option<Service> {
         readiness: service.readiness.map(|names| list(names.value.0)).unwrap_or_default(),
         verify: service.verify.map(|names| list(names.value.0)).unwrap_or_default(),
         bake,
+        gates: service.gates.map(|gates| build_quorum(gates.value.approvals, gates.value.approvers)),
         progress_deadline: service.progress_deadline?.value,
         scale_down_delay: service.scale_down_delay?.value,
         abort_scale_down_delay: service.abort_scale_down_delay?.value.get(),
     })
+}
+
+fn build_quorum(approvals: Option<At<Count<1>>>, approvers: Option<At<NonEmpty<Text>>>) -> Quorum {
+    let mut approvers: Vec<String> = approvers.into_iter().flat_map(|a| list(a.value.0)).map(|name| name.0).collect();
+    approvers.sort();
+    approvers.dedup();
+    Quorum { approvals: approvals.map_or(1, |count| count.value.0), approvers }
+}
+
+fn build_approve(approve: ApproveFile) -> Approve {
+    Approve {
+        quorum: build_quorum(approve.approvals, approve.approvers),
+        timeout: approve.timeout.map(|timeout| timeout.value),
+        on_timeout: approve.on_timeout.map_or(OnTimeout::Abort, |word| word.value.0),
+    }
 }
 
 fn build_workload(workload: WorkloadFile, listens: impl Into<Listens>, base: &Path) -> Option<Workload> {

@@ -26,6 +26,8 @@ fn a_gate_waits_and_a_promotion_goes_on() {
     let status = lab.host(&["status"]).exits(0).stdout;
     assert!(status.contains(&format!("unfinished run {run}")), "{status}");
     assert!(status.contains("at 50%"), "{status}");
+    assert!(status.contains("nobody is at work on it"), "{status}");
+    assert!(status.contains("gate capture: "), "{status}");
     let json = lab.host(&["--json", "status"]).exits(0).json();
     let service = json.pointer("/unfinished/0/services/0").unwrap();
     assert_eq!(service["service"], "capture");
@@ -64,7 +66,7 @@ fn a_gate_waits_and_an_abort_goes_back() {
     let back = lab.host(&["--json", "abort", short]).exits(3).events();
     assert_eq!(back.run(), run);
     assert_eq!(back.weights("capture"), [0]);
-    assert!(back.titles("service.aborted").pop().unwrap().contains("the operator asked for it"));
+    assert!(back.titles("service.aborted").pop().unwrap().contains("asked for it"));
     assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
     let _ = lab.cloud().service("capture").only();
     lab.verify_journal(&run);

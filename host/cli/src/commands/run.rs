@@ -5,8 +5,9 @@ use crate::args::FileArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::Printer;
 use crate::screen::Screen;
-use basb_core::run::Verb;
-use basb_engine::{Control, Ended, RunChoice, Session, Started};
+use basb_core::RunId;
+use basb_core::run::{Record, Verb};
+use basb_engine::{Control, Ended, GateStatus, Owner, RunChoice, Session, Started};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -39,9 +40,7 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
     Ok(match ended {
         Ended::Finished(outcome) => outcome.into(),
         Ended::AtGate => {
-            printer.note(&format!(
-                "waiting at a gate: go on with `basb-host promote {id}`, or go back with `basb-host abort {id}`"
-            ));
+            printer.note(&waiting(session, &id).await);
             Exit::AtGate
         }
         Ended::Stopped => {
@@ -49,6 +48,24 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
             Exit::Error
         }
     })
+}
+
+/// What everything that is left waits for, and what to do about it.
+async fn waiting(session: &Session, id: &RunId) -> String {
+    let unfinished = session.status().await.ok().and_then(|s| s.unfinished.into_iter().find(|u| u.run == *id));
+    let back = format!("or go back with `basb-host abort {id}`");
+    let Some(unfinished) = unfinished else { return format!("waiting: see `basb-host status`, {back}") };
+    if unfinished.services.iter().any(|s| s.paused.is_some()) {
+        return format!("paused: go on with `basb-host resume {id}`, {back}");
+    }
+    match unfinished.gates.iter().find(|gate| gate.needs.is_some()) {
+        Some(GateStatus { gate, needs, approvals, plan, .. }) => format!(
+            "waiting at gate {gate}, {} of {} approvals are there: `basb-host approve {gate} --plan {plan}`, {back}",
+            approvals.len(),
+            needs.unwrap_or(1)
+        ),
+        None => format!("waiting at a gate: go on with `basb-host promote {id}`, {back}"),
+    }
 }
 
 /// The first interrupt is a safe stop, the second leaves the run as it is.
@@ -64,7 +81,8 @@ async fn listen(tell: mpsc::Sender<Control>, screen: Arc<Screen>) {
         asked = asked.saturating_add(1);
         let control = if asked == 1 {
             screen.note("stopping safely: back to the stable revisions; once more stops at once and leaves the run to be taken up again");
-            Control::Request { service: None, verb: Verb::Abort, by: "the operator".to_owned() }
+            let by = Owner::this().to_string();
+            Control::Ask(Box::new(Record::Request { service: None, verb: Verb::Abort, by, order: None }))
         } else {
             Control::StopNow
         };

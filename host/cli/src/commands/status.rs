@@ -57,11 +57,31 @@ fn text(report: &StatusReport) -> String {
         lines.push("nothing is deployed yet".to_owned());
     }
     for run in &report.unfinished {
-        lines.push(format!("unfinished run {} of {}/{}:", style(&run.run).bold(), run.deployment, run.environment));
+        let at_work = match &run.held {
+            Some(held) => format!("at work: {}", held.sentence()),
+            None => "nobody is at work on it".to_owned(),
+        };
+        lines.push(format!(
+            "unfinished run {} of {}/{}, {at_work}:",
+            style(&run.run).bold(),
+            run.deployment,
+            run.environment
+        ));
+        for gate in &run.gates {
+            let agreed = gate.needs.map_or_else(String::new, |needs| {
+                let who = if gate.approvals.is_empty() { "nobody yet".to_owned() } else { gate.approvals.join(", ") };
+                format!("; {} of {needs} approvals ({who}) to plan {}", gate.approvals.len(), gate.plan)
+            });
+            lines.push(format!("  gate {}: {}{agreed}", gate.gate, gate.reason));
+        }
         for s in &run.services {
             let step = s.step.as_deref().map_or(String::new(), |s| format!("  step {s}"));
             let doing = s.doing.as_deref().map_or(String::new(), |d| format!("  {d}"));
-            lines.push(format!("  {}  {}  {} at {}{step}{doing}", s.service, s.phase, s.candidate, s.candidate_weight));
+            let paused = s.paused.as_deref().map_or(String::new(), |p| format!("  paused by {p}"));
+            lines.push(format!(
+                "  {}  {}  {} at {}{step}{doing}{paused}",
+                s.service, s.phase, s.candidate, s.candidate_weight
+            ));
         }
     }
     lines.join("\n")

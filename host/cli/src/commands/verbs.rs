@@ -1,35 +1,146 @@
-//! `basb-host promote` and `basb-host abort`: what an operator asks of an unfinished run.
+//! What an operator asks of a run from another terminal: `promote`, `pause`, `resume`, `abort`, `stop`, `retry`, `approve`,
+//! `unlock`.
 
 use super::{run, session};
-use crate::args::VerbArgs;
+use crate::args::{ApproveArgs, StopArgs, UnlockArgs, VerbArgs};
 use crate::exit::{CliError, Exit};
-use crate::printer::Printer;
+use crate::printer::{Form, Printer};
 use basb_core::run::Verb;
+use basb_core::{Digest, ServiceName};
+use basb_engine::{Answer, Answered, Ask, Session, Unlock};
+use basb_journal::{RunFilter, RunState};
 use std::path::Path;
 
-/// Lets a gate pass, and goes on.
-pub async fn promote(args: &VerbArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
-    ask(args, Verb::Promote, state, printer).await
-}
-
-/// Back to the stable revisions.
-pub async fn abort(args: &VerbArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
-    ask(args, Verb::Abort, state, printer).await
-}
-
-async fn ask(args: &VerbArgs, verb: Verb, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+/// Asks a run for a verb.
+pub async fn ask(args: &VerbArgs, verb: Verb, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
     let session = session(state)?;
-    let service = match &args.service {
-        Some(name) => Some(basb_core::ServiceName::new(name.clone()).map_err(|e| {
+    put(&session, args.run.as_deref(), args.service.as_deref(), &Ask::Verb(verb), printer).await
+}
+
+/// Stops the process that is at work on a run, leaving the run to be taken up again.
+pub async fn stop(args: &StopArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+    let session = session(state)?;
+    let ask = if args.now { Ask::StopNow } else { Ask::Stop };
+    put(&session, args.run.as_deref(), None, &ask, printer).await
+}
+
+/// Agrees at a gate.
+pub async fn approve(args: &ApproveArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+    let session = session(state)?;
+    let plan = match &args.plan {
+        Some(text) => Some(digest(text)?),
+        None => None,
+    };
+    let by = args.by.clone().unwrap_or_else(basb_engine::user);
+    let ask = Ask::Approve { gate: args.gate.clone(), plan, by };
+    put(&session, args.run.as_deref(), None, &ask, printer).await
+}
+
+/// Tries what waits for another attempt now, or a finished run once more.
+pub async fn retry(args: &VerbArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+    let session = session(state)?;
+    let finished = match &args.run {
+        Some(id) => Some(session.journal().run(id).await?).filter(|r| r.state != RunState::Open),
+        // The newest run, unless one is unfinished: that is the one that is meant.
+        None if session.journal().runs(RunFilter::open(), 1).await?.is_empty() => {
+            session.journal().runs(RunFilter::default(), 1).await?.pop()
+        }
+        None => None,
+    };
+    let Some(record) = finished else {
+        return put(&session, args.run.as_deref(), args.service.as_deref(), &Ask::Verb(Verb::Retry), printer).await;
+    };
+    if args.service.is_some() {
+        return Err(CliError::plain(
+            "cli/whole-run",
+            format!("run {} is finished: it is tried again as a whole", record.start.run),
+            "leave `--service` out",
+        ));
+    }
+    let started = session.retry_finished(&record).await?;
+    for message in started.messages() {
+        printer.note(message);
+    }
+    run::drive(&session, started, printer).await
+}
+
+/// Releases a lease by force.
+pub async fn unlock(args: &UnlockArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+    let session = session(state)?;
+    let how = if args.even_if_alive { Unlock::EvenIfAlive } else { Unlock::UnlessAlive };
+    let held = session.unlock(args.what.as_deref(), how).await?;
+    if printer.form() == Form::Json {
+        printer.json(&serde_json::json!({ "version": 1, "verb": "unlock", "held": held }));
+        return Ok(Exit::Done);
+    }
+    printer.line(&format!("released: the lease on {} was held by {}", held.lease, held.sentence()));
+    match held.holder {
+        "lives" => printer.note("that process lives: it stops at its next write, since its token is worth nothing any more"),
+        "gone" => printer.note("that process is gone"),
+        _ => printer.note(
+            "whether that process lives cannot be seen from here; if it does, it stops at its next write, since its token is worth nothing any more",
+        ),
+    }
+    Ok(Exit::Done)
+}
+
+async fn put(
+    session: &Session,
+    run: Option<&str>,
+    service: Option<&str>,
+    ask: &Ask,
+    printer: Printer,
+) -> Result<Exit, CliError> {
+    let service = match service {
+        Some(name) => Some(ServiceName::new(name).map_err(|e| {
             CliError::plain("cli/bad-name", e.to_string(), "write the service's name as in the deployment file")
         })?),
         None => None,
     };
-    match session.ask(args.run.as_deref(), service, verb).await? {
-        None => {
-            printer.note("the run is at work in another process, which takes the request up now");
+    match session.ask(run, service.as_ref(), ask).await? {
+        Answered::Done(answer) => {
+            if printer.form() == Form::Json {
+                printer.json(&answer);
+            } else {
+                show(&answer, printer);
+            }
             Ok(Exit::Done)
         }
-        Some(started) => run::drive(&session, started, printer).await,
+        Answered::TakenUp(started, answer) => {
+            for line in lines(&answer) {
+                printer.note(&line);
+            }
+            printer.note(&format!("nobody was at work on run {}: going on with it here", answer.run));
+            run::drive(session, *started, printer).await
+        }
     }
+}
+
+fn show(answer: &Answer, printer: Printer) {
+    for line in lines(answer) {
+        printer.line(&line);
+    }
+    match &answer.taken_by {
+        Some(process) => printer.note(&format!("run {}: taken up by {process}, which is at work on it", answer.run)),
+        None => printer.note(&format!("run {}: written down; nobody is at work on it", answer.run)),
+    }
+}
+
+fn lines(answer: &Answer) -> Vec<String> {
+    let line = |says: &basb_engine::Says| match &says.service {
+        Some(service) => format!("{service}: {}", says.what),
+        None => says.what.clone(),
+    };
+    answer.says.iter().map(line).collect()
+}
+
+fn digest(text: &str) -> Result<Digest, CliError> {
+    let whole = if text.starts_with("sha256:") { text.to_owned() } else { format!("sha256:{text}") };
+    Digest::try_from(whole).map_err(|e| {
+        CliError::plain(
+            "cli/bad-digest",
+            e.to_string(),
+            "copy it from `basb-host plan` or from `basb-host --json status`",
+        )
+    })
 }

@@ -120,6 +120,16 @@ impl MetricRun {
         (verdict, reason)
     }
 
+    /// Moves its end and the next measurement later by the time of a pause, as far as it was started by then.
+    pub fn shift(&mut self, from: Timestamp, to: Timestamp) {
+        let paused = to.since(from.max(self.started));
+        if let Stop::At(end) = self.stop {
+            self.stop = Stop::At(end.plus(paused));
+        }
+        // One that was due in the pause is due now.
+        self.next = if self.next > from { self.next.plus(paused) } else { self.next.max(to) };
+    }
+
     /// Ends a metric whose time is up: what it has measured decides, and nothing measured is inconclusive.
     pub fn close(&mut self) {
         if self.ended.is_none() {

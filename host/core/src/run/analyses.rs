@@ -138,6 +138,27 @@ impl Analyses {
         self.verdict().unwrap_or_else(|| (overall(&runs), "ended".to_owned()))
     }
 
+    /// Whether a measurement is under way.
+    pub(super) fn is_measuring(&self) -> bool {
+        self.slots.iter().any(|slot| slot.order.is_some() && slot.handed_out)
+    }
+
+    /// Takes measurements back that were handed out and are not due yet.
+    pub(super) fn withdraw(&mut self, now: Timestamp) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.handed_out && slot.run.due().is_some_and(|due| due > now))
+        {
+            slot.handed_out = false;
+            slot.order = None;
+        }
+    }
+
+    /// Moves everything that is due later by the time of a pause.
+    pub(super) fn shift(&mut self, from: Timestamp, to: Timestamp) {
+        for slot in &mut self.slots {
+            slot.run.shift(from, to);
+        }
+    }
+
     /// The longest interval: what a conclusion has to wait for.
     pub(super) fn longest_interval(&self) -> Millis {
         self.slots.iter().filter_map(|s| s.run.metric().interval).max().unwrap_or(Millis::ZERO)

@@ -46,6 +46,11 @@ pub fn check(action: &Action, view: &RolloutView, replicas: u32) -> Result<(), V
             if !weight.is_zero() && candidate.available == 0 {
                 return violation(wants, "no instance of it can take traffic");
             }
+            let floor = needed(replicas, *weight).saturating_sub(allowed_missing(replicas));
+            if *weight > candidate.weight && candidate.available < floor {
+                let available = candidate.available;
+                return violation(wants, format!("that needs {floor} of its instances, and {available} are available"));
+            }
             match &view.stable {
                 None if *weight != Weight::FULL && !weight.is_zero() => {
                     violation(wants, "there is no stable revision for the rest")
@@ -137,6 +142,14 @@ mod tests {
         assert!(check(&weight(2000), &stable_dead, 4).is_err());
         assert!(check(&weight(10_000), &stable_dead, 4).is_ok());
         assert!(check(&weight(5000), &view(side(4, 0), None), 4).is_err());
+    }
+
+    #[test]
+    fn weight_rises_after_the_scale_that_it_needs() {
+        let few = view(side(1, 0), Some(side(8, 10_000)));
+        assert!(check(&weight(5000), &few, 8).is_ok(), "half of eight may be missing");
+        assert!(check(&weight(10_000), &few, 8).is_err());
+        assert!(check(&weight(10_000), &view(side(4, 0), Some(side(8, 10_000))), 8).is_ok());
     }
 
     #[test]

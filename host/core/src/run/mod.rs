@@ -6,14 +6,22 @@
 
 mod analyses;
 mod call;
+mod gate;
+mod group;
 pub mod invariant;
+mod outcome;
+mod pause;
+mod phases;
 mod plan;
 mod record;
 mod revert;
 mod rollback;
 mod service;
+mod verbs;
 
 pub use call::{Admission, OutsideCall, PluginCall, TapeMark};
+pub use gate::{Approved, OpenGate};
+pub use pause::Paused;
 pub use plan::plan_digest;
 pub use record::*;
 pub use service::ServiceRun;
@@ -28,6 +36,8 @@ pub struct Run {
     start: RunStart,
     began: Timestamp,
     services: BTreeMap<ServiceName, ServiceRun>,
+    groups: group::Groups,
+    gate: Option<gate::RunGate>,
     finished: Option<RunOutcome>,
     tapes: u64,
 }
@@ -39,6 +49,8 @@ pub struct Decision {
     pub orders: Vec<(ServiceName, Order)>,
     /// Set when nothing is left to do: write this down.
     pub finish: Option<RunOutcome>,
+    /// At this time write [`Record::GateElapsed`] down, unless the gate has passed by then.
+    pub gate_until: Option<Timestamp>,
 }
 
 /// Why a history cannot be read.
@@ -68,15 +80,20 @@ impl Run {
             return Err(HistoryError::Newer { found: start.version, known: RECORD_VERSION });
         }
         let start = (**start).clone();
+        let groups = group::Groups::of(&start);
+        let mut grouped = groups.by_service();
         let services = start
             .services
             .iter()
             .filter_map(|(name, from)| {
                 let spec = start.deployment.services.get(name)?;
-                Some((name.clone(), ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at)))
+                let mut run = ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at);
+                run.group = grouped.remove(name);
+                Some((name.clone(), run))
             })
             .collect();
-        let mut run = Self { start, began: at, services, finished: None, tapes: 0 };
+        let gate = gate::RunGate::of(&start, at);
+        let mut run = Self { start, began: at, services, groups, gate, finished: None, tapes: 0 };
         let body = Body::RunStarted {
             deployment: run.start.deployment.name.clone(),
             environment: run.start.deployment.environment.clone(),
@@ -84,7 +101,8 @@ impl Run {
             plugins: run.start.plugins.clone(),
         };
         let mut bodies = vec![(None, body)];
-        bodies.extend(run.release(at));
+        bodies.extend(run.gate.as_ref().map(|gate| (None, gate.opened(run.start.plan_digest()))));
+        bodies.extend(run.settle(at));
         let events = run.stamp(at, seq, bodies);
         Ok((run, events))
     }
@@ -138,15 +156,16 @@ impl Run {
             Record::Outcome { service, id, outcome } => {
                 if let Some(run) = self.services.get_mut(service) {
                     bodies.extend(run.came_to(*id, outcome, at).into_iter().map(|b| (Some(service.clone()), b)));
+                    self.touched(service);
                 }
             }
-            Record::Request { service, verb, by } => {
-                for (name, run) in &mut self.services {
-                    if service.as_ref().is_none_or(|s| s == name) {
-                        bodies.extend(run.asked(*verb, by, at).into_iter().map(|b| (Some(name.clone()), b)));
-                    }
-                }
+            Record::Request { service, verb, by, order } => {
+                bodies.extend(self.requested(service.as_ref(), *verb, by, *order, at));
             }
+            Record::Approval { gate, by, plan, order, asked } => {
+                bodies.extend(self.approved((gate, by, plan, *order), asked, at));
+            }
+            Record::GateElapsed => bodies.extend(self.gate_elapsed(at)),
             Record::Finished(outcome) => {
                 self.finished = Some(*outcome);
                 bodies.push((
@@ -159,33 +178,59 @@ impl Run {
                 ));
             }
         }
-        bodies.extend(self.release(at));
+        bodies.extend(self.settle(at));
         self.stamp(at, seq, bodies)
+    }
+
+    /// Everything that follows for other services from what changed in some.
+    fn settle(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
+        let mut bodies = Vec::new();
+        loop {
+            let before = bodies.len();
+            bodies.extend(self.release(at));
+            if !self.settle_groups(at, &mut bodies) && bodies.len() == before {
+                return bodies;
+            }
+        }
     }
 
     /// Lets services start whose dependencies are done, and skips those whose dependencies did not succeed.
     fn release(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
         let mut bodies = Vec::new();
+        if self.gate.is_some() {
+            return bodies;
+        }
         loop {
             let mut changed = false;
-            let settled: BTreeMap<ServiceName, bool> =
-                self.services.iter().filter_map(|(name, run)| Some((name.clone(), run.settled()?))).collect();
-            for (name, run) in &mut self.services {
-                if run.phase() != Phase::Waiting {
-                    continue;
-                }
-                let failed = run.spec().depends_on.iter().find(|d| settled.get(*d) == Some(&false)).cloned();
-                let produced = match failed {
+            let waiting: Vec<ServiceName> =
+                self.services.values().filter(|s| s.waits()).map(|s| s.name().clone()).collect();
+            for name in waiting {
+                let Some(verdict) = self.services.get(&name).and_then(|run| self.dependencies(run)) else { continue };
+                let Some(run) = self.services.get_mut(&name) else { continue };
+                let produced = match verdict {
                     Some(because) => run.skip(because),
-                    None if run.spec().depends_on.iter().all(|d| settled.contains_key(d)) => run.begin(at),
-                    None => continue,
+                    None => run.begin(at),
                 };
                 bodies.extend(produced.into_iter().map(|b| (Some(name.clone()), b)));
+                self.touched(&name);
                 changed = true;
             }
             if !changed {
                 return bodies;
             }
+        }
+    }
+
+    /// The dependency that did not succeed, or that all have; nothing when neither is known yet.
+    fn dependencies(&self, run: &ServiceRun) -> Option<Option<ServiceName>> {
+        let settled = |name: &ServiceName| {
+            let other = self.services.get(name)?;
+            other.settled().or_else(|| other.is_held_for(run).then_some(true))
+        };
+        let depends_on = &run.spec().depends_on;
+        match depends_on.iter().find(|d| settled(d) == Some(false)) {
+            Some(failed) => Some(Some(failed.clone())),
+            None => depends_on.iter().all(|d| settled(d).is_some()).then_some(None),
         }
     }
 
@@ -198,7 +243,8 @@ impl Run {
         let orders: Vec<(ServiceName, Order)> =
             self.services.iter().flat_map(|(name, run)| run.orders().into_iter().map(|o| (name.clone(), o))).collect();
         let finish = self.services.values().all(|s| s.outcome().is_some()).then(|| self.worst());
-        Decision { orders, finish }
+        let gate_until = self.gate.as_ref().and_then(gate::RunGate::until);
+        Decision { orders, finish, gate_until }
     }
 
     /// Whether an effect that was handed out is still wanted; one that is not may be dropped.
@@ -207,18 +253,26 @@ impl Run {
         self.services.get(service).is_some_and(|s| s.wants(id))
     }
 
-    /// Whether everything that is left waits for a human, without end.
+    /// Whether everything that is left waits for a human, without end: at a gate, or in a pause.
     #[must_use]
     pub fn waits_for_humans(&self) -> bool {
-        let mut gates = 0_usize;
+        let mut stops = usize::from(self.gate.as_ref().is_some_and(|gate| gate.until().is_none()));
         for run in self.services.values().filter(|s| s.outcome().is_none()) {
             match run.gate() {
-                Some((_, None)) => gates += 1,
-                _ if run.phase() == Phase::Waiting => {}
+                Some((_, None)) => stops += 1,
+                _ if run.rests() => stops += 1,
+                // What waits for another service ends with that one.
+                _ if run.waits() || run.phase() == Phase::Held || run.retreat.is_some() => {}
                 _ => return false,
             }
         }
-        gates > 0
+        stops > 0
+    }
+
+    /// Whether something outside is being changed at this time.
+    #[must_use]
+    pub fn is_changing(&self, at: Timestamp) -> bool {
+        self.services.values().any(|run| run.is_changing(at))
     }
 
     /// Takes effects whose outcome is not known for not handed out, as after a crash.
@@ -266,3 +320,5 @@ impl Run {
 #[cfg(test)]
 #[path = "simulation.rs"]
 mod simulation;
+#[cfg(test)]
+mod storm;

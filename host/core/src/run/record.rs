@@ -2,7 +2,7 @@
 
 use super::PluginCall;
 use crate::analysis::Sample;
-use crate::model::{Deployment, Workload};
+use crate::model::{Deployment, Quorum, Workload};
 use crate::{Digest, Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,9 +60,28 @@ pub enum Record {
         service: Option<ServiceName>,
         /// What.
         verb: Verb,
-        /// Who.
+        /// Who, as `user@host pid N`.
         by: String,
+        /// The effect that it is meant for, where it is meant for one: it does nothing when that is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<u32>,
     },
+    /// Somebody agreed at a gate.
+    Approval {
+        /// The gate: the environment's name for that of the run, the service's name for that of a service.
+        gate: String,
+        /// Who agrees.
+        by: String,
+        /// To which plan; one for another plan is worth nothing.
+        plan: Digest,
+        /// The effect that is the gate, for that of a service: it does nothing when that is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<u32>,
+        /// Who wrote it down, as `user@host pid N`.
+        asked: String,
+    },
+    /// The time of the run's own gate is up.
+    GateElapsed,
     /// The run ended.
     Finished(RunOutcome),
 }
@@ -71,10 +90,31 @@ pub enum Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verb {
-    /// Let a gate pass.
+    /// Let a gate pass, or end a pause of the strategy.
     Promote,
+    /// Skip the rest of the steps; verification and bake stay.
+    PromoteFull,
+    /// Begin nothing new.
+    Pause,
+    /// Go on after a pause.
+    Resume,
     /// Back to the stable revision.
     Abort,
+    /// Try now what waits for its next attempt.
+    Retry,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Promote => "promote",
+            Self::PromoteFull => "promote --full",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+        })
+    }
 }
 
 /// Everything that a run needs, fixed at its start.
@@ -494,6 +534,9 @@ pub struct Gate {
     pub timeout: Option<Millis>,
     /// What happens then.
     pub on_timeout: OnTimeout,
+    /// Who must agree; none leaves it to anybody who promotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
 }
 
 /// What happens when nobody answers in time.
@@ -534,6 +577,8 @@ pub enum Phase {
     Verify,
     /// Does it go on doing so?
     Bake,
+    /// Waiting for the rest of its group.
+    Held,
     /// It is written down, and the old revision goes.
     Record,
     /// Traffic goes back.
@@ -551,6 +596,7 @@ impl fmt::Display for Phase {
             Self::Rollout => "rollout",
             Self::Verify => "verify",
             Self::Bake => "bake",
+            Self::Held => "held",
             Self::Record => "record",
             Self::Rollback => "rollback",
             Self::Done => "done",

@@ -2,10 +2,11 @@
 //!
 //! It never runs the steps of a rollout again, and a way back that fails ends in a state of its own.
 
+use super::invariant::allowed_missing;
 use super::record::{Phase, ServiceOutcome, Side};
 use super::service::{ServiceRun, Todo};
-use crate::Weight;
 use crate::event::Body;
+use crate::{ServiceName, Timestamp, Weight};
 use std::collections::BTreeMap;
 
 impl ServiceRun {
@@ -15,7 +16,8 @@ impl ServiceRun {
         if self.outcome.is_some() {
             return;
         }
-        if self.current.as_ref().is_some_and(|c| c.handed_out && c.order.effect.mutates()) {
+        self.why.get_or_insert_with(|| reason.clone());
+        if self.current.as_ref().is_some_and(|c| c.in_doubt && c.order.effect.mutates()) {
             self.pending_rollback.get_or_insert(reason);
             return;
         }
@@ -23,6 +25,7 @@ impl ServiceRun {
         self.analysis = None;
         self.watch = None;
         self.queue.clear();
+        self.approvals.clear();
         match self.phase {
             Phase::Rollback => {
                 out.push(Body::RollbackFailed { reason });
@@ -42,8 +45,37 @@ impl ServiceRun {
                 out.push(Body::RollbackFailed { reason });
                 self.finish(ServiceOutcome::RollbackFailed);
             }
+            // Its group is stable from the moment on at which all of it was there.
+            Phase::Record if self.is_grouped() => {
+                let revision = self.candidate.revision.clone();
+                let title = format!("{} {revision} cannot be recorded as stable: {reason}", self.name());
+                out.push(Body::IncidentOpened { title, revision });
+                out.push(Body::RollbackFailed { reason });
+                self.finish(ServiceOutcome::RollbackFailed);
+            }
+            _ if self.is_grouped() => {
+                self.retreat.get_or_insert(reason);
+            }
             _ => self.start_rollback(reason, out),
         }
+    }
+
+    /// Goes back now: nothing of its group that depends on it is in the way any more.
+    pub(super) fn start_back(&mut self, at: Timestamp) -> Vec<Body> {
+        self.now = at;
+        let mut out = Vec::new();
+        if let Some(reason) = self.retreat.take() {
+            self.start_rollback(reason, &mut out);
+            self.advance(&mut out);
+        }
+        out
+    }
+
+    /// Stays where it is, since a service of its group that depends on it could not go back.
+    pub(super) fn cannot_go_back(&mut self, because: &ServiceName) -> Vec<Body> {
+        let reason = format!("{because}, which depends on it, is not back: a way back from here would break it");
+        self.finish(ServiceOutcome::RollbackFailed);
+        vec![Body::RollbackFailed { reason }]
     }
 
     fn start_rollback(&mut self, reason: String, out: &mut Vec<Body>) {
@@ -86,7 +118,8 @@ impl ServiceRun {
     pub(super) fn traffic_back(&self, stable: &Side) -> Vec<Todo> {
         let mut back = Vec::new();
         let full = self.spec.replicas.max(stable.desired);
-        if stable.desired < self.spec.replicas || stable.available == 0 {
+        let enough = self.spec.replicas.saturating_sub(allowed_missing(self.spec.replicas)).max(1);
+        if stable.desired < self.spec.replicas || stable.available < enough {
             back.push(Todo::Scale(stable.revision.clone(), full));
             back.push(Todo::Await(stable.revision.clone(), full));
         }

@@ -39,6 +39,7 @@ fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
         readiness: vec![name("p")],
         verify: vec![name("p")],
         bake: Some(Bake { duration: Millis(1), analyses: vec![] }),
+        gates: None,
         progress_deadline: Millis::secs(60),
         scale_down_delay: Millis::ZERO,
         abort_scale_down_delay: Some(Millis::ZERO),
@@ -72,6 +73,8 @@ fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
             name: ServiceName::new("d").unwrap(),
             environment: name("local"),
             provider: uses.clone(),
+            approve: None,
+            groups: BTreeMap::new(),
             services: [
                 (names[0].clone(), service(replicas, vec![])),
                 (names[1].clone(), service(replicas, vec![names[0].clone()])),
@@ -312,7 +315,12 @@ fn simulate_as(
         if (clock > 20_000 || history.len() > 1000) && !aborted {
             aborted = true;
             let verb = Verb::Abort;
-            push(&mut run, &mut history, clock, Record::Request { service: None, verb, by: "test".into() });
+            push(
+                &mut run,
+                &mut history,
+                clock,
+                Record::Request { service: None, verb, by: "test".into(), order: None },
+            );
             continue;
         }
         let Some((service, order)) = decision.orders.into_iter().min_by_key(|(_, o)| o.not_before) else {

@@ -1,6 +1,7 @@
 //! What no single value shows: references, cycles, addresses, contradictions.
 
 mod analyses;
+mod people;
 mod references;
 mod services;
 pub(crate) mod unused;
@@ -15,6 +16,7 @@ pub(crate) fn check(file: &DeploymentFile, reader: &mut Reader<'_>, references: 
     references::check(file, reader, references);
     services::check(file, reader);
     analyses::check(file, reader);
+    people::check(file, reader);
     for (at, empty, what) in [
         (
             file.services.as_ref().map(|at| &at.place),

@@ -95,6 +95,11 @@ pub(crate) fn check(file: &DeploymentFile, reader: &mut Reader<'_>, references: 
             checker.many(Target::Service, &depends_on.value.0);
         }
     }
+    for (_, group) in entries(file.groups.as_ref()) {
+        if let Some(services) = &group.services {
+            checker.many(Target::Service, &services.value.0);
+        }
+    }
     for (_, analysis) in entries(file.analyses.as_ref()) {
         for metric in analysis.metrics.iter().flat_map(|metrics| &metrics.value.0) {
             checker.one(Target::Probe, metric.value.probe.as_ref());

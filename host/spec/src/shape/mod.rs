@@ -2,9 +2,11 @@
 //! Schema are made from these declarations.
 
 mod analysis;
+mod people;
 mod service;
 
 pub(crate) use analysis::{AnalysisFile, EventPattern, MetricFile};
+pub(crate) use people::{ApproveFile, GroupFile};
 pub(crate) use service::{ReadyFile, ServiceFile, ServiceOverrides, WorkloadFile};
 
 use crate::read::{Dict, List, Object, PluginLocation, Text, VariableName, Version, record};
@@ -45,6 +47,8 @@ record! {
         "environments" environments: required Dict<PluginName, EnvironmentFile>;
         /// What is deployed; at least one.
         "services" services: required Services;
+        /// Services that become stable together or not at all, by the names of the groups.
+        "groups" groups: optional Dict<PluginName, GroupFile>;
         /// How a new revision gets its traffic, by the names that services refer to.
         "strategies" strategies: optional Dict<PluginName, UseFile>;
         /// What takes a measurement, by the names that services and analyses refer to.
@@ -85,6 +89,8 @@ record! {
     EnvironmentFile {
         /// The plugin that talks to it.
         "provider" provider: required UseFile;
+        /// Who must agree before a run changes anything here; without it nobody is asked.
+        "approve" approve: optional ApproveFile;
         /// Variables that differ here.
         "vars" vars: optional Variables;
         /// What differs here in the services: maps are merged key by key, lists and all else are replaced, `null`

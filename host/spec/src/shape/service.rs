@@ -1,5 +1,6 @@
 //! Services as they are written.
 
+use super::people::QuorumFile;
 use crate::read::{
     Address, At, Bytes, Count, Dict, List, Name, NonEmpty, Object, OrNever, Place, Reader, Shape, Text, record,
 };
@@ -28,6 +29,8 @@ record! {
         "verify" verify: optional List<PluginName>;
         /// What must hold for a while after that.
         "bake" bake: optional BakeFile;
+        /// Who must agree at each gate of its rollout; without it anybody may promote.
+        "gates" gates: optional QuorumFile;
         /// No progress for so long aborts the rollout; paused time does not count.
         "progressDeadline" progress_deadline: default Millis = "10m";
         /// How long the old revision is kept after success.

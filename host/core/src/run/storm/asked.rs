@@ -1,0 +1,178 @@
+//! Single verbs at chosen moments: what the storm cannot see, since it has no opinion on how long something should take.
+
+use super::plan::{revision, service_name, simple};
+use crate::event::Body;
+use crate::run::{
+    Action, Effect, Failure, Observed, ObservedRevision, Order, Outcome, Position, Record, Run, ServiceOutcome, Verb,
+};
+use crate::{Millis, Timestamp, Weight};
+
+struct One {
+    run: Run,
+    seq: u64,
+    clock: u64,
+}
+
+impl One {
+    fn new() -> Self {
+        let (run, _) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(simple()))).unwrap();
+        Self { run, seq: 1, clock: 0 }
+    }
+
+    fn push(&mut self, record: &Record) -> Vec<Body> {
+        self.seq += 1;
+        self.run.apply(Timestamp(self.clock), self.seq, record).into_iter().map(|e| e.body).collect()
+    }
+
+    /// The one order that there is, handed out.
+    fn next(&mut self) -> Order {
+        let mut orders = self.run.decide().orders;
+        assert_eq!(orders.len(), 1, "{orders:?}");
+        let (service, order) = orders.remove(0);
+        self.push(&Record::Intent { service, order: order.clone() });
+        order
+    }
+
+    fn came_to(&mut self, order: &Order, outcome: Outcome) -> Vec<Body> {
+        self.push(&Record::Outcome { service: service_name("a"), id: order.id, outcome })
+    }
+
+    fn ask(&mut self, verb: Verb) -> Vec<Body> {
+        self.push(&Record::Request { service: None, verb, by: "ann@box pid 1".into(), order: None })
+    }
+
+    /// Goes on until an effect of this kind is handed out.
+    fn until(&mut self, wanted: fn(&Effect) -> bool) -> Order {
+        loop {
+            let order = self.next();
+            if wanted(&order.effect) {
+                return order;
+            }
+            let (old, all) = (revision("old"), Weight::FULL);
+            let stable = ObservedRevision { revision: old, desired: 4, available: 4, weight: all };
+            let outcome = match &order.effect {
+                Effect::Observe => {
+                    Outcome::Observed { observed: Some(Observed { url: None, revisions: vec![stable] }) }
+                }
+                Effect::NextStep { .. } => Outcome::Decided {
+                    action: Action::Scale { candidate: Some(4), stable: None },
+                    state: "{}".into(),
+                    position: Position { step: 1, steps: 1, label: "x".into() },
+                },
+                _ => Outcome::Done { summary: String::new() },
+            };
+            self.came_to(&order, outcome);
+        }
+    }
+}
+
+fn awaits(effect: &Effect) -> bool {
+    matches!(effect, Effect::AwaitAvailable { .. })
+}
+
+fn deadline(order: &Order) -> u64 {
+    match order.effect {
+        Effect::AwaitAvailable { until, .. } => until.0,
+        _ => panic!("{order:?}"),
+    }
+}
+
+#[test]
+fn paused_time_does_not_count_against_a_deadline() {
+    let mut one = One::new();
+    let order = one.until(awaits);
+    let first = deadline(&order);
+    one.clock += 10_000;
+    assert!(matches!(one.ask(Verb::Pause)[..], [Body::Paused { .. }]));
+    assert!(!one.run.waits_for_humans(), "what is under way ends first");
+    // The time is up while it is paused: no failure, and no further look.
+    one.clock += 3_600_000;
+    assert_eq!(one.came_to(&order, Outcome::Unavailable { available: 1, message: "slow".into() }), []);
+    assert_eq!(one.run.decide().orders, []);
+    assert!(one.run.waits_for_humans());
+    one.clock += 400_000;
+    let resumed = one.ask(Verb::Resume);
+    assert!(matches!(resumed[..], [Body::Resumed { after: Millis(4_000_000), .. }]), "{resumed:?}");
+    let again = one.next();
+    assert_eq!(deadline(&again), first + 4_000_000, "as much time is left as there was");
+    one.came_to(&again, Outcome::Unavailable { available: 1, message: "slow".into() });
+    assert!(one.run.services()[&service_name("a")].why().is_some(), "without a pause it is a failure");
+}
+
+#[test]
+fn a_pause_asks_after_what_goes_on_at_the_counterpart_and_nothing_else() {
+    let mut one = One::new();
+    let order = one.until(|e| matches!(e, Effect::Scale { .. }));
+    one.ask(Verb::Pause);
+    one.came_to(&order, Outcome::Running { state: "s".into(), note: "working".into(), poll_after: Millis(5) });
+    // Far longer than a rollout may go without progress: the pause does not count.
+    one.clock += 10_000_000;
+    let poll = one.next();
+    assert_eq!((poll.id, poll.state.as_deref()), (order.id, Some("s")));
+    one.came_to(&poll, Outcome::Running { state: "t".into(), note: "working".into(), poll_after: Millis(5) });
+    let poll = one.next();
+    one.came_to(&poll, Outcome::Done { summary: String::new() });
+    assert_eq!(one.run.decide().orders, [], "the next effect is not begun");
+    assert!(one.run.waits_for_humans());
+}
+
+#[test]
+fn an_attempt_that_waits_is_made_now_under_its_own_number() {
+    let mut one = One::new();
+    let order = one.until(|e| matches!(e, Effect::Scale { .. }));
+    let failure = Failure { code: "x/y".into(), message: "no".into(), retry_after: Some(Millis::secs(20)) };
+    one.came_to(&order, Outcome::Failed { failure });
+    let waits = one.next();
+    assert!(waits.not_before.0 >= one.clock + 20_000);
+    assert_eq!(one.run.decide().orders, []);
+    assert!(matches!(one.ask(Verb::Retry)[..], [Body::EffectHurried { .. }]));
+    let now = one.next();
+    assert_eq!((now.id, now.attempt, now.not_before), (order.id, 2, Timestamp(one.clock)));
+    assert!(matches!(one.ask(Verb::Retry)[..], [Body::RequestRefused { .. }]), "once is enough");
+}
+
+#[test]
+fn a_promotion_is_for_the_gate_that_was_seen() {
+    let mut one = One::new();
+    let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+    let gate = crate::run::Gate {
+        reason: "go on?".into(),
+        timeout: None,
+        on_timeout: crate::run::OnTimeout::Abort,
+        quorum: None,
+    };
+    let decided = |gate: &crate::run::Gate| Outcome::Decided {
+        action: Action::AwaitPromotion { gate: gate.clone() },
+        state: "{}".into(),
+        position: Position { step: 1, steps: 2, label: "x".into() },
+    };
+    one.came_to(&order, decided(&gate));
+    let first = one.next();
+    let ask = |order: &Order| Record::Request {
+        service: Some(service_name("a")),
+        verb: Verb::Promote,
+        by: "ann@box pid 1".into(),
+        order: Some(order.id),
+    };
+    assert!(matches!(one.push(&ask(&first))[..], [Body::GatePassed { .. }]));
+    let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+    one.came_to(&order, decided(&gate));
+    one.next();
+    // A second operator who saw the first gate does not open the second one.
+    assert!(matches!(one.push(&ask(&first))[..], [Body::RequestRefused { .. }]));
+    assert!(one.run.services()[&service_name("a")].gate().is_some());
+}
+
+#[test]
+fn what_may_have_happened_is_seen_through_also_after_a_crash() {
+    let mut one = One::new();
+    let order = one.until(|e| matches!(e, Effect::Scale { .. }));
+    one.push(&Record::Resumed);
+    one.ask(Verb::Abort);
+    let again = one.next();
+    assert_eq!(again, order, "the change in doubt is made again before the way back begins");
+    one.came_to(&again, Outcome::Done { summary: String::new() });
+    let back = one.next();
+    assert!(matches!(back.effect, Effect::SetTraffic { .. }), "{back:?}");
+    assert_ne!(one.run.services()[&service_name("a")].outcome(), Some(ServiceOutcome::Failed));
+}
