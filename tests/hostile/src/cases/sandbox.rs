@@ -72,7 +72,7 @@ pub fn cases() -> Vec<Case> {
             let codes = ["plugin/stack", "plugin/trap"];
             ended(play(&lab.probe(&none()), &script(vec![Step::Recursion])).await, &codes, &[])
         }),
-        Case::new("again-after-each-trap", "traps 300 times, and leaves nothing behind", trap_often),
+        Case::new("again-after-each-trap", "traps sixty times, and leaves nothing behind", trap_often),
         Case::new("instances-200", "two hundred instances of a module in one component", |lab: Arc<Lab>| async move {
             let bytes = generated::with_instances("(module (memory 1) (func))", 200).unwrap();
             too_many(load(&lab, &with_manifest(bytes, manifest("probe", &[]).as_bytes()), &none()))
@@ -192,7 +192,7 @@ fn calling(guest: &'static str, attacks: &str, codes: &'static [&'static str]) -
 async fn trap_often(lab: Arc<Lab>) -> Outcome {
     let plugin = load(&lab, &by_hand("memory-grow", &[]), &none()).unwrap();
     let mut last = String::new();
-    for _ in 0..300 {
+    for _ in 0..60 {
         last = ended(check(&plugin, &patient(), "{}", "x").await, &["plugin/memory", "plugin/trap"], &[])?;
     }
     Ok(last)
