@@ -213,7 +213,7 @@ impl Storm {
         self.push(Record::Outcome { service, id: order.id, outcome });
     }
 
-    fn to_its_end(mut self) -> Self {
+    fn play_out(mut self) -> Self {
         loop {
             let decision = self.run.decide();
             if let Some(outcome) = decision.finish {
@@ -324,7 +324,7 @@ proptest! {
     fn invariants_hold_whatever_operators_ask_for(
         faults in 0usize..30, wild in 0usize..60, bytes in prop::collection::vec(any::<u8>(), 30..200),
     ) {
-        let storm = Storm::new(bytes, Weather { faults, wild }).to_its_end();
+        let storm = Storm::new(bytes, Weather { faults, wild }).play_out();
         storm.check_ends();
         storm.replay();
     }
@@ -337,7 +337,7 @@ fn the_storm_reaches_every_corner() {
     for i in 0..3000_u32 {
         let bytes = (0..120_u32).map(|k| (k * k * 37 + i * 101 + k * 13 + i * i * k).to_le_bytes()[1]).collect();
         let weather = Weather { faults: (i % 25) as usize, wild: (i % 50) as usize };
-        let storm = Storm::new(bytes, weather).to_its_end();
+        let storm = Storm::new(bytes, weather).play_out();
         storm.check_ends();
         let (mut again, first) = Run::begin(Timestamp(0), 1, &storm.history[0].1).unwrap();
         seen.extend(first.iter().map(|e| e.body.kind().to_owned()));
