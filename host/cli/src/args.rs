@@ -52,7 +52,7 @@ pub enum ColorWhen {
 /// Which deployment.
 #[derive(Debug, Clone, Args)]
 pub struct FileArgs {
-    /// The deployment file
+    /// The deployment file; for `run` also a plan that `plan --out` wrote
     #[arg(default_value = "deployment.yaml", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// The environment; not needed when the file has one only, or names a default
@@ -85,8 +85,17 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 pub enum Command {
     /// Check a deployment file and every plugin it uses, without changing anything
     Validate(FileArgs),
-    /// Show what a run would do; exit code 2 when there is something to do
-    Plan(FileArgs),
+    /// Show what a run would do, and what of it cannot be undone; exit code 2 when there is something to do
+    Plan {
+        /// Which deployment.
+        #[command(flatten)]
+        file: FileArgs,
+        /// Write the plan into a file, which `run FILE` carries out only if nothing has moved since
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+    },
+    /// Compare what is there with what is stable, without changing anything; exit code 2 when something differs
+    Drift(FileArgs),
     /// Deploy: readiness, rollout, verification, and the way back when anything fails
     Run {
         /// Which deployment.
@@ -96,6 +105,18 @@ pub enum Command {
         #[arg(long)]
         new: bool,
     },
+    /// Take what exists for what is stable, as a run of its own; changes nothing outside
+    Import(FileArgs),
+    /// Go back to what was stable before, in one go and verified
+    Undo(UndoArgs),
+    /// List the revisions that were stable, with the numbers that `undo` takes
+    Revisions(RevisionsArgs),
+    /// Environments
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Back up, restore, check and recover the journal
+    #[command(subcommand)]
+    State(StateCommand),
     /// Show what is deployed, and the runs that are not finished
     Status {
         /// Follow it
@@ -213,6 +234,86 @@ pub struct UnlockArgs {
     /// Also when its holder lives on this machine: it stops at its next write
     #[arg(long)]
     pub even_if_alive: bool,
+}
+
+/// What to go back to.
+#[derive(Debug, Clone, Args)]
+pub struct UndoArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// A number or an id from `revisions`; what was stable before when left out
+    #[arg(long, value_name = "N|ID")]
+    pub to_revision: Option<String>,
+    /// Only this service; may be repeated. All whose stable revision came with the newest one when left out
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+}
+
+/// Whose revisions.
+#[derive(Debug, Clone, Args)]
+pub struct RevisionsArgs {
+    /// Only of this service
+    pub service: Option<String>,
+    /// Only of this deployment
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+    /// Only in this environment
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<String>,
+}
+
+/// What to do with environments.
+#[derive(Debug, Subcommand)]
+pub enum EnvCommand {
+    /// Deploy in one environment exactly what is verified in another, through its own rollout and checks
+    Promote(EnvPromoteArgs),
+}
+
+/// From which environment to which.
+#[derive(Debug, Clone, Args)]
+pub struct EnvPromoteArgs {
+    /// Where it is verified
+    pub from: String,
+    /// Where it is to go
+    pub to: String,
+    /// The deployment file
+    #[arg(default_value = "deployment.yaml", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Set a variable of the file
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub sets: Vec<(String, String)>,
+    /// Refuse to go on without a lock file, instead of writing one
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// What to do with the journal's file.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Look for damage in the whole file, and check every run; exit code 1 when something is wrong
+    Check {
+        /// Another file, such as a back-up
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Copy the journal into a new file, while runs go on
+    Backup {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Put a back-up into the journal's place; what is there is kept beside it
+    Restore {
+        /// The back-up
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Also where the journal holds runs
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Make a whole journal of what a damaged one still holds; the damaged one is kept
+    Recover,
 }
 
 /// What to do with the one-machine cloud.

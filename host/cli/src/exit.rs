@@ -107,10 +107,13 @@ impl CliError {
             return;
         }
         if printer.form() == Form::Json {
-            let error = serde_json::json!({
+            let mut error = serde_json::json!({
                 "version": 1,
                 "error": { "code": self.code(), "message": self.to_string(), "next": self.next_step() },
             });
+            if let Self::Engine(EngineError::Stale(moved)) = self {
+                error["moved"] = serde_json::json!(moved);
+            }
             printer.json(&error);
         }
         printer.error(&format!("{} {self}", style("error:").for_stderr().red().bold()));

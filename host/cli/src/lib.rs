@@ -12,7 +12,7 @@ mod printer;
 mod screen;
 mod view;
 
-use args::{AgentCommand, Cli, Command, PluginCommand};
+use args::{AgentCommand, Cli, Command, EnvCommand, PluginCommand};
 use basb_core::run::Verb;
 use clap::{CommandFactory, Parser};
 use exit::{CliError, Exit};
@@ -73,6 +73,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
         }
         Command::Plugin(PluginCommand::Inspect { source }) => return commands::plugin::inspect(source, printer),
         Command::Plugin(PluginCommand::List) => return commands::plugin::list(printer),
+        Command::State(command) => return commands::state::run(command, cli.global.state.as_deref(), printer),
         Command::Plugin(PluginCommand::Update(args)) => return commands::lock::update(args, printer),
         _ => {}
     }
@@ -87,8 +88,13 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
         let state = cli.global.state.as_deref();
         match &cli.command {
             Command::Validate(file) => commands::validate::run(file, state, printer).await,
-            Command::Plan(file) => commands::plan::run(file, state, printer).await,
+            Command::Plan { file, out } => commands::plan::run(file, out.as_deref(), state, printer).await,
+            Command::Drift(file) => commands::drift::run(file, state, printer).await,
             Command::Run { file, new } => commands::run::run(file, *new, state, printer).await,
+            Command::Import(file) => commands::import::run(file, state, printer).await,
+            Command::Undo(args) => commands::undo::undo(args, state, printer).await,
+            Command::Revisions(args) => commands::undo::revisions(args, state, printer).await,
+            Command::Env(EnvCommand::Promote(args)) => commands::env::promote(args, state, printer).await,
             Command::Status { watch } => commands::status::run(*watch, state, printer).await,
             Command::History { deployment, limit } => {
                 commands::history::history(deployment.as_deref(), *limit, state, printer).await
@@ -115,7 +121,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
             Command::Agent(AgentCommand::Stop { services }) => commands::agent::stop(*services, state, printer).await,
             Command::Agent(AgentCommand::Status) => commands::agent::status(state, printer).await,
             Command::Agent(AgentCommand::Serve) => commands::agent::serve(state).await,
-            Command::Schema | Command::Completions { .. } | Command::Plugin(_) => Ok(Exit::Done),
+            Command::Schema | Command::Completions { .. } | Command::Plugin(_) | Command::State(_) => Ok(Exit::Done),
         }
     })
 }

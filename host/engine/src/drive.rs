@@ -316,13 +316,15 @@ async fn until(at: Option<Timestamp>) {
     }
 }
 
-/// Sleeps until a point in time, in pieces: a clock that jumps is noticed within a minute.
+/// Sleeps until a point in time. The runtime's own timers stand still while the machine sleeps, so that long waits are
+/// made in pieces, each measured anew.
 pub async fn wait_until(at: Timestamp) {
+    const PIECE: u64 = 30_000;
     loop {
         let left = at.since(now()).0;
         if left == 0 {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(left.min(60_000))).await;
+        tokio::time::sleep(std::time::Duration::from_millis(left.min(PIECE))).await;
     }
 }

@@ -74,6 +74,9 @@ pub enum EngineError {
     /// The history cannot be understood.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// A plan does not hold any more.
+    #[error("the plan is stale, {} moved since it was made:{}", how_many(.0), listed(.0))]
+    Stale(Vec<crate::Moved>),
     /// A command cannot do what was asked of it.
     #[error("{message}")]
     Refused {
@@ -112,6 +115,7 @@ impl EngineError {
             Self::Diagnostics(_) => "deployment/invalid",
             Self::Plugin { code, .. } | Self::Call { code, .. } => code,
             Self::Refused { code, .. } => code,
+            Self::Stale(_) => "plan/stale",
             Self::Secrets(all) => all.first().map_or("secret/missing", |e| e.code),
             Self::Lock(e) => e.code(),
             Self::Agent(e) => e.code(),
@@ -136,6 +140,9 @@ impl EngineError {
             }
             Self::Diagnostics(_) => "mend the file; nothing was changed".to_owned(),
             Self::Plugin { next, .. } | Self::Refused { next, .. } => next.clone(),
+            Self::Stale(_) => {
+                "look at a new one with `basb-host plan --out FILE`, then run that; nothing was changed".to_owned()
+            }
             Self::Secrets(all) => {
                 let help: Vec<&str> = all.iter().map(|e| e.help.as_str()).collect();
                 format!("{}; nothing was changed", help.join("; "))
@@ -152,6 +159,20 @@ impl EngineError {
 
 fn taker(by: Option<&Held>) -> String {
     by.map_or_else(|| "it has been given back since".to_owned(), ToString::to_string)
+}
+
+fn how_many(moved: &[crate::Moved]) -> String {
+    if moved.len() == 1 { "this".to_owned() } else { format!("these {}", moved.len()) }
+}
+
+/// A line for each, but not thousands of them.
+fn listed(moved: &[crate::Moved]) -> String {
+    const MOST: usize = 20;
+    let mut lines: Vec<String> = moved.iter().take(MOST).map(|m| format!("\n  {m}")).collect();
+    if moved.len() > MOST {
+        lines.push(format!("\n  and {} more", moved.len() - MOST));
+    }
+    lines.concat()
 }
 
 fn secrets_in(all: &[basb_secrets::SecretError]) -> String {

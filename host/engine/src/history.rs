@@ -1,6 +1,6 @@
 //! Runs as they were: read from the journal and folded through the core, never from anything else.
 
-use crate::EngineError;
+use crate::{Cause, EngineError};
 use basb_core::event::Event;
 use basb_core::run::{Phase, Record, Run, RunOutcome, ServiceOutcome};
 use basb_core::{RevisionId, RunId, ServiceName, Timestamp, Weight};
@@ -66,6 +66,9 @@ pub struct RunLine {
     pub outcome: String,
     /// How many journal entries it has.
     pub entries: u64,
+    /// What asked for it.
+    #[serde(skip_serializing_if = "Cause::is_run")]
+    pub cause: Cause,
 }
 
 impl From<RunRecord> for RunLine {
@@ -75,6 +78,7 @@ impl From<RunRecord> for RunLine {
             RunState::Finished { at, outcome, .. } => (Some(at), outcome),
         };
         Self {
+            cause: Cause::noted(&record.start.body),
             run: record.start.run,
             deployment: record.start.deployment,
             environment: record.start.environment,

@@ -5,44 +5,65 @@
 //! durable, or let a plugin's word move traffic without the core's check.
 
 mod access;
+mod artefact;
 mod ask;
 mod bounds;
 mod calls;
+mod care;
+mod cause;
 mod clock;
 mod convert;
 mod courier;
+mod drift;
 mod drive;
 mod error;
 mod hands;
 mod history;
+mod import;
 mod inspect;
 mod lease;
 mod mailbox;
+mod only;
 mod owner;
 mod plan;
+mod plan_file;
+mod planned;
 mod plugins;
 mod prepare;
+mod promotion;
 mod retry;
 mod revision;
+mod revisions;
 mod schema;
 mod session;
+mod stable;
 mod state;
 mod target;
+mod undo;
 mod unlock;
 
+pub use artefact::Artefact;
 pub use ask::{Answer, Answered, Ask, Says};
+pub use care::{recover_journal, restore_journal};
+pub use cause::Cause;
 pub use clock::now;
+pub use drift::{Difference, DifferenceKind, DriftReport, Seen, ServiceDrift, Unreadable};
 pub use drive::{Control, Ended, EventSink};
 pub use error::EngineError;
 pub use history::{RunLine, RunView, ServiceStatus, history, show};
+pub use import::{Fate, Imported};
 pub use inspect::report as report_plugin;
 pub use owner::{Life, Owner, user};
-pub use plan::{Change, Plan, PlannedAction, PlannedStep, ServicePlan};
+pub use plan::{CannotUndo, Change, Plan, PlannedAction, PlannedStep, ServicePlan};
+pub use plan_file::{Made, MadeFrom, Moved, PlanFile, What, is_plan};
 pub use plugins::{LoadedPlugin, PluginSet, plugin_bytes};
 pub use prepare::{Prepared, prepare};
+pub use promotion::Promoted;
+pub use revisions::{ServiceRevisions, StableLine, Which};
 pub use schema::deployment_schema;
 pub use session::{
     Deployed, GateStatus, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent,
 };
 pub use state::StateDir;
+pub use undo::{BackTo, Undone};
 pub use unlock::{Held as HeldBy, Unlock};

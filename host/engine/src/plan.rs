@@ -1,15 +1,21 @@
 //! What a run would do, without doing it.
 
 use crate::plugins::PluginSet;
-use crate::{EngineError, Prepared, bounds, convert};
-use basb_core::run::Failure;
+use crate::{EngineError, Prepared, bounds, convert, stable};
+use basb_core::model::Service;
+use basb_core::run::{Failure, StableRevision};
 use basb_core::{Millis, PluginName, RevisionId, ServiceName, Weight};
-use basb_journal::{Journal, ServiceKey};
+use basb_journal::Journal;
 use basb_runtime::wit::{provider, strategy};
-use serde::Serialize;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+/// How many services the plugins are asked about at once: enough to keep a cloud's latency from adding up, few enough
+/// to stay below what its APIs throttle.
+pub(crate) const AT_ONCE: usize = 32;
 
 /// What a run would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The version of this form.
@@ -18,12 +24,27 @@ pub struct Plan {
     pub deployment: ServiceName,
     /// The environment.
     pub environment: PluginName,
+    /// What of it cannot be undone, as far as the provider tells.
+    #[serde(default)]
+    pub cannot_undo: Vec<CannotUndo>,
     /// Each service.
     pub services: Vec<ServicePlan>,
 }
 
+/// Something in a plan that cannot be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CannotUndo {
+    /// The service.
+    pub service: ServiceName,
+    /// What would be done, in one line.
+    pub action: String,
+    /// Why it cannot be undone.
+    pub why: String,
+}
+
 /// What a run would do for one service.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServicePlan {
     /// The service.
@@ -39,7 +60,7 @@ pub struct ServicePlan {
 }
 
 /// Something that the provider would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedAction {
     /// `create`, `update`, `replace` or `delete`.
@@ -53,7 +74,7 @@ pub struct PlannedAction {
 }
 
 /// A value that changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Which.
@@ -65,7 +86,7 @@ pub struct Change {
 }
 
 /// A step of a rollout.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
     /// In one line.
@@ -92,42 +113,75 @@ impl ServicePlan {
     pub fn changes(&self) -> bool {
         !self.actions.is_empty() || self.stable.as_ref() != Some(&self.candidate)
     }
+
+    /// What of it cannot be undone.
+    pub fn cannot_undo(&self) -> impl Iterator<Item = CannotUndo> {
+        self.actions.iter().filter_map(|action| {
+            let why = action.irreversible.clone()?;
+            Some(CannotUndo { service: self.service.clone(), action: action.in_a_line(), why })
+        })
+    }
 }
 
-/// Plans a deployment.
+impl PlannedAction {
+    /// `create revision r1 with 2 instances`.
+    #[must_use]
+    pub fn in_a_line(&self) -> String {
+        format!("{} {}", self.kind, self.summary)
+    }
+}
+
+/// Plans a deployment, a bounded number of services at once.
 ///
 /// # Errors
 /// [`EngineError::Call`] when the provider cannot be asked.
 pub async fn plan(prepared: &Prepared, journal: &Journal) -> Result<Plan, EngineError> {
     let deployment = &prepared.deployment;
-    let mut services = Vec::new();
-    for (name, service) in &deployment.services {
-        let key = ServiceKey {
-            deployment: deployment.name.clone(),
-            environment: deployment.environment.clone(),
-            service: name.clone(),
-        };
-        let Some(candidate) = prepared.revisions.get(name).cloned() else { continue };
-        let stable = journal.stable(&key).await?.map(|s| s.revision);
-        let listen = service.listen.as_deref();
-        let desired = convert::desired(deployment, name, listen, &candidate, &service.workload, service.replicas);
-        let planned = prepared.plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
-        let actions = bounds::list("actions", planned.actions).map_err(|f| unanswered(name, f))?;
-        // The same revision in another size is changed in place, as a repair is: without steps.
-        let steps = match deployment.strategies.get(&service.strategy).filter(|_| stable.as_ref() != Some(&candidate)) {
-            Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
-            None => Vec::new(),
-        };
-        services.push(ServicePlan {
-            service: name.clone(),
-            stable,
-            candidate,
-            actions: actions.into_iter().map(action).collect(),
-            steps,
-        });
-    }
-    let (name, environment) = (deployment.name.clone(), deployment.environment.clone());
-    Ok(Plan { version: 1, deployment: name, environment, services })
+    let stable = stable::of_deployment(journal, deployment).await?;
+    let candidates = deployment.services.iter().filter_map(|(name, service)| {
+        let candidate = prepared.revisions.get(name)?;
+        Some(plan_service(prepared, name, service, candidate, stable.get(name)))
+    });
+    let services: Vec<ServicePlan> = stream::iter(candidates).buffered(AT_ONCE).try_collect().await?;
+    Ok(Plan {
+        version: 1,
+        deployment: deployment.name.clone(),
+        environment: deployment.environment.clone(),
+        cannot_undo: services.iter().flat_map(ServicePlan::cannot_undo).collect(),
+        services,
+    })
+}
+
+async fn plan_service(
+    prepared: &Prepared,
+    name: &ServiceName,
+    service: &Service,
+    candidate: &RevisionId,
+    stable: Option<&StableRevision>,
+) -> Result<ServicePlan, EngineError> {
+    let actions = actions(prepared, name, service, candidate).await?;
+    let stable = stable.map(|s| s.revision.clone());
+    let uses = prepared.deployment.strategies.get(&service.strategy);
+    // The same revision in another size is changed in place, as a repair is: without steps.
+    let steps = match uses.filter(|_| stable.as_ref() != Some(candidate)) {
+        Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
+        None => Vec::new(),
+    };
+    Ok(ServicePlan { service: name.clone(), stable, candidate: candidate.clone(), actions, steps })
+}
+
+/// What the provider would do for a service.
+pub(crate) async fn actions(
+    prepared: &Prepared,
+    name: &ServiceName,
+    service: &Service,
+    candidate: &RevisionId,
+) -> Result<Vec<PlannedAction>, EngineError> {
+    let listen = service.listen.as_deref();
+    let desired = convert::desired(&prepared.deployment, name, listen, candidate, &service.workload, service.replicas);
+    let planned = prepared.plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
+    let actions = bounds::list("actions", planned.actions).map_err(|f| unanswered(name, f))?;
+    Ok(actions.into_iter().map(action).collect())
 }
 
 async fn steps(
@@ -161,7 +215,7 @@ fn step(step: strategy::StepPreview) -> PlannedStep {
 /// So many changed values of one action are shown.
 const MOST_CHANGES: usize = 200;
 
-fn action(action: provider::PlannedAction) -> PlannedAction {
+pub(crate) fn action(action: provider::PlannedAction) -> PlannedAction {
     PlannedAction {
         kind: match action.kind {
             provider::ActionKind::Create => "create",

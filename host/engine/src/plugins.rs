@@ -262,6 +262,15 @@ impl PluginSet {
         flat(self.provider.read(&options, cx, service).await)
     }
 
+    /// What is there; the host lets only reads through, as for a plan.
+    ///
+    /// # Errors
+    /// [`Failure`] of the call or of the provider.
+    pub async fn look(&self, service: types::ServiceRef) -> Result<Option<provider::Observed>, Failure> {
+        let (options, cx) = self.provider_call("read", About::default());
+        flat(self.provider.read(&options.read_only(), cx, service).await)
+    }
+
     /// Sets the shares of traffic.
     ///
     /// # Errors

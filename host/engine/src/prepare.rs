@@ -1,11 +1,12 @@
 //! From a deployment file to something that can run: plugins loaded, configurations checked, all problems at once.
 
 use crate::access::Access;
+use crate::cause::Cause;
 use crate::plugins::{self, PluginSet};
 use crate::{EngineError, bounds, revision};
 use basb_core::model::{Deployment, Use};
-use basb_core::run::RunStart;
-use basb_core::{PluginName, RevisionId, ServiceName};
+use basb_core::run::{RunStart, StartMode};
+use basb_core::{Digest, PluginName, RevisionId, ServiceName};
 use basb_registry::{Decision, Found, Policy, Refusal, resolve};
 use basb_runtime::wit::types;
 use basb_runtime::{Plugin, Runtime};
@@ -23,6 +24,12 @@ pub struct Prepared {
     pub deployment: Deployment,
     /// The revision that each service is to get.
     pub revisions: BTreeMap<ServiceName, RevisionId>,
+    /// The content of each program that a revision runs, by its path, where it could be read.
+    pub programs: BTreeMap<String, Digest>,
+    /// How the candidates get their traffic.
+    pub mode: StartMode,
+    /// What asked for the run.
+    pub cause: Cause,
     /// Its plugins.
     pub plugins: Arc<PluginSet>,
     /// What somebody should look at.
@@ -78,6 +85,9 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime, policy: Policy) -
     Ok(Prepared {
         deployment,
         revisions,
+        programs: programs.digests(),
+        mode: StartMode::Rollout,
+        cause: Cause::Run,
         plugins: Arc::new(set),
         warnings: loaded.warnings.into_iter().chain(warnings).collect(),
         base,

@@ -1,7 +1,7 @@
 //! A revision's id: made from a digest of everything that makes the workload what it is.
 
-use basb_core::model::Workload;
-use basb_core::{Digest, RevisionId};
+use basb_core::model::{Readiness, Workload};
+use basb_core::{Digest, Millis, RevisionId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -10,6 +10,14 @@ use std::path::Path;
 /// Digests of programs, each read once however many services run it.
 #[derive(Debug, Default)]
 pub struct Programs(BTreeMap<String, Option<Digest>>);
+
+impl Programs {
+    /// Those that could be read, by their paths.
+    #[must_use]
+    pub fn digests(self) -> BTreeMap<String, Digest> {
+        self.0.into_iter().filter_map(|(path, digest)| Some((path, digest?))).collect()
+    }
+}
 
 /// The revision of a workload.
 ///
@@ -29,8 +37,30 @@ pub fn of(workload: &Workload, programs: &mut Programs) -> RevisionId {
     RevisionId::of(&Digest::of(canonical(&whole).to_string().as_bytes()))
 }
 
+/// What stands for a workload that nobody knows: one that was adopted, not deployed.
+#[must_use]
+pub fn unknown() -> Workload {
+    Workload {
+        command: Vec::new(),
+        image: None,
+        working_folder: None,
+        env: BTreeMap::new(),
+        ready: Readiness::None,
+        min_ready: Millis::ZERO,
+        stop_grace: Millis::ZERO,
+        memory_limit: None,
+        settings: Value::Null,
+    }
+}
+
+/// Whether nobody knows what runs.
+#[must_use]
+pub fn is_unknown(workload: &Workload) -> bool {
+    workload.command.is_empty() && workload.image.is_none()
+}
+
 /// The same value with the keys of every object in order.
-fn canonical(value: &Value) -> Value {
+pub(crate) fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
@@ -51,8 +81,6 @@ fn digest_of_file(path: &Path) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use basb_core::Millis;
-    use basb_core::model::Readiness;
 
     fn workload(command: &[&str]) -> Workload {
         Workload {

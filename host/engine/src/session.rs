@@ -1,7 +1,8 @@
 //! One process at work: its state folder, its journal, its plugins, and the run that it drives.
 
 use crate::calls::{Desk, WrittenDown, write_down};
-use crate::clock::now;
+use crate::cause::Cause;
+use crate::clock::{self, now};
 use crate::courier::{Courier, Routes};
 use crate::drive::{Around, Control, Ended, EventSink, drive, entry, without_secrets};
 use crate::hands::PluginHands;
@@ -10,15 +11,13 @@ use crate::lease::{HeldLease, lease_name};
 use crate::plugins::PluginSet;
 use crate::prepare::{self, Prepared};
 use crate::unlock::Held as HeldBy;
-use crate::{EngineError, Plan, StateDir, mailbox, plan};
+use crate::{EngineError, Plan, PlanFile, StateDir, mailbox, plan, planned, stable};
 use basb_agent::client::Client;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::event::Event;
-use basb_core::run::{
-    RECORD_VERSION, Record, Run, RunOutcome, RunStart, ServiceStart, StableRevision, StartMode, plan_digest,
-};
-use basb_core::{PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
-use basb_journal::{Append, DELIVERIES, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey};
+use basb_core::run::{RECORD_VERSION, Record, Run, RunOutcome, RunStart, StableRevision, plan_digest};
+use basb_core::{Digest, PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
+use basb_journal::{Append, DELIVERIES, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey, VerifyError};
 use basb_redact::Redactor;
 use basb_registry::{Decision, Policy};
 use basb_runtime::{CacheFolder, Runtime, RuntimeOptions};
@@ -95,6 +94,12 @@ impl Started {
 pub(crate) struct RunNotes {
     file: PathBuf,
     base: PathBuf,
+    /// What asked for it.
+    #[serde(default, skip_serializing_if = "Cause::is_run")]
+    pub(crate) cause: Cause,
+    /// The content of each program that a revision of it runs, by its path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) programs: BTreeMap<String, Digest>,
 }
 
 impl RunNotes {
@@ -284,6 +289,19 @@ impl Session {
     /// # Errors
     /// [`EngineError`]; nothing was changed.
     pub async fn start(&self, prepared: Prepared, choice: RunChoice) -> Result<Started, EngineError> {
+        self.start_as(prepared, choice, None).await
+    }
+
+    /// Begins a run, or takes an unfinished one up; with a plan, only if nothing has moved since it was made.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`] with everything that moved, or another one; nothing was changed.
+    pub async fn start_as(
+        &self,
+        prepared: Prepared,
+        choice: RunChoice,
+        planned: Option<&PlanFile>,
+    ) -> Result<Started, EngineError> {
         let deployment = &prepared.deployment;
         // What is missing is found before anything is changed, the lease included.
         prepared.plugins.access().check().await?;
@@ -291,6 +309,8 @@ impl Session {
         messages.extend(write_lock(&prepared)?);
         let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
         self.ensure_agent_for(deployment).await?;
+        clock::not_before(self.journal.last_at().await?);
+        let mut replaced = Vec::new();
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {
             let id = open.start.run.clone();
             let view = rebuild(&id, &self.journal.entries(&id, 1).await?).ok();
@@ -298,20 +318,28 @@ impl Session {
                 view.iter().flat_map(|view| view.run.gates()).flat_map(|gate| gate.approvals).collect();
             match view {
                 Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared) => {
+                    self.must_be_whole(&id).await?;
                     let entries = view.seq;
                     let mut started = Self::take_up(view, lease, Arc::clone(&prepared.plugins));
                     messages.push(format!("run {id} is unfinished: going on after its entry {entries}"));
                     started.messages = messages;
                     return Ok(started);
                 }
-                _ => {
-                    self.supersede(&id, &lease).await?;
-                    messages
-                        .push(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
-                    if !void.is_empty() {
-                        messages.push(format!("its approvals are void: {}", void.join(", ")));
-                    }
-                }
+                _ => replaced.push((id, void)),
+            }
+        }
+        // Before anything is superseded: a plan that does not hold any more changes nothing.
+        if let Some(planned) = planned
+            && let Err(e) = self.unmoved(planned, &prepared).await
+        {
+            lease.release().await;
+            return Err(e);
+        }
+        for (id, void) in replaced {
+            self.supersede(&id, &lease).await?;
+            messages.push(format!("run {id} was unfinished and is superseded; this one starts at the first step"));
+            if !void.is_empty() {
+                messages.push(format!("its approvals are void: {}", void.join(", ")));
             }
         }
         let mut started = self.begin(prepared, lease).await?;
@@ -331,6 +359,18 @@ impl Session {
             ..RunFilter::default()
         };
         Ok(self.journal.runs(filter, 10).await?)
+    }
+
+    /// A run whose record was changed or cut is not gone on with.
+    async fn must_be_whole(&self, run: &RunId) -> Result<(), EngineError> {
+        self.journal.verify(run).await.map(|_| ()).map_err(|e| match e {
+            VerifyError::Journal(e) => e.into(),
+            VerifyError::Broken(e) => EngineError::refused(
+                "journal/broken-chain",
+                e.to_string(),
+                "`basb-host state recover` closes it and keeps what is proved; `basb-host run --new` starts afresh",
+            ),
+        })
     }
 
     fn take_up(view: RunView, lease: HeldLease, plugins: Arc<PluginSet>) -> Started {
@@ -358,7 +398,12 @@ impl Session {
 
     async fn begin(&self, prepared: Prepared, lease: HeldLease) -> Result<Started, EngineError> {
         let start = self.run_start(&prepared).await?;
-        let notes = RunNotes { file: prepared.file.clone(), base: prepared.base.clone() };
+        let notes = RunNotes {
+            file: prepared.file.clone(),
+            base: prepared.base.clone(),
+            cause: prepared.cause.clone(),
+            programs: prepared.programs.clone(),
+        };
         self.begin_with(start, &notes, prepared.plugins, lease).await
     }
 
@@ -389,13 +434,8 @@ impl Session {
 
     async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
         let deployment = &prepared.deployment;
-        let mut services = BTreeMap::new();
-        for (name, candidate) in &prepared.revisions {
-            let stable = self.stable_revision(deployment, name).await?;
-            let (mode, irreversible) = (StartMode::Rollout, Vec::new());
-            let start = ServiceStart { candidate: candidate.clone(), stable, mode, irreversible };
-            services.insert(name.clone(), start);
-        }
+        let mut services = self.service_starts(prepared).await?;
+        planned::tell_irreversible(prepared, &mut services).await;
         let info = prepared.plugins.provider_info();
         let plugins = prepared.plugins.identities();
         let plan = plan_digest(deployment, &services, &plugins);
@@ -417,13 +457,7 @@ impl Session {
         deployment: &basb_core::model::Deployment,
         name: &ServiceName,
     ) -> Result<Option<StableRevision>, EngineError> {
-        let Some(s) = self.journal.stable(&key(deployment, name)).await? else { return Ok(None) };
-        let workload = serde_json::from_str(&s.workload_json).map_err(|e| EngineError::Entry {
-            run: s.run.to_string(),
-            seq: s.ordinal,
-            why: format!("the workload of {name}'s stable revision cannot be read: {e}"),
-        })?;
-        Ok(Some(StableRevision { workload, revision: s.revision, replicas: s.replicas }))
+        self.journal.stable(&key(deployment, name)).await?.as_ref().map(stable::stable).transpose()
     }
 
     /// Drives a run to its end. Returns how it ended, and what could not be delivered to notifiers.
@@ -513,6 +547,8 @@ impl Session {
         view: RunView,
         lease: HeldLease,
     ) -> Result<Started, EngineError> {
+        clock::not_before(view.last);
+        self.must_be_whole(&record.start.run).await?;
         let notes = RunNotes::of(record)?;
         self.ensure_agent_for(&view.run.start().deployment).await?;
         let runtime = self.runtime(&notes.base)?;
@@ -598,7 +634,8 @@ impl Session {
 
 /// A new run's id: a later one sorts behind.
 pub(crate) fn new_run_id() -> Result<RunId, EngineError> {
-    let id = ulid::Ulid::from_datetime(std::time::SystemTime::now()).to_string().to_ascii_lowercase();
+    let time = std::time::UNIX_EPOCH + Duration::from_millis(now().0);
+    let id = ulid::Ulid::from_datetime(time).to_string().to_ascii_lowercase();
     RunId::new(id).map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })
 }
 

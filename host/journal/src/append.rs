@@ -218,7 +218,7 @@ fn start_run(connection: &Connection, start: &RunStart) -> Result<(), WorkError>
     }
 }
 
-fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u64>, WorkError> {
+pub(crate) fn write(connection: &Connection, run: &RunId, append: &Append) -> Result<Vec<u64>, WorkError> {
     if let Some(fence) = &append.fence {
         lease::check(connection, fence)?;
     }

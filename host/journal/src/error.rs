@@ -62,6 +62,34 @@ pub enum JournalError {
         /// What was said.
         why: String,
     },
+    /// A file that would be written is there already.
+    #[error("{} is there already", file.display())]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
+    /// There are runs in it.
+    #[error("the journal {} holds runs", file.display())]
+    NotEmpty {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Other processes have it open.
+    #[error("the journal {} is open in {}", file.display(), pids(by))]
+    InUse {
+        /// The file.
+        file: PathBuf,
+        /// Their ids.
+        by: Vec<u32>,
+    },
+    /// Nothing of a damaged file can be saved.
+    #[error("nothing of the journal {} can be saved: {why}", file.display())]
+    NothingLeft {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The journal's thread is gone.
     #[error("the journal is closed")]
     Closed,
@@ -115,6 +143,11 @@ pub enum JournalError {
     },
 }
 
+fn pids(by: &[u32]) -> String {
+    let all: Vec<String> = by.iter().map(|pid| format!("process {pid}")).collect();
+    all.join(", ")
+}
+
 fn list(runs: &[RunId]) -> String {
     runs.iter().map(RunId::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -131,6 +164,10 @@ impl JournalError {
             Self::Newer { .. } => "journal/newer-format",
             Self::Locked { .. } => "journal/locked",
             Self::Failed { .. } => "journal/failed",
+            Self::Exists { .. } => "journal/exists",
+            Self::NotEmpty { .. } => "journal/not-empty",
+            Self::InUse { .. } => "journal/in-use",
+            Self::NothingLeft { .. } => "journal/nothing-left",
             Self::Closed => "journal/closed",
             Self::UnknownRun { .. } => "journal/unknown-run",
             Self::AmbiguousRun { .. } => "journal/ambiguous-run",
@@ -159,12 +196,11 @@ impl JournalError {
                     folder.display()
                 )
             }
-            Self::Corrupted { file, .. } => format!(
-                "nothing was changed; copy the folder aside first, then try `sqlite3 {0} .recover | sqlite3 {0}.recovered`, or move \
-                 the files {0}* away to begin a new journal (running services go on; history and the stable revisions' names are \
-                 forgotten)",
-                file.display()
-            ),
+            Self::Corrupted { .. } => {
+                "nothing was changed; `basb-host state check` says more, `basb-host state recover` makes a whole journal of \
+                 what is left and keeps the damaged one, `basb-host state restore FILE` goes back to a back-up"
+                    .to_owned()
+            }
             Self::NotAJournal { file, .. } => {
                 format!("nothing was changed; move {} away, or choose another state folder", file.display())
             }
@@ -177,6 +213,19 @@ impl JournalError {
             Self::Failed { file, .. } => {
                 format!("check the disk of {} (`dmesg | tail`, `df -h`), then run again", file.display())
             }
+            Self::Exists { .. } => "give another name: nothing is written over".to_owned(),
+            Self::NotEmpty { .. } => {
+                "add `--replace` when you mean it: the journal that is there is kept beside the new one".to_owned()
+            }
+            Self::InUse { by, .. } => {
+                let all: Vec<String> = by.iter().map(ToString::to_string).collect();
+                format!("wait for them to end (`ps -o pid,args -p {}`), then try again; nothing was changed", all.join(","))
+            }
+            Self::NothingLeft { file, .. } => format!(
+                "nothing was changed; go back to a back-up with `basb-host state restore FILE --replace`, or move the files \
+                 {}* away to begin a new journal, and let `basb-host import` adopt what runs",
+                file.display()
+            ),
             Self::Closed => "run again; the log of this run says why it was closed".to_owned(),
             Self::UnknownRun { .. } => "list the runs with `basb-host history`".to_owned(),
             Self::AmbiguousRun { .. } => "write more of the run's id".to_owned(),
@@ -185,6 +234,19 @@ impl JournalError {
             Self::StaleToken { .. } => "somebody else took over: see `basb-host status`".to_owned(),
             Self::UnknownNotification { .. } => "enqueue it first".to_owned(),
             Self::OutOfRange { .. } => "give a smaller number".to_owned(),
+        }
+    }
+
+    /// Translates what the system said about a file.
+    pub(crate) fn from_io(file: &Path, error: &std::io::Error) -> Self {
+        let (file, why) = (file.to_owned(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::DiskFull { file },
+            std::io::ErrorKind::NotFound => Self::NotAJournal { file, why: "there is no such file".to_owned() },
+            std::io::ErrorKind::PermissionDenied => {
+                Self::Unwritable { folder: file.parent().unwrap_or(&file).to_owned(), why }
+            }
+            _ => Self::Failed { file, why },
         }
     }
 

@@ -11,6 +11,7 @@
 //! read.
 
 mod append;
+pub mod care;
 mod chain;
 mod error;
 mod journal;

@@ -40,6 +40,7 @@ pub(crate) fn open(folder: &Path, name: &str) -> Result<Opened, JournalError> {
     let sqlite = |error| JournalError::from_sqlite(&file, &error);
     let mut writer = connect(&file).map_err(sqlite)?;
     check_owner(&writer, &file)?;
+    check_small(&writer, &file)?;
     writer.execute_batch("PRAGMA journal_mode = WAL").map_err(sqlite)?;
     migrate(&mut writer).map_err(sqlite)?;
 
@@ -49,11 +50,15 @@ pub(crate) fn open(folder: &Path, name: &str) -> Result<Opened, JournalError> {
 }
 
 /// Opens a file that only its owner may read, and makes it if it is missing. SQLite gives its side files the same mode.
-fn private_file(path: &Path) -> std::io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn wait_for(lock: &File, file: &Path, unwritable: impl Fn(std::io::Error) -> JournalError) -> Result<(), JournalError> {
+pub(crate) fn wait_for(
+    lock: &File,
+    file: &Path,
+    unwritable: impl Fn(std::io::Error) -> JournalError,
+) -> Result<(), JournalError> {
     const PAUSE: Duration = Duration::from_millis(10);
     let mut waited = Duration::ZERO;
     loop {
@@ -70,7 +75,7 @@ fn wait_for(lock: &File, file: &Path, unwritable: impl Fn(std::io::Error) -> Jou
 }
 
 /// SQLite takes a file shorter than its head for an empty one and would write over it.
-fn check_magic(mut handle: &File, file: &Path) -> Result<(), JournalError> {
+pub(crate) fn check_magic(mut handle: &File, file: &Path) -> Result<(), JournalError> {
     let mut head = [0; 16];
     let mut read = 0;
     while let Some(rest) = head.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -84,6 +89,21 @@ fn check_magic(mut handle: &File, file: &Path) -> Result<(), JournalError> {
         return Ok(());
     }
     Err(JournalError::NotAJournal { file: file.to_owned(), why: "it is no SQLite database".to_owned() })
+}
+
+/// Up to this size, in bytes, a file is looked through at every opening, which takes milliseconds. A larger one is looked
+/// at where it is read, and as a whole by [`crate::care::check`].
+const SMALL: u64 = 4 * 1024 * 1024;
+
+/// Looks for damage in a small file.
+fn check_small(connection: &Connection, file: &Path) -> Result<(), JournalError> {
+    if std::fs::metadata(file).map_or(0, |about| about.len()) > SMALL {
+        return Ok(());
+    }
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| JournalError::from_sqlite(file, &error))?;
+    if found == "ok" { Ok(()) } else { Err(JournalError::Corrupted { file: file.to_owned(), why: found }) }
 }
 
 fn connect(file: &Path) -> rusqlite::Result<Connection> {
@@ -101,7 +121,7 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Whether the file is ours, whole as far as its head tells, and of a format that we know.
-fn check_owner(connection: &Connection, file: &Path) -> Result<(), JournalError> {
+pub(crate) fn check_owner(connection: &Connection, file: &Path) -> Result<(), JournalError> {
     let sqlite = |error| JournalError::from_sqlite(file, &error);
     let found = version(connection).map_err(sqlite)?;
     let owner: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(sqlite)?;

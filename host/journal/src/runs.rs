@@ -154,6 +154,24 @@ impl Journal {
         .await
     }
 
+    /// When the last record of the newest runs, or of one that is unfinished, was written: time goes on from there. Zero
+    /// when there is none.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub async fn last_at(&self) -> Result<Timestamp, JournalError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT max(max(r.started_at, coalesce(e.at, 0), coalesce(r.finished_at, 0))) FROM \
+                 (SELECT * FROM (SELECT run, started_at, finished_at, head_seq FROM runs ORDER BY started_at DESC LIMIT 16) \
+                 UNION SELECT run, started_at, finished_at, head_seq FROM runs WHERE finished_at IS NULL) r \
+                 LEFT JOIN entries e ON e.run = r.run AND e.seq = r.head_seq",
+            )?;
+            Ok(statement.query_row([], |r| row::time_if_any(r, 0))?.unwrap_or(Timestamp(0)))
+        })
+        .await
+    }
+
     /// Computes the run's hash chain again. Returns its end, which is the same for the same records only.
     ///
     /// # Errors

@@ -2,13 +2,18 @@
 
 pub mod agent;
 pub mod audit;
+pub mod drift;
+pub mod env;
 pub mod history;
+pub mod import;
 pub mod lock;
 pub mod logs;
 pub mod plan;
 pub mod plugin;
 pub mod run;
+pub mod state;
 pub mod status;
+pub mod undo;
 pub mod validate;
 pub mod verbs;
 
@@ -45,7 +50,17 @@ pub async fn prepare(session: &Session, file: &FileArgs, printer: Printer) -> Re
         environment: file.environment.clone(),
         sets: file.sets.clone(),
     };
-    let prepared = session.prepare(&options, file.policy()).await?;
+    prepare_as(session, options, file.policy(), printer).await
+}
+
+/// The same, for what somebody else chose.
+pub async fn prepare_as(
+    session: &Session,
+    options: basb_spec::LoadOptions,
+    policy: basb_registry::Policy,
+    printer: Printer,
+) -> Result<Prepared, CliError> {
+    let prepared = session.prepare(&options, policy).await?;
     for warning in &prepared.warnings {
         printer.note(render(warning).trim_end());
     }

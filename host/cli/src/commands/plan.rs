@@ -4,15 +4,23 @@ use super::{prepare, session};
 use crate::args::FileArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
-use basb_engine::{Plan, ServicePlan};
+use basb_engine::{Made, Plan, Prepared, ServicePlan, Session};
 use console::style;
 use std::path::Path;
 
-/// Shows what a run would do.
-pub async fn run(file: &FileArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+/// Shows what a run would do; with `--out`, writes it down.
+pub async fn run(
+    file: &FileArgs,
+    out: Option<&Path>,
+    state: Option<&Path>,
+    printer: Printer,
+) -> Result<Exit, CliError> {
     let session = session(state)?;
     let prepared = prepare(&session, file, printer).await?;
-    let plan = session.plan(&prepared).await?;
+    let plan = match out {
+        None => session.plan(&prepared).await?,
+        Some(out) => write(&session, &prepared, file, out, printer).await?,
+    };
     match printer.form() {
         Form::Json => printer.json(&plan),
         Form::Text => show(&plan, printer),
@@ -20,11 +28,37 @@ pub async fn run(file: &FileArgs, state: Option<&Path>, printer: Printer) -> Res
     Ok(if plan.is_empty() { Exit::Done } else { Exit::ChangesPending })
 }
 
+/// Writes the plan down, and returns it.
+async fn write(
+    session: &Session,
+    prepared: &Prepared,
+    file: &FileArgs,
+    out: &Path,
+    printer: Printer,
+) -> Result<Plan, CliError> {
+    let folder = super::lock::folder_of(out);
+    let made = Made { at: basb_engine::now(), beside: Some(&folder), variables: &file.sets };
+    let document = session.plan_file(prepared, &made).await?;
+    document.write(out)?;
+    printer.note(&format!(
+        "written: {0}; `basb-host run {0}` does exactly this, or nothing when something has moved",
+        out.display()
+    ));
+    Ok(document.plan())
+}
+
 fn show(plan: &Plan, printer: Printer) {
     printer.line(&format!("{} on {}", style(&plan.deployment).bold(), plan.environment));
     for service in &plan.services {
         printer.line("");
         show_service(service, printer);
+    }
+    if !plan.cannot_undo.is_empty() {
+        printer.line("");
+        printer.line(&format!("{} this cannot be undone:", style("!").red()));
+        for it in &plan.cannot_undo {
+            printer.line(&format!("    {}: {}: {}", style(&it.service).bold(), it.action, it.why));
+        }
     }
     printer.line("");
     let changed = plan.services.iter().filter(|s| s.changes()).count();

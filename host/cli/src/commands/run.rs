@@ -7,21 +7,38 @@ use crate::printer::Printer;
 use crate::screen::Screen;
 use basb_core::RunId;
 use basb_core::run::{Record, Verb};
-use basb_engine::{Control, Ended, GateStatus, Owner, RunChoice, Session, Started};
+use basb_engine::{Control, Ended, GateStatus, Owner, PlanFile, RunChoice, Session, Started, is_plan};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Deploys.
+/// Deploys a deployment file, or carries a plan out.
 pub async fn run(file: &FileArgs, new: bool, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
     let session = session(state)?;
-    let prepared = prepare(&session, file, printer).await?;
+    let planned = if is_plan(&file.file) { Some(read_plan(file)?) } else { None };
+    let prepared = match &planned {
+        None => prepare(&session, file, printer).await?,
+        Some(planned) => super::prepare_as(&session, planned.options(&file.file), file.policy(), printer).await?,
+    };
     let choice = if new { RunChoice::Afresh } else { RunChoice::ContinueIfUnfinished };
-    let started = session.start(prepared, choice).await?;
+    let started = session.start_as(prepared, choice, planned.as_ref()).await?;
     for message in started.messages() {
         printer.note(message);
     }
     drive(&session, started, printer).await
+}
+
+/// A plan, with nothing beside it that it fixes itself.
+fn read_plan(file: &FileArgs) -> Result<PlanFile, CliError> {
+    let planned = PlanFile::read(&file.file)?;
+    if file.environment.is_some() || !file.sets.is_empty() {
+        return Err(CliError::plain(
+            "plan/fixed",
+            "a plan fixes the environment and the variables: `-e` and `--set` do not go with it",
+            format!("`basb-host run {}` alone, or make another plan", file.file.display()),
+        ));
+    }
+    Ok(planned)
 }
 
 /// Follows a run to its end, and lets the operator stop it.

@@ -4,6 +4,7 @@
 //! carried out now. Resuming is applying the whole history and then [`Run::reopen`]: effects whose intent was written
 //! and whose outcome was not are handed out again, under the number that they had.
 
+mod adopt;
 mod analyses;
 mod call;
 mod gate;

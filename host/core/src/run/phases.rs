@@ -223,6 +223,10 @@ impl ServiceRun {
 
     /// What is there decides how the release goes: not at all, as a repair, or as a rollout.
     pub(super) fn ready(&mut self, out: &mut Vec<Body>) {
+        if self.adopts() {
+            self.adopt(out);
+            return;
+        }
         let same = self.stable.as_ref().is_some_and(|s| s.revision == self.candidate.revision);
         if same {
             let c = &self.candidate;

@@ -167,6 +167,9 @@ pub enum StartMode {
     /// At once: the candidate was stable before and is brought back. Full capacity, then all of the traffic, then
     /// verification; no steps, no readiness probes of what is to be left, no bake.
     Revert,
+    /// Not at all: it is there with all of the traffic, made by somebody else, and is taken for what is stable. Nothing
+    /// is changed, and nothing is verified but that it is there.
+    Adopt,
 }
 
 impl StartMode {

@@ -1,5 +1,6 @@
 //! Tests of the whole crate, by subject.
 
+mod care;
 mod crash;
 mod golden;
 mod opening;

@@ -1,0 +1,167 @@
+//! Back to what was stable before, and on to another environment.
+
+use basb_e2e::{FileOptions, Lab, Load, Mcp, Two, program, swap};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+
+fn stable(lab: &Lab, service: &str) -> String {
+    lab.cloud().service(service).only().0.to_owned()
+}
+
+#[test]
+fn back_in_one_go_without_steps() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });
+    lab.run(1).exits(0);
+    let first = (stable(&lab, "capture"), stable(&lab, "organize"));
+    let out = lab.host(&["undo"]).exits(1);
+    out.says("undo/nothing-before", &["nothing was stable before"]);
+    lab.run(2).exits(0);
+    let second = stable(&lab, "capture");
+
+    let load = Load::start(lab.port());
+    let out = lab.host(&["--json", "undo"]).exits(0);
+    let events = out.events();
+    assert_eq!(load.stop().failed, Vec::<String>::new(), "no request is lost on the way back");
+    assert_eq!(events.weights("capture"), [100], "no steps");
+    assert_eq!((events.count("step.started"), events.count("analysis.finished")), (0, 0));
+    assert!(out.stderr.contains(&format!("capture: back from {second} to {} (number 1)", first.0)), "{}", out.stderr);
+    assert!(out.stderr.contains("would roll that out again"), "{}", out.stderr);
+    assert_eq!((stable(&lab, "capture"), stable(&lab, "organize")), first);
+    assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
+    // Those that depend on others go first.
+    let of = |service: &str| events.0.iter().rposition(|e| e.service.as_ref().is_some_and(|s| s.as_str() == service));
+    let begins = |service: &str| {
+        events.0.iter().position(|e| {
+            e.service.as_ref().is_some_and(|s| s.as_str() == service) && e.body.kind() == "traffic.shifted"
+        })
+    };
+    assert!(begins("organize") < begins("capture"), "{:?} {:?}", of("organize"), of("capture"));
+
+    let listed = lab.host(&["--json", "revisions", "capture"]).exits(0).json();
+    let of = |n: usize, key: &str| listed["services"][0]["revisions"][n][key].clone();
+    assert_eq!([of(0, "number"), of(1, "number"), of(2, "number")], [json!(3), json!(2), json!(1)]);
+    assert_eq!((of(0, "revision"), of(1, "revision")), (json!(first.0), json!(second)));
+    assert_eq!(of(0, "cause")["kind"], "undo");
+    assert!(of(1, "artefact")["program"].as_str().unwrap().starts_with("sha256:"));
+
+    // What is stable already needs nothing; by number and by id.
+    let runs = lab.history();
+    for to in ["3", &first.0] {
+        let out = lab.host(&["undo", "--service", "capture", "--to-revision", to]).exits(0);
+        assert!(out.stderr.contains(&format!("capture: {} is stable already", first.0)), "{}", out.stderr);
+        assert!(out.stderr.contains("nothing to do"), "{}", out.stderr);
+    }
+    assert_eq!(lab.history(), runs);
+    lab.host(&["undo", "--service", "capture", "--to-revision", "2"]).exits(0);
+    assert_eq!(stable(&lab, "capture"), second);
+    assert_eq!(stable(&lab, "organize"), first.1, "only that service");
+}
+
+#[test]
+fn what_cannot_be_gone_back_to_is_said() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });
+    lab.run(1).exits(0);
+    let before = (lab.history(), lab.cloud());
+    for (args, code, said) in [
+        (&["--to-revision", "1"][..], "undo/which-service", "every service has numbers of its own"),
+        (&["--to-revision", "9", "--service", "capture"], "undo/nothing-before", "no revision with the number 9"),
+        (&["--to-revision", "rabc"], "undo/nothing-before", "rabc was never stable here"),
+        (&["--to-revision", "A_B"], "cli/bad-revision", "is not a valid revision id"),
+        (&["--service", "nope"], "undo/no-such-service", "no service `nope`"),
+    ] {
+        lab.host(&[&["undo"][..], args].concat()).exits(1).says(code, &[said]);
+    }
+    assert_eq!((lab.history(), lab.cloud()), before);
+}
+
+/// A lab whose services run a copy of the program, which can be changed.
+fn with_own_program(environments: &str) -> (Lab, std::path::PathBuf) {
+    let lab = Lab::new();
+    let own = lab.root().join("second-brain");
+    std::fs::copy(program("second-brain"), &own).unwrap();
+    let text = FileOptions::default().text(lab.port(), lab.second_port());
+    let text =
+        swap(&text, &format!("program: {}", program("second-brain").display()), &format!("program: {}", own.display()));
+    lab.write_text(&swap(&text, "environments:\n  local:\n    provider: { plugin: local }\n", environments));
+    (lab, own)
+}
+
+/// The same program with other bytes.
+fn rebuild(program: &std::path::Path, tail: &str) {
+    let mut bytes = std::fs::read(program).unwrap();
+    bytes.extend_from_slice(tail.as_bytes());
+    // Another file under the same name: the old one is being run.
+    std::fs::remove_file(program).unwrap();
+    std::fs::write(program, bytes).unwrap();
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_program_that_has_changed_since_is_another_revision() {
+    let (lab, own) = with_own_program("environments:\n  local:\n    provider: { plugin: local }\n");
+    lab.run(1).exits(0);
+    let first = stable(&lab, "capture");
+    let original = std::fs::read(&own).unwrap();
+    rebuild(&own, "rebuilt");
+    lab.run(1).exits(0);
+    let second = stable(&lab, "capture");
+    assert_ne!(first, second, "a rebuilt program is another revision");
+    let runs = lab.history();
+    let out = lab.host(&["undo"]).exits(1);
+    out.says("undo/program-changed", &["is not what", &first, "(program sha256:", &format!("it would be {second}")]);
+    assert_eq!(lab.history(), runs);
+    std::fs::remove_file(&own).unwrap();
+    std::fs::write(&own, original).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.host(&["undo"]).exits(0);
+    assert_eq!(stable(&lab, "capture"), first);
+}
+
+const TWO: &str = "environments:
+  staging:
+    provider: { plugin: local }
+  production:
+    provider: { plugin: local }
+    services:
+      capture: { listen: 127.0.0.1:PORT, replicas: 1 }
+";
+
+#[test]
+fn an_environment_gets_exactly_what_another_one_verified() {
+    let (lab, own) = with_own_program(&TWO.replace("PORT", &basb_e2e::free_port().to_string()));
+    let promote = |args: &[&str]| lab.host(&[&["--json", "env", "promote"], args].concat());
+    promote(&["staging", "production"])
+        .exits(1)
+        .says("promotion/not-the-same", &["capture: nothing is stable in staging"]);
+    promote(&["stagin", "production"]).exits(1).says("spec/unknown-environment", &["there is no environment `stagin`"]);
+    promote(&["staging", "staging"]).exits(1).says("promotion/same-environment", &["to itself"]);
+    lab.host(&["run", "-e", "staging"]).exits(0);
+
+    let out = promote(&["staging", "production"]).exits(0);
+    assert!(out.stderr.contains(" of staging, program sha256:"), "{}", out.stderr);
+    let events = out.events();
+    assert_eq!(events.weights("capture"), [100], "its own first release, with its own probes");
+    assert!(events.count("probe.measured") > 0);
+    let listed = lab.host(&["--json", "revisions", "-e", "production"]).exits(0).json();
+    let line = &listed["services"][0]["revisions"][0];
+    assert_eq!(
+        json!([line["cause"]["kind"], line["cause"]["from"], line["replicas"]]),
+        json!(["promotion", "staging", 1])
+    );
+
+    // A program that was built again since is not what staging verified.
+    let runs = lab.history();
+    rebuild(&own, "again");
+    let out = promote(&["staging", "production"]).exits(1);
+    out.says(
+        "promotion/not-the-same",
+        &["staging verified program sha256:", "production would deploy program sha256:"],
+    );
+    assert_eq!(lab.history(), runs);
+    lab.host(&["run", "-e", "staging"]).exits(0);
+    let out = promote(&["staging", "production"]).exits(0);
+    assert_eq!(out.events().weights("capture"), [20, 50, 80, 100], "through its own steps");
+    lab.host(&["drift", "-e", "production"]).exits(0);
+}
