@@ -174,6 +174,25 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Release a lease by force, saying who held it, where and since when
     Unlock(UnlockArgs),
+    /// Play a run back offline: every call of a plugin over its tape, every decision from the records; exit code 1 when
+    /// anything is not byte for byte what it was
+    Replay {
+        /// Its id, or the beginning of it; the newest run when left out
+        run: Option<String>,
+        /// A plugin of the run whose bytes are not kept: a component file; may be given several times
+        #[arg(long = "plugin", value_name = "FILE", value_hint = ValueHint::FilePath)]
+        plugins: Vec<PathBuf>,
+    },
+    /// Run another version of a plugin over the tapes of recorded runs, and show how it differs; exit code 1 when it does
+    Backtest(BacktestArgs),
+    /// Tell what happened in a run, as Markdown: timeline, cause, what was rolled back and what could not be undone
+    Postmortem {
+        /// Its id, or the beginning of it; the newest run when left out
+        run: Option<String>,
+    },
+    /// What passed between plugins and the outside
+    #[command(subcommand)]
+    Tape(TapeCommand),
     /// Show what plugins can do and what they did, and check the record of it; runs no plugin
     Audit(AuditArgs),
     /// Print the JSON Schema of the deployment file
@@ -314,6 +333,57 @@ pub enum StateCommand {
     },
     /// Make a whole journal of what a damaged one still holds; the damaged one is kept
     Recover,
+}
+
+/// Which plugin over which runs.
+#[derive(Debug, Clone, Args)]
+pub struct BacktestArgs {
+    /// The other version: a component file, or builtin:NAME
+    pub plugin: String,
+    /// The runs, by their ids; the newest ones when left out
+    #[arg(long, value_name = "RUN", num_args = 1.., value_delimiter = ',')]
+    pub runs: Vec<String>,
+    /// So many of the newest runs, where none is named
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub last: u32,
+    /// The name that the plugin has in the deployment files; that of its manifest when left out
+    #[arg(long = "as", value_name = "NAME")]
+    pub as_name: Option<String>,
+}
+
+/// What to do with tapes.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TapeCommand {
+    /// List the tapes of a run, or show one of them exchange by exchange
+    Show {
+        /// The run's id, or the beginning of it; the newest run when left out
+        run: Option<String>,
+        /// The number of the tape
+        #[arg(requires = "run")]
+        call: Option<u64>,
+    },
+    /// Write a run with its records and tapes to one file
+    Export {
+        /// The run's id, or the beginning of it
+        run: String,
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Take the run in such a file over, to show, audit and replay it here
+    Import {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Drop the texts of old tapes of finished runs; their digests stay, so `audit verify` holds
+    Prune {
+        /// Only of this run
+        run: Option<String>,
+        /// Only of calls that are older than this, such as 30d; 0 for all
+        #[arg(long, value_name = "TIME", value_parser = crate::commands::tapes::span)]
+        older_than: basb_core::Millis,
+    },
 }
 
 /// What to do with the one-machine cloud.

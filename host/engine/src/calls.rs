@@ -19,6 +19,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How a call ended that nobody waited for any more: it may be made again over what is known of it.
 const DROPPED: &str = "call/dropped";
+/// How a call ended that was stopped because the disk could not be written: the same.
+const NOT_DURABLE: &str = "tape/not-durable";
 
 /// A call that is over.
 #[derive(Debug)]
@@ -176,10 +178,9 @@ impl CallLog {
         let observer = Observer {
             service: about.service.and_then(|name| ServiceName::new(name).ok()),
             order: about.order,
-            // What is in the outbox is closed with it.
-            closes: about.key.filter(|_| about.order.is_some()).map(str::to_owned),
+            key: about.key.map(str::to_owned),
             now,
-            redactor: desk.redactor.clone(),
+            desk: Arc::clone(desk),
             to: to.clone(),
         };
         Manner { now, observer: Some(Arc::new(observer)), taping: Some(taping) }
@@ -235,9 +236,9 @@ impl WriteAhead for Ahead {
 struct Observer {
     service: Option<ServiceName>,
     order: Option<u32>,
-    closes: Option<String>,
+    key: Option<String>,
     now: Timestamp,
-    redactor: Redactor,
+    desk: Arc<Desk>,
     to: UnboundedSender<Over>,
 }
 
@@ -245,6 +246,10 @@ impl CallObserver for Observer {
     fn called(&self, call: FinishedCall<'_>) {
         let Ok(plugin) = PluginName::new(call.plugin) else { return };
         let ended = now();
+        let unfinished = matches!(call.outcome, DROPPED | NOT_DURABLE);
+        if unfinished {
+            self.keep_open(&call);
+        }
         let tape = self.tape(&plugin, &call);
         let CallReport { calls, duration, .. } = call.report;
         let started = Timestamp(ended.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(0)));
@@ -264,7 +269,8 @@ impl CallObserver for Observer {
             order: self.order,
             call: outside,
             tape,
-            closes: self.closes.clone().filter(|_| call.outcome != DROPPED),
+            // What is in the outbox is closed with it.
+            closes: self.key.clone().filter(|_| self.order.is_some() && !unfinished),
         };
         // Nobody listens any more when the run is over: nothing of it is to be written then.
         let _ = self.to.send(over);
@@ -272,11 +278,34 @@ impl CallObserver for Observer {
 }
 
 impl Observer {
+    /// A call that did not come to its end is taken up again where it was, by this process too.
+    fn keep_open(&self, call: &FinishedCall<'_>) {
+        let (Some(key), Some(tape)) = (&self.key, call.report.tape.as_deref()) else { return };
+        let head = Head {
+            version: 1,
+            plugin: call.plugin.to_owned(),
+            digest: call.digest.clone(),
+            function: call.function.to_owned(),
+            now: self.now,
+            args: tape.args.clone(),
+        };
+        let exchange =
+            |(number, e): (u64, &Exchange)| OpenExchange { number, ask: e.ask.clone(), answer: e.answer.clone() };
+        let open = OpenCall {
+            key: key.clone(),
+            at: self.now,
+            head: serde_json::to_string(&head).unwrap_or_default(),
+            exchanges: (1_u64..).zip(&tape.exchanges).map(exchange).collect(),
+        };
+        self.desk.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), open);
+    }
+
     fn tape(&self, plugin: &PluginName, call: &FinishedCall<'_>) -> Option<Taped> {
         let from = call.report.tape.as_deref()?;
-        let clean = |text: &String| match self.redactor.is_empty() {
+        let redactor = &self.desk.redactor;
+        let clean = |text: &String| match redactor.is_empty() {
             true => text.clone(),
-            false => self.redactor.text(text).into_owned(),
+            false => redactor.text(text).into_owned(),
         };
         let tape = Tape {
             plugin: plugin.clone(),

@@ -21,6 +21,7 @@ mod hands;
 mod history;
 mod import;
 mod inspect;
+mod kept;
 mod lease;
 mod mailbox;
 mod only;
@@ -29,6 +30,7 @@ mod plan;
 mod plan_file;
 mod planned;
 mod plugins;
+mod postmortem;
 mod prepare;
 mod promotion;
 mod retry;
@@ -38,6 +40,7 @@ mod schema;
 mod session;
 mod stable;
 mod state;
+mod tapes;
 mod target;
 mod undo;
 mod unlock;
@@ -53,10 +56,12 @@ pub use error::EngineError;
 pub use history::{RunLine, RunView, ServiceStatus, history, show};
 pub use import::{Fate, Imported};
 pub use inspect::report as report_plugin;
+pub use kept::KeptPlugins;
 pub use owner::{Life, Owner, user};
 pub use plan::{CannotUndo, Change, Plan, PlannedAction, PlannedStep, ServicePlan};
 pub use plan_file::{Made, MadeFrom, Moved, PlanFile, What, is_plan};
 pub use plugins::{LoadedPlugin, PluginSet, plugin_bytes};
+pub use postmortem::{FailedCall, Postmortem, ServicePostmortem, TimelineLine, postmortem};
 pub use prepare::{Prepared, prepare};
 pub use promotion::Promoted;
 pub use revisions::{ServiceRevisions, StableLine, Which};
@@ -65,5 +70,9 @@ pub use session::{
     Deployed, GateStatus, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent,
 };
 pub use state::StateDir;
+pub use tapes::{
+    Backtest, BacktestRun, CallDifference, MissingPlugin, ReplayKind, ReplayReport, Tampered, backtest, check_tapes,
+    export_tapes, import_tapes, replay,
+};
 pub use undo::{BackTo, Undone};
 pub use unlock::{Held as HeldBy, Unlock};

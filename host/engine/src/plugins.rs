@@ -21,7 +21,7 @@ const PROVIDER: Duration = Duration::from_secs(60);
 /// How long one measurement or one delivery may take.
 const OBSERVER: Duration = Duration::from_secs(30);
 /// How long a pure function may take.
-const PURE: Duration = Duration::from_secs(5);
+pub const PURE: Duration = Duration::from_secs(5);
 /// When a call that timed out, or that the host could not make, is made again.
 const AGAIN: Millis = Millis::secs(1);
 
@@ -199,14 +199,7 @@ impl PluginSet {
         service: &Service,
         initial: bool,
     ) -> strategy::ServiceView {
-        strategy::ServiceView {
-            name: name.to_string(),
-            replicas: service.replicas,
-            abilities: self.info.abilities.clone(),
-            weight_granularity: self.info.weight_granularity,
-            analyses: deployment.analyses.keys().map(ToString::to_string).collect(),
-            initial,
-        }
+        service_view(deployment, name, service, (&self.info.abilities, self.info.weight_granularity), initial)
     }
 
     fn strategy(&self, uses: &Use) -> Result<Strategy, Failure> {
@@ -380,6 +373,24 @@ impl PluginSet {
     }
 }
 
+/// What a strategy may know of a service, of a provider with these abilities and this granularity of weights.
+pub fn service_view(
+    deployment: &Deployment,
+    name: &ServiceName,
+    service: &Service,
+    (abilities, granularity): (&[String], u16),
+    initial: bool,
+) -> strategy::ServiceView {
+    strategy::ServiceView {
+        name: name.to_string(),
+        replicas: service.replicas,
+        abilities: abilities.to_vec(),
+        weight_granularity: granularity,
+        analyses: deployment.analyses.keys().map(ToString::to_string).collect(),
+        initial,
+    }
+}
+
 fn service_of(action: &provider::Action) -> &str {
     match action {
         provider::Action::Deploy(desired) => &desired.service.service,
@@ -410,11 +421,13 @@ fn called(e: &CallError) -> String {
 
 fn value<R>(result: Result<Called<R>, CallError>) -> Result<R, Failure> {
     result.map(|called| called.value).map_err(|e| {
-        let retry = matches!(e.failure, basb_runtime::Failure::TimedOut(_) | basb_runtime::Failure::Host(_));
+        use basb_runtime::Failure::{Host, NotDurable, TimedOut};
+        let retry = matches!(e.failure, TimedOut(_) | Host(_) | NotDurable(_));
         call_failure(e.code(), called(&e), retry.then_some(AGAIN))
     })
 }
 
-fn flat<R>(result: Result<Called<Result<R, types::Failure>>, CallError>) -> Result<R, Failure> {
+/// The result of a call, with what the plugin itself says of its failure.
+pub fn flat<R>(result: Result<Called<Result<R, types::Failure>>, CallError>) -> Result<R, Failure> {
     value(result)?.map_err(crate::convert::failure)
 }

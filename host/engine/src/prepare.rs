@@ -12,6 +12,7 @@ use basb_runtime::wit::types;
 use basb_runtime::{Plugin, Runtime};
 use basb_spec::{Diagnostic, Diagnostics, LoadOptions, SourceMap, check_config};
 use futures_util::{StreamExt as _, stream};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct Prepared {
     pub file: PathBuf,
     /// What the lock file says of its plugins, and what is to be added to it before anything is changed.
     pub lock: Decision,
+    /// The bytes of its plugins: they are kept with the run.
+    pub bytes: Vec<Cow<'static, [u8]>>,
 }
 
 /// The folder of a file, absolute.
@@ -67,7 +70,8 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime, policy: Policy) -
             return Err(EngineError::Diagnostics(Diagnostics::new(wrong.into_iter().map(problem).collect())));
         }
     };
-    let (plugins, mut problems, decision) = load_plugins(&deployment, runtime, &base, &loaded.source, policy).await?;
+    let Checked { plugins, mut problems, decision, bytes } =
+        load_plugins(&deployment, runtime, &base, &loaded.source, policy).await?;
     problems.extend(check_configs(&mut deployment, &plugins, &loaded.source));
     if !problems.is_empty() {
         return Err(EngineError::Diagnostics(Diagnostics::new(problems)));
@@ -93,7 +97,16 @@ pub async fn prepare(options: &LoadOptions, runtime: &Runtime, policy: Policy) -
         base,
         file: options.path.clone(),
         lock: decision,
+        bytes,
     })
+}
+
+/// The plugins of a deployment, and what is wrong with the others.
+struct Checked {
+    plugins: BTreeMap<PluginName, Plugin>,
+    problems: Vec<Diagnostic>,
+    decision: Decision,
+    bytes: Vec<Cow<'static, [u8]>>,
 }
 
 /// Reads every plugin that the deployment uses, checks signatures and the lock file, and loads them; those that do not load
@@ -104,7 +117,7 @@ async fn load_plugins(
     base: &Path,
     source: &SourceMap,
     policy: Policy,
-) -> Result<(BTreeMap<PluginName, Plugin>, Vec<Diagnostic>, Decision), EngineError> {
+) -> Result<Checked, EngineError> {
     let resolved =
         resolve(deployment, base, |source| plugins::plugin_bytes(source, base).map_err(refusal)).map_err(|all| {
             let at = |r: Refusal| {
@@ -117,6 +130,7 @@ async fn load_plugins(
     let decision = basb_registry::check(lock.as_ref(), &resolved.locked(), policy)?;
     let mut plugins = BTreeMap::new();
     let mut problems = Vec::new();
+    let bytes = resolved.plugins.values().map(|found| found.bytes.clone()).collect();
     for (name, loaded) in load_all(deployment, runtime, resolved.plugins).await {
         match loaded {
             Ok(plugin) => {
@@ -128,7 +142,7 @@ async fn load_plugins(
             Err(e) => return Err(e),
         }
     }
-    Ok((plugins, problems, decision))
+    Ok(Checked { plugins, problems, decision, bytes })
 }
 
 /// Loads every plugin that the deployment uses, as many at once as there are processors: a first load compiles. What comes

@@ -11,7 +11,7 @@ use crate::lease::{HeldLease, lease_name};
 use crate::plugins::PluginSet;
 use crate::prepare::{self, Prepared};
 use crate::unlock::Held as HeldBy;
-use crate::{EngineError, Plan, PlanFile, StateDir, mailbox, plan, planned, stable};
+use crate::{EngineError, KeptPlugins, Plan, PlanFile, StateDir, mailbox, plan, planned, stable};
 use basb_agent::client::Client;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::event::Event;
@@ -234,6 +234,18 @@ impl Session {
         &self.state
     }
 
+    /// The plugins of every run.
+    #[must_use]
+    pub fn kept(&self) -> KeptPlugins {
+        KeptPlugins::of(&self.state)
+    }
+
+    /// The folder of compiled plugins, if it can be used.
+    #[must_use]
+    pub fn compiled(&self) -> Option<CacheFolder> {
+        CacheFolder::open(self.state.cache()).ok()
+    }
+
     pub(crate) fn runtime(&self, base: &Path) -> Result<Runtime, EngineError> {
         let failed = |code: &str, message: String| EngineError::Plugin {
             name: "all".to_owned(),
@@ -398,6 +410,11 @@ impl Session {
 
     async fn begin(&self, prepared: Prepared, lease: HeldLease) -> Result<Started, EngineError> {
         let start = self.run_start(&prepared).await?;
+        let kept = self.kept();
+        // Before there is a run: one whose plugins are not kept could not be played back.
+        for bytes in &prepared.bytes {
+            kept.keep(bytes)?;
+        }
         let notes = RunNotes {
             file: prepared.file.clone(),
             base: prepared.base.clone(),

@@ -52,6 +52,12 @@ impl StateDir {
         self.0.join("agent")
     }
 
+    /// The folder in which the plugins of every run are kept.
+    #[must_use]
+    pub fn plugins(&self) -> PathBuf {
+        self.0.join("plugins")
+    }
+
     /// The folder of compiled plugins.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

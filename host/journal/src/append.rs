@@ -200,7 +200,7 @@ impl Journal {
     }
 }
 
-fn start_run(connection: &Connection, start: &RunStart) -> Result<(), WorkError> {
+pub(crate) fn start_run(connection: &Connection, start: &RunStart) -> Result<(), WorkError> {
     let (deployment, environment) = (start.deployment.as_str(), start.environment.as_str());
     let at = row::to_column("the time of a run", start.at.0)?;
     let root = chain::start(start.run.as_str(), deployment, environment, start.at.0, &start.body);

@@ -113,6 +113,12 @@ pub enum JournalError {
         /// The run.
         run: RunId,
     },
+    /// What was imported is not what was exported.
+    #[error("run `{run}` is not as it was exported: its chain of hashes ends in another one")]
+    NotAsExported {
+        /// The run.
+        run: RunId,
+    },
     /// A finished run takes no more records.
     #[error("run `{run}` is finished and takes no more records")]
     RunFinished {
@@ -172,6 +178,7 @@ impl JournalError {
             Self::UnknownRun { .. } => "journal/unknown-run",
             Self::AmbiguousRun { .. } => "journal/ambiguous-run",
             Self::RunExists { .. } => "journal/run-exists",
+            Self::NotAsExported { .. } => "journal/not-as-exported",
             Self::RunFinished { .. } => "journal/run-finished",
             Self::StaleToken { .. } => "journal/stale-token",
             Self::UnknownNotification { .. } => "journal/unknown-notification",
@@ -230,6 +237,7 @@ impl JournalError {
             Self::UnknownRun { .. } => "list the runs with `basb-host history`".to_owned(),
             Self::AmbiguousRun { .. } => "write more of the run's id".to_owned(),
             Self::RunExists { .. } => "give every run an id of its own".to_owned(),
+            Self::NotAsExported { .. } => "nothing was imported; export the run again".to_owned(),
             Self::RunFinished { .. } => "start a new run with `basb-host run`".to_owned(),
             Self::StaleToken { .. } => "somebody else took over: see `basb-host status`".to_owned(),
             Self::UnknownNotification { .. } => "enqueue it first".to_owned(),

@@ -214,15 +214,22 @@ impl Journal {
 }
 
 pub(crate) fn insert(connection: &Connection, run: &RunId, tape: &NewTape) -> Result<(), WorkError> {
-    connection.prepare_cached("INSERT INTO tapes (run, call, at, sha256, body) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-        params![
-            run.as_str(),
-            row::to_column("the number of a call", tape.call)?,
-            row::to_column("the time of a call", tape.at.0)?,
-            tape.sha256,
-            tape.body
-        ],
-    )?;
+    put(connection, run, (tape.call, tape.at, &tape.sha256, Some(&tape.body)))
+}
+
+/// The same for a tape whose text may be gone.
+pub(crate) fn insert_stored(connection: &Connection, run: &RunId, tape: &StoredTape) -> Result<(), WorkError> {
+    put(connection, run, (tape.call, tape.at, &tape.sha256, tape.body.as_deref()))
+}
+
+type Row<'a> = (u64, Timestamp, &'a Hash, Option<&'a str>);
+
+fn put(connection: &Connection, run: &RunId, (call, at, sha256, body): Row<'_>) -> Result<(), WorkError> {
+    let call = row::to_column("the number of a call", call)?;
+    let at = row::to_column("the time of a call", at.0)?;
+    connection
+        .prepare_cached("INSERT INTO tapes (run, call, at, sha256, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![run.as_str(), call, at, sha256, body])?;
     Ok(())
 }
 

@@ -4,7 +4,6 @@
 //! journal's hashes go over stands behind `"body":` exactly as it was written, so that a run that was imported can be
 //! verified like the original.
 
-use crate::TapeError;
 use basb_core::{Digest, PluginName, RunId, ServiceName, Timestamp};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,8 @@ pub struct FileHeader {
     pub run: RunId,
     /// The version of basb-host that wrote it.
     pub host: String,
+    /// The end of the run's chain of hashes: what is imported must have the same.
+    pub head: Digest,
 }
 
 /// A run's start.
@@ -147,12 +148,6 @@ impl FileError {
             Self::CutOff => "copy the file again, or export it again",
             Self::Newer { .. } => "use a newer basb-host",
         }
-    }
-}
-
-impl From<TapeError> for FileError {
-    fn from(error: TapeError) -> Self {
-        Self::Line { line: 0, why: error.to_string() }
     }
 }
 

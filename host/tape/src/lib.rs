@@ -19,5 +19,5 @@ pub mod file;
 pub mod tape;
 
 pub use divergence::{Class, Divergence};
-pub use file::{FileError, FileHeader, FileRecord, FileTape, TAPE_FILE_VERSION, TapeFile};
+pub use file::{FileError, FileFinish, FileHeader, FileRecord, FileStart, FileTape, TAPE_FILE_VERSION, TapeFile};
 pub use tape::{Exchange, Replay, TAPE_VERSION, Tape, TapeError, digest, digest_of_range, mark, sha256};

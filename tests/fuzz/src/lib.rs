@@ -50,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     targets::signature::TARGET,
     targets::journal::TARGET,
     targets::redact::TARGET,
+    targets::tape::TARGET,
 ];
 
 /// The target of this name.

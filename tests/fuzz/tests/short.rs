@@ -60,7 +60,7 @@ macro_rules! short {
 
 short!(
     grants patterns url policy headers answer placeholder deployment secrets credentials manifest component lock signature
-    journal redact
+    journal redact tape
 );
 
 #[test]

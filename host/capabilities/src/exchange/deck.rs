@@ -236,10 +236,8 @@ impl Deck {
         };
         let slots: Vec<Slot> = given
             .into_iter()
-            .map(|exchange| {
-                let written = if exchange.answer.is_some() { Durable::Answer } else { Durable::Ask };
-                Slot { exchange, played: false, written }
-            })
+            // Whether all of it is on the disk is not known here: it is written once more with the next change.
+            .map(|exchange| Slot { exchange, played: false, written: Durable::Nothing })
             .collect();
         let tape = Running { given: slots.len(), slots, ..Running::default() };
         let writing = tokio::sync::Mutex::new(());

@@ -10,7 +10,7 @@ use basb_core::model::{Deployment, PluginSource};
 use basb_core::run::{PluginCall, Record};
 use basb_core::{Digest, PluginName, ServiceName, Timestamp};
 use basb_credentials::CredentialsConfig;
-use basb_engine::{EngineError, history as runs, plugin_bytes};
+use basb_engine::{EngineError, check_tapes, history as runs, plugin_bytes};
 use basb_grants::Grants;
 use basb_inspect::{Inspection, inspect};
 use basb_journal::{RunFilter, VerifyError};
@@ -392,11 +392,18 @@ async fn integrity(run: Option<&str>, state: Option<&Path>, printer: Printer) ->
             vec![(id, verified)]
         }
     };
-    let found = found.into_iter().map(|(run, verified)| match verified {
-        Ok(head) => RunState::whole(run.to_string(), head.seq, head.hash.to_string()),
-        Err(broken) => RunState::broken(run.to_string(), broken.seq, broken.why.to_owned()),
-    });
-    let report = basb_audit::integrity(found.collect());
+    let mut states = Vec::new();
+    for (run, verified) in found {
+        states.push(match verified {
+            Err(broken) => RunState::broken(run.to_string(), broken.seq, broken.why.to_owned()),
+            // The records are whole, so what they say of the tapes is true.
+            Ok(head) => match check_tapes(journal, &run).await?.into_iter().next() {
+                None => RunState::whole(run.to_string(), head.seq, head.hash.to_string()),
+                Some(tampered) => RunState::broken(run.to_string(), tampered.seq, tampered.why),
+            },
+        });
+    }
+    let report = basb_audit::integrity(states);
     match printer.form() {
         Form::Json => printer.json(&report),
         Form::Text => printer.raw(report.text().as_bytes()),

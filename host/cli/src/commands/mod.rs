@@ -13,6 +13,7 @@ pub mod plugin;
 pub mod run;
 pub mod state;
 pub mod status;
+pub mod tapes;
 pub mod undo;
 pub mod validate;
 pub mod verbs;

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod redact;
 pub mod secrets;
 pub mod signature;
+pub mod tape;
 pub mod url;
 
 /// The first lines of a text and the rest of it; empty where there are fewer.

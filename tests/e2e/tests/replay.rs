@@ -1,0 +1,140 @@
+//! Recorded runs: played back byte for byte without a network, checked, exported, compared with another version, told.
+
+use basb_e2e::{FileOptions, Lab};
+use serde_json::Value;
+
+/// A lab with a release that was promoted and one that was rolled back; nothing of it runs any more, so there is nobody
+/// whom a replay could ask. The two runs, in this order.
+fn recorded() -> (Lab, String, String) {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    let first = lab.run(1).exits(0).events().run();
+    let broken = lab.run(3).exits(3).events().run();
+    lab.stop();
+    (lab, first, broken)
+}
+
+fn replay(lab: &Lab, run: &str, code: i32) -> Value {
+    lab.host(&["--json", "replay", run]).exits(code).json()
+}
+
+fn number(report: &Value, name: &str) -> u64 {
+    report[name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"))
+}
+
+/// Changes the journal behind its back.
+fn tamper(lab: &Lab, sql: &str) -> usize {
+    let file = rusqlite::Connection::open(lab.state().join("journal/journal.sqlite3")).unwrap();
+    file.execute_batch("DROP TRIGGER tapes_are_not_changed").unwrap();
+    file.execute(sql, []).unwrap()
+}
+
+#[test]
+fn every_run_is_the_same_again_without_a_network() {
+    let (lab, first, broken) = recorded();
+    for run in [&first, &broken] {
+        let report = replay(&lab, run, 0);
+        assert_eq!(report["identical"], true, "{report}");
+        assert!(number(&report, "calls") > 10, "{report}");
+        assert_eq!(report["calls"], report["identicalCalls"]);
+        assert_eq!(report["strategyCalls"], report["identicalStrategyCalls"]);
+        assert!(number(&report["decisions"], "intents") > 10);
+    }
+    assert!(number(&replay(&lab, &broken, 0), "strategyCalls") > 0);
+    let text = lab.host(&["replay", &broken]).exits(0).stdout;
+    assert!(text.contains("identical"), "{text}");
+}
+
+#[test]
+fn a_tape_that_was_changed_is_caught_at_the_exchange() {
+    let (lab, first, _) = recorded();
+    let tapes = lab.host(&["--json", "tape", "show", &first]).exits(0).stdout;
+    let tapes: Vec<Value> = tapes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let with_answer = tapes.iter().find(|t| t["tape"]["exchanges"][0]["answer"]["ok"]["status"] == 200).unwrap();
+    let call = with_answer["call"].as_u64().unwrap();
+    assert_eq!(
+        tamper(
+            &lab,
+            &format!("UPDATE tapes SET body = replace(body, '\"status\":200', '\"status\":201') WHERE call = {call}")
+        ),
+        2,
+        "both runs have a call of that number"
+    );
+    let report = replay(&lab, &first, 1);
+    let found = &report["tampered"][0];
+    assert_eq!((&found["call"], &found["exchange"]), (&with_answer["call"], &Value::from(1)), "{report}");
+    let verify = lab.host(&["audit", "verify", &first]).exits(1).stdout;
+    assert!(verify.contains("exchange 1 of tape"), "{verify}");
+}
+
+#[test]
+fn a_run_is_taken_to_another_place_as_one_file() {
+    let (lab, _, broken) = recorded();
+    let file = lab.root().join("run.jsonl");
+    let file = file.to_str().unwrap();
+    lab.host(&["tape", "export", &broken, file]).exits(0);
+    let other = lab.root().join("other");
+    let other = other.to_str().unwrap();
+    lab.host(&["--state", other, "tape", "import", file]).exits(0);
+    let report = lab.host(&["--state", other, "--json", "replay", &broken]).exits(0).json();
+    assert_eq!(report["identical"], true, "{report}");
+    let again = lab.root().join("again.jsonl");
+    lab.host(&["--state", other, "tape", "export", &broken, again.to_str().unwrap()]).exits(0);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), std::fs::read_to_string(&again).unwrap());
+    // It is there once, and nothing that it did is deployed there.
+    assert!(lab.host(&["--state", other, "tape", "import", file]).exits(1).stderr.contains("journal/run-exists"));
+    let status = lab.host(&["--state", other, "--json", "status"]).exits(0).json();
+    assert_eq!(
+        (status["deployed"].clone(), status["unfinished"].clone()),
+        (Value::from(vec![0; 0]), Value::from(vec![0; 0]))
+    );
+    // A file that was edited is not taken.
+    let edited = std::fs::read_to_string(file).unwrap().replacen("\"kind\":\"intent\"", "\"kind\":\"resumed\"", 1);
+    std::fs::write(file, edited).unwrap();
+    let third = lab.root().join("third");
+    let refused = lab.host(&["--state", third.to_str().unwrap(), "tape", "import", file]).exits(1).stderr;
+    assert!(refused.contains("journal/not-as-exported"), "{refused}");
+}
+
+#[test]
+fn old_tapes_are_dropped_and_the_record_holds() {
+    let (lab, first, _) = recorded();
+    let kept = lab.host(&["--json", "tape", "prune", "--older-than", "30d"]).exits(0).json();
+    assert_eq!(kept["tapes"], 0);
+    let pruned = lab.host(&["--json", "tape", "prune", &first, "--older-than", "0"]).exits(0).json();
+    assert!(number(&pruned, "tapes") > 10 && number(&pruned, "bytes") > 1000, "{pruned}");
+    lab.host(&["audit", "verify"]).exits(0);
+    let report = replay(&lab, &first, 1);
+    assert_eq!(report["withoutText"], report["calls"]);
+}
+
+#[test]
+fn the_same_plugin_would_have_done_the_same() {
+    let (lab, _, broken) = recorded();
+    for plugin in ["builtin:provider-local", "builtin:strategy-canary", "builtin:probe-mcp"] {
+        let report = lab.host(&["--json", "backtest", plugin, "--runs", &broken]).exits(0).json();
+        let classes = report["classes"].as_object().unwrap();
+        assert_eq!(classes.keys().collect::<Vec<_>>(), ["same"], "{plugin}: {report}");
+    }
+    // Another strategy decides otherwise, and is told from the one that was there.
+    let report = lab.host(&["--json", "backtest", "builtin:strategy-rolling", "--runs", &broken, "--as", "rollout"]);
+    let report = report.exits(1).json();
+    assert_eq!(report["runs"][0]["first"]["divergence"]["class"], "other-result", "{report}");
+}
+
+#[test]
+fn what_happened_is_told_from_the_journal() {
+    let (lab, first, broken) = recorded();
+    let report = lab.host(&["--json", "postmortem", &broken]).exits(0).json();
+    assert_eq!(report["outcome"], "rolled-back");
+    assert!(report["cause"].as_str().is_some_and(|cause| cause.contains("capture")), "{report}");
+    assert!(report["services"].as_array().unwrap().iter().any(|s| !s["rolledBack"].is_null()), "{report}");
+    let text = lab.host(&["postmortem"]).exits(0).stdout;
+    for part in ["# Run ", "## Cause", "## Services", "## Not undone", "## Failed calls", "## Timeline", "## Evidence"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains("rolled back, verified after"), "{text}");
+    let fine = lab.host(&["postmortem", &first]).exits(0).stdout;
+    assert!(fine.contains("Nothing failed."), "{fine}");
+}
