@@ -4,6 +4,7 @@
 //! every answer says what happens, and what has nothing to act on is an error.
 
 use crate::clock::now;
+use crate::courier::Routes;
 use crate::drive::{Control, entry};
 use crate::history::{RunView, rebuild};
 use crate::lease::{self, HeldLease};
@@ -251,7 +252,10 @@ impl Session {
             events.extend(view.run.apply(at, view.seq, record));
             entries.push(entry(at, record));
         }
-        let routes = crate::courier::Routes::new(view.run.start(), &std::collections::BTreeMap::new());
+        // No plugin is loaded here, so none can say what it wants to be told: only what the file says is told.
+        let silent = view.run.start().deployment.notifiers.iter().filter(|(_, notifier)| notifier.events.is_empty());
+        let silent = silent.map(|(name, _)| (name.clone(), vec!["nothing".to_owned()])).collect();
+        let routes = Routes::new(view.run.start(), &silent);
         let mut append = Append::from(entries).fenced(lease.fence());
         append.notifications = events.iter().flat_map(|event| routes.notifications(event)).collect();
         self.journal.append(view.run.id(), append).await?;

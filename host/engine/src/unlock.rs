@@ -28,8 +28,6 @@ pub struct Held {
     pub by: String,
     /// Since when.
     pub since: Timestamp,
-    /// When it expires without a heartbeat.
-    pub expires: Timestamp,
     /// `lives`, `gone`, or `unknown` for one of another machine.
     pub holder: &'static str,
 }
@@ -42,7 +40,6 @@ impl Held {
             lease: lease.to_owned(),
             by: owner.as_ref().map_or_else(|| held.owner.clone(), ToString::to_string),
             since: held.since,
-            expires: held.expires,
             holder: match owner.map_or(Life::Unknown, |owner| owner.life()) {
                 Life::Lives => "lives",
                 Life::Gone => "gone",
@@ -54,7 +51,13 @@ impl Held {
     /// Who, where and since when, in a line.
     #[must_use]
     pub fn sentence(&self) -> String {
-        format!("{}, since {} ({} ago)", self.by, self.since, now().since(self.since))
+        format!("{}, since {}", self.by, self.since)
+    }
+
+    /// The same with how long ago that is.
+    #[must_use]
+    pub fn sentence_now(&self) -> String {
+        format!("{} ({} ago)", self.sentence(), now().since(self.since))
     }
 }
 
@@ -71,7 +74,7 @@ impl Session {
         };
         let about = Held::of(&name, &held);
         if about.holder == "lives" && how == Unlock::UnlessAlive {
-            let message = format!("{name} is held by a process that lives: {}", about.sentence());
+            let message = format!("{name} is held by a process that lives: {}", about.sentence_now());
             let next = "`basb-host stop --now` has it stop; `basb-host unlock --even-if-alive` takes the lease from it all the \
                         same: it stops at its next write, whatever it is doing";
             return Err(EngineError::refused("lease/holder-alive", message, next));

@@ -185,7 +185,7 @@ fn who_is_at_work_is_in_every_message() {
     let (lab, run) = under_way(SLOW);
     let pid = format!(" pid {}", run.pid());
     let status = lab.host(&["status"]).exits(0).stdout;
-    assert!(status.contains("at work: ") && status.contains(&pid) && status.contains(" ago)"), "{status}");
+    assert!(status.contains("at work: ") && status.contains(&pid) && status.contains(", since "), "{status}");
     let json = lab.host(&["--json", "status"]).exits(0).json();
     assert!(json["unfinished"][0]["held"]["by"].as_str().unwrap().ends_with(&pid), "{json}");
     let busy = lab.host(&["run", "--set", "release=2"]).exits(1);

@@ -73,7 +73,7 @@ pub async fn unlock(args: &UnlockArgs, state: Option<&Path>, printer: Printer) -
         printer.json(&serde_json::json!({ "version": 1, "verb": "unlock", "held": held }));
         return Ok(Exit::Done);
     }
-    printer.line(&format!("released: the lease on {} was held by {}", held.lease, held.sentence()));
+    printer.line(&format!("released: the lease on {} was held by {}", held.lease, held.sentence_now()));
     match held.holder {
         "lives" => printer.note("that process lives: it stops at its next write, since its token is worth nothing any more"),
         "gone" => printer.note("that process is gone"),
