@@ -86,7 +86,7 @@ impl Session {
         let mut chosen = BTreeMap::new();
         let mut programs = revision::Programs::default();
         for name in self.meant(&prepared, to, services).await? {
-            if let Some(found) = self.choose(&prepared, &name, to, !services.is_empty(), &mut programs).await? {
+            if let Some(found) = self.choose(&prepared, &name, to, services, &mut programs).await? {
                 chosen.insert(name, found);
             }
         }
@@ -143,7 +143,7 @@ impl Session {
         prepared: &Prepared,
         name: &ServiceName,
         to: &BackTo,
-        named: bool,
+        named: &[ServiceName],
         programs: &mut revision::Programs,
     ) -> Result<Option<Chosen>, EngineError> {
         let deployment = &prepared.deployment;
@@ -155,7 +155,7 @@ impl Session {
         let kept = self.journal().revisions(&key, u32::MAX).await?;
         let missing = |message: String| {
             let next = format!("`basb-host revisions {name}` lists what was stable");
-            if named { Err(EngineError::refused("undo/nothing-before", message, next)) } else { Ok(None) }
+            if !named.is_empty() { Err(EngineError::refused("undo/nothing-before", message, next)) } else { Ok(None) }
         };
         let Some(now) = kept.first() else { return missing(format!("{name}: nothing is stable")) };
         let number_of = |at: usize| (kept.len() - at) as u64;

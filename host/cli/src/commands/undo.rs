@@ -36,9 +36,10 @@ pub async fn undo(args: &UndoArgs, state: Option<&Path>, printer: Printer) -> Re
 
 fn say(undone: &Undone, printer: Printer) {
     let Undone { service, from, to, number } = undone;
-    printer.note(&match undone.is_nothing() {
-        true => format!("{service}: {to} is stable already"),
-        false => format!("{service}: back from {from} to {to} (number {number}), without steps"),
+    printer.note(&if undone.is_nothing() {
+        format!("{service}: {to} is stable already")
+    } else {
+        format!("{service}: back from {from} to {to} (number {number}), without steps")
     });
 }
 

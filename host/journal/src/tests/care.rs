@@ -236,16 +236,9 @@ async fn what_is_left_of_a_damaged_file_is_saved() {
         // It is a journal like any other: it takes a new run.
         journal.start_run(start("r-3", 3000)).await.unwrap();
         journal.append(&run_id("r-3"), Append::from(entry(1, "k")).stable(stable("capture", "r3", 9))).await.unwrap();
-        assert_eq!(
-            journal
-                .stable_services(&service("second-brain"), &super::key("x").environment)
-                .await
-                .unwrap()
-                .pop()
-                .is_some(),
-            true,
-            "{name}"
-        );
+        let environment = super::key("x").environment;
+        let stable = journal.stable_services(&service("second-brain"), &environment).await.unwrap();
+        assert!(!stable.is_empty(), "{name}");
     }
     assert!(had > 20 && saved_something > 20, "{had} damaged, {saved_something} runs saved");
 }
