@@ -102,6 +102,14 @@ impl Printer {
         }
     }
 
+    /// JSON documents, each on a line of its own, in one go.
+    pub fn json_lines<T: Serialize>(&self, values: &[T]) {
+        match values.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
+            Ok(lines) => self.line(&lines.join("\n")),
+            Err(e) => self.error(&format!("the output cannot be written as JSON: {e}")),
+        }
+    }
+
     /// One JSON document for people to look at.
     pub fn json_pretty<T: Serialize>(&self, value: &T) {
         match serde_json::to_string_pretty(value) {

@@ -2,25 +2,39 @@
 
 use crate::printer::{Form, Printer};
 use crate::view::{View, plain};
-use basb_core::ServiceName;
 use basb_core::event::{Body, Event};
 use basb_engine::EventSink;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the tree is drawn at the most: drawing costs what there is, and a person sees no more.
+const FRAME: Duration = Duration::from_millis(100);
+/// Lines that are kept free on the terminal: the heading, the summary, and where the cursor is.
+const BESIDE: usize = 4;
 
 /// Shows a run while it goes on.
 pub struct Screen {
     printer: Printer,
-    tree: Option<Mutex<Tree>>,
+    tree: Option<Arc<Mutex<Tree>>>,
 }
 
 struct Tree {
     all: MultiProgress,
     view: View,
     heading: ProgressBar,
-    bars: BTreeMap<ServiceName, ProgressBar>,
+    /// One for each line that is shown, not for each service: there may be thousands of those.
+    rows: Vec<ProgressBar>,
+    drawn: Instant,
+    picture: Picture,
+}
+
+/// Whether what is on the screen is what is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Picture {
+    Right,
+    Behind,
 }
 
 impl Screen {
@@ -30,8 +44,11 @@ impl Screen {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
             let heading = all.add(ProgressBar::new_spinner());
             heading.set_style(ProgressStyle::with_template("{msg}  {elapsed}").unwrap_or_else(|_| plain_style()));
-            heading.enable_steady_tick(std::time::Duration::from_secs(1));
-            Mutex::new(Tree { all, view: View::default(), heading, bars: BTreeMap::new() })
+            heading.enable_steady_tick(Duration::from_secs(1));
+            let (view, drawn, picture) = (View::default(), Instant::now(), Picture::Right);
+            let tree = Arc::new(Mutex::new(Tree { all, view, heading, rows: Vec::new(), drawn, picture }));
+            catch_up(&tree);
+            tree
         });
         Self { printer, tree }
     }
@@ -39,9 +56,10 @@ impl Screen {
     /// Ends the live view, leaving it on the screen.
     pub fn close(&self) {
         if let Some(tree) = &self.tree {
-            let tree = lock(tree);
+            let mut tree = lock(tree);
+            tree.draw();
             tree.heading.abandon();
-            tree.bars.values().for_each(ProgressBar::abandon);
+            tree.rows.iter().for_each(ProgressBar::abandon);
         }
     }
 
@@ -62,35 +80,70 @@ fn lock(tree: &Mutex<Tree>) -> MutexGuard<'_, Tree> {
     tree.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Draws what was left out because it came too soon after the last frame.
+fn catch_up(tree: &Arc<Mutex<Tree>>) {
+    let tree = Arc::downgrade(tree);
+    // Without the thread the picture is a little behind at times.
+    let _ = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(FRAME);
+            let Some(tree) = tree.upgrade() else { return };
+            let mut tree = lock(&tree);
+            if tree.picture == Picture::Behind {
+                tree.draw();
+            }
+        }
+    });
+}
+
+/// Single measurements are for the journal and the tree: as lines they would drown the rest.
+fn drowns(event: &Event) -> bool {
+    matches!(&event.body, Body::MetricMeasured { verdict, .. } if verdict.moves_forward())
+}
+
+/// What a person must be able to read afterwards stays above the tree.
+fn lasts(event: &Event) -> bool {
+    matches!(
+        event.body,
+        Body::Aborted { .. }
+            | Body::RolledBack { .. }
+            | Body::RollbackFailed { .. }
+            | Body::Failed { .. }
+            | Body::GroupFailed { .. }
+            | Body::RequestRefused { .. }
+            | Body::Warning { .. }
+    )
+}
+
 impl EventSink for Screen {
     fn event(&self, event: &Event) {
+        self.events(std::slice::from_ref(event));
+    }
+
+    fn events(&self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
         if self.printer.form() == Form::Json {
-            self.printer.json(event);
+            self.printer.json_lines(events);
             return;
         }
         let Some(tree) = &self.tree else {
-            // Single measurements are for the journal and the tree: as lines they would drown the rest.
-            let drowning = matches!(&event.body, Body::MetricMeasured { verdict, .. } if verdict.moves_forward());
-            if !drowning {
-                self.printer.note(&plain(event));
+            // In one go: a write for each line would cost more than all the rest of it.
+            let lines: Vec<String> = events.iter().filter(|event| !drowns(event)).map(plain).collect();
+            if !lines.is_empty() {
+                self.printer.note(&lines.join("\n"));
             }
             return;
         };
         let mut tree = lock(tree);
-        tree.view.take(event);
-        tree.draw();
-        // What a person must be able to read afterwards stays above the tree.
-        let lasting = matches!(
-            event.body,
-            Body::Aborted { .. }
-                | Body::RolledBack { .. }
-                | Body::RollbackFailed { .. }
-                | Body::Failed { .. }
-                | Body::GroupFailed { .. }
-                | Body::RequestRefused { .. }
-                | Body::Warning { .. }
-        );
-        if lasting {
+        events.iter().for_each(|event| tree.view.take(event));
+        if tree.drawn.elapsed() >= FRAME {
+            tree.draw();
+        } else {
+            tree.picture = Picture::Behind;
+        }
+        for event in events.iter().filter(|event| lasts(event)) {
             tree.all.suspend(|| self.printer.note(&plain(event)));
         }
     }
@@ -98,16 +151,25 @@ impl EventSink for Screen {
 
 impl Tree {
     fn draw(&mut self) {
-        let width = usize::from(console::Term::stderr().size().1).max(40);
-        self.heading.set_message(style(self.view.title()).for_stderr().bold().to_string());
+        let (height, width) = console::Term::stderr().size();
+        let width = usize::from(width).max(40);
+        let room = usize::from(height).saturating_sub(BESIDE).max(4);
         let names = self.view.name_width();
-        for (name, line) in self.view.lines() {
-            let bar = self.bars.entry(name.clone()).or_insert_with(|| {
-                let bar = self.all.add(ProgressBar::new_spinner());
-                bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| plain_style()));
-                bar
-            });
-            bar.set_message(line.render(name, names, width.saturating_sub(1)));
+        let (shown, rest) = self.view.most_telling(room);
+        let mut lines: Vec<String> =
+            shown.into_iter().map(|(name, line)| line.render(name, names, width.saturating_sub(1))).collect();
+        lines.extend(rest);
+        self.heading.set_message(style(self.view.title()).for_stderr().bold().to_string());
+        while self.rows.len() < lines.len() {
+            let row = self.all.add(ProgressBar::new_spinner());
+            row.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| plain_style()));
+            self.rows.push(row);
         }
+        let mut lines = lines.into_iter();
+        for row in &self.rows {
+            row.set_message(lines.next().unwrap_or_default());
+        }
+        self.drawn = Instant::now();
+        self.picture = Picture::Right;
     }
 }

@@ -17,8 +17,12 @@ pub struct Line {
     step: Option<String>,
     last: Option<(Verdict, String)>,
     note: Option<String>,
+    at_gate: bool,
     outcome: Option<ServiceOutcome>,
 }
+
+/// What lines are counted as where there are too many, by their rank.
+const RANKS: [&str; 5] = ["in trouble", "waiting for a person", "under way", "waiting", "done"];
 
 /// A run's lines.
 #[derive(Debug, Default, PartialEq)]
@@ -63,7 +67,30 @@ impl View {
         self.lines.keys().map(|n| n.as_str().len()).max().unwrap_or(0)
     }
 
+    /// The lines that fit, the most telling ones where there are more than that, by name; and a line for the rest.
+    pub fn most_telling(&self, room: usize) -> (Vec<(&ServiceName, &Line)>, Option<String>) {
+        if self.lines.len() <= room {
+            return (self.lines.iter().collect(), None);
+        }
+        // Trouble first, then what moves, then what waits; what went well is only counted.
+        let mut all: Vec<(u8, &ServiceName, &Line)> =
+            self.lines.iter().map(|(name, line)| (line.rank(), name, line)).collect();
+        let counts: Vec<String> = RANKS
+            .iter()
+            .zip(0_u8..)
+            .map(|(word, rank)| (word, all.iter().filter(|(r, ..)| *r == rank).count()))
+            .filter(|(_, count)| *count > 0)
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
+        all.sort_by_key(|(rank, ..)| *rank);
+        all.truncate(room);
+        all.sort_by_key(|(_, name, _)| *name);
+        let rest = format!("{} services: {}", self.lines.len(), counts.join(", "));
+        (all.into_iter().map(|(_, name, line)| (name, line)).collect(), Some(rest))
+    }
+
     /// The services with their lines.
+    #[cfg(test)]
     pub fn lines(&self) -> impl Iterator<Item = (&ServiceName, &Line)> {
         self.lines.iter()
     }
@@ -90,8 +117,14 @@ impl Line {
                 self.available.insert(revision.clone(), (*available, *desired));
             }
             Body::TrafficShifted { weights, .. } => self.weights.clone_from(weights),
-            Body::GateOpened { .. } | Body::GateApproved { .. } | Body::Paused { .. } => self.note = Some(body.title()),
-            Body::GatePassed { .. } | Body::Resumed { .. } => self.note = None,
+            Body::GateOpened { .. } | Body::GateApproved { .. } | Body::Paused { .. } => {
+                self.note = Some(body.title());
+                self.at_gate = true;
+            }
+            Body::GatePassed { .. } | Body::Resumed { .. } => {
+                self.note = None;
+                self.at_gate = false;
+            }
             Body::EffectRetried { message, attempt, .. } => {
                 self.note = Some(format!("attempt {attempt} follows: {message}"));
             }
@@ -120,6 +153,17 @@ impl Line {
             Body::Skipped { .. } => Some(ServiceOutcome::Skipped),
             _ => self.outcome,
         };
+    }
+
+    /// How much it matters that it is seen; a place in [`RANKS`].
+    fn rank(&self) -> u8 {
+        match (self.outcome, self.phase) {
+            (Some(ServiceOutcome::Promoted | ServiceOutcome::Unchanged), _) => 4,
+            (Some(_), _) | (None, Some(Phase::Rollback)) => 0,
+            (None, _) if self.at_gate => 1,
+            (None, None | Some(Phase::Waiting)) => 3,
+            (None, Some(_)) => 2,
+        }
     }
 
     /// The mark before the name: its shape, not only its colour, says how the service is.
@@ -231,6 +275,28 @@ mod tests {
         let shown = console::strip_ansi_codes(&line.render(name, 8, 100)).into_owned();
         assert_eq!(shown, "▸ capture   rollout      r2 ██░░░░░░░░   25% 1/2  2/6 weight 25%");
         assert!(measure_text_width(&line.render(name, 8, 30)) <= 30);
+    }
+
+    #[test]
+    fn of_thousands_the_telling_ones_are_shown() {
+        let revision = RevisionId::new("r2").unwrap();
+        let mut view = View::default();
+        for number in 0..3000 {
+            let body = match number {
+                7 => Body::Failed { reason: "no".into() },
+                1500 => Body::GateOpened { reason: "look".into(), until: None, needs: None, plan: None },
+                _ if number % 2 == 0 => Body::Promoted { revision: revision.clone(), previous: None },
+                _ => Body::PhaseStarted { phase: Phase::Rollout, revision: revision.clone() },
+            };
+            view.take(&event(Some(&format!("s{number:04}")), body));
+        }
+        let (shown, rest) = view.most_telling(4);
+        let names: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["s0001", "s0003", "s0007", "s1500"]);
+        let rest = rest.unwrap();
+        assert_eq!(rest, "3000 services: 1 in trouble, 1 waiting for a person, 1499 under way, 1499 done");
+        assert_eq!(view.most_telling(3000).0.len(), 3000);
+        assert_eq!(view.most_telling(3000).1, None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Names and identifiers, each a type of its own so that no two can be mistaken for one another.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a name cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +39,17 @@ fn check_label(what: &'static str, name: &str) -> Result<(), NameError> {
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        ///
+        /// A clone shares the text: names are everywhere in a run of thousands of services.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
 
         impl $name {
             /// Checks and wraps a name.
@@ -50,7 +59,7 @@ macro_rules! label {
             pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
                 let name = name.into();
                 check_label($what, &name)?;
-                Ok(Self(name))
+                Ok(Self(name.into()))
             }
 
             /// The name.
@@ -69,7 +78,7 @@ macro_rules! label {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -119,7 +128,7 @@ impl RevisionId {
     /// a person to compare and for every cloud's name limit.
     #[must_use]
     pub fn of(digest: &Digest) -> Self {
-        Self(format!("r{}", digest.hex().get(..12).unwrap_or_default()))
+        Self(format!("r{}", digest.hex().get(..12).unwrap_or_default()).into())
     }
 }
 

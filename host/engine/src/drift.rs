@@ -193,6 +193,7 @@ impl Session {
     pub async fn drift(&self, prepared: &Prepared) -> Result<DriftReport, EngineError> {
         prepared.plugins.access().check().await?;
         let deployment = &prepared.deployment;
+        self.recall(deployment, &prepared.plugins).await?;
         let stable = stable::of_deployment(self.journal(), deployment).await?;
         let names: BTreeSet<&ServiceName> = deployment.services.keys().chain(stable.keys()).collect();
         let looks = names.into_iter().map(|name| look(prepared, name, stable.get(name)));
@@ -256,13 +257,13 @@ async fn changed(prepared: &Prepared, name: &ServiceName, stable: &StableRevisio
 mod tests {
     use super::*;
     use basb_core::Millis;
-    use basb_core::model::{Readiness, Workload};
+    use basb_core::model::{Readiness, Shared, Workload};
 
     fn stable() -> StableRevision {
         StableRevision {
             revision: RevisionId::new("r1").unwrap(),
             replicas: 2,
-            workload: Workload {
+            workload: Shared::from(Workload {
                 command: vec!["x".into()],
                 image: None,
                 working_folder: None,
@@ -272,7 +273,7 @@ mod tests {
                 stop_grace: Millis::ZERO,
                 memory_limit: None,
                 settings: serde_json::Value::Null,
-            },
+            }),
         }
     }
 

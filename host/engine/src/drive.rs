@@ -1,33 +1,67 @@
 //! The loop around the pure core: outcomes in, intents out, one durable write for both.
 //!
 //! Whatever the core decides is written before it is carried out, and whatever came of it is written before the next
-//! decision has an effect. Outcomes that arrive together, and the intents that follow from them, share one write.
+//! decision has an effect. While one write is on its way to the disk, the outcomes that arrive are taken in, and the
+//! intents that follow from them wait for the next write: thousands of services share each sync of the disk, and nothing
+//! of it happens before it is there.
+//!
+//! An order that changes nothing outside (a look, a measurement) has no entry of its own: it
+//! follows from the entries before it, and those are on the disk when it is carried out.
 
 use crate::calls::{Over, WrittenDown, write_down};
 use crate::clock::now;
+use crate::memory::Memory;
+use crate::workers::{Workers, until};
 use crate::{EngineError, courier};
 use basb_core::event::Event;
+use basb_core::model::Deployment;
 use basb_core::run::{Effect, Failure, Order, Outcome, Record, Run, RunOutcome};
-use basb_core::{ServiceName, Timestamp};
-use basb_journal::{Append, Fence, Finish, Journal, NewEntry, NewStable, ServiceKey};
+use basb_core::{Millis, ServiceName, Timestamp};
+use basb_journal::{Append, Fence, Finish, Journal, JournalError, NewEntry, NewMemory, NewStable, ServiceKey};
 use basb_redact::Redactor;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 
 /// Carries out one effect.
 pub trait Hands: Send + Sync + 'static {
-    /// Does it. A failure is an outcome, not an error.
-    fn carry_out(&self, service: ServiceName, order: Order) -> impl Future<Output = Outcome> + Send;
+    /// Does it, or looks once more. A failure is an outcome, not an error. It does not sleep: whoever has to wait says when
+    /// it is to be called again.
+    fn carry_out(&self, service: ServiceName, order: Order, looks: Looks) -> impl Future<Output = Carried> + Send;
+}
+
+/// How far an effect was carried.
+#[derive(Debug)]
+pub enum Carried {
+    /// To its end.
+    Came(Outcome),
+    /// What it waits for is not there yet: look again.
+    Again(Looks),
+}
+
+/// What earlier looks of an effect that waits for something came to.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    /// How many there were.
+    pub count: u32,
+    /// How long to wait before the next one.
+    pub pause: Millis,
+    /// What was seen last: how many instances are available, and what is wrong.
+    pub seen: Option<(u32, String)>,
 }
 
 /// Takes events as they happen; they are durable by then.
 pub trait EventSink: Send + Sync {
     /// Takes one.
     fn event(&self, event: &Event);
+
+    /// Takes several that became durable together.
+    fn events(&self, events: &[Event]) {
+        events.iter().for_each(|event| self.event(event));
+    }
 }
 
 /// What can be asked of a run from outside.
@@ -75,17 +109,34 @@ pub struct Around<'a> {
     pub control: mpsc::Receiver<Control>,
     /// Calls of plugins that are over.
     pub called: &'a mut mpsc::UnboundedReceiver<Over>,
+    /// What the provider wants to be given back.
+    pub memory: &'a Memory,
     /// Knows every secret: nothing that is written down or shown holds one.
     pub redactor: Redactor,
 }
 
-/// What one turn of the loop writes.
+/// What waits for the next write, and what may happen once it is on the disk.
 #[derive(Default)]
 struct Turn {
     append: Append,
     events: Vec<Event>,
     orders: Vec<(ServiceName, Order)>,
+    finished: Option<RunOutcome>,
 }
+
+impl Turn {
+    fn is_empty(&self) -> bool {
+        nothing(&self.append) && self.orders.is_empty() && self.finished.is_none()
+    }
+}
+
+/// Whether there is nothing to write.
+fn nothing(append: &Append) -> bool {
+    append.entries.is_empty() && append.closes.is_empty()
+}
+
+/// A write on its way to the disk.
+type Writing<'a> = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send + 'a>>;
 
 /// Drives a run to its end.
 ///
@@ -93,102 +144,77 @@ struct Turn {
 /// [`EngineError`] when something cannot be written, or the lease is lost: nothing is done after that, and the run can be
 /// taken up again.
 pub async fn drive<H: Hands>(
-    mut run: Run,
-    mut seq: u64,
+    run: Run,
+    seq: u64,
     first: Vec<(Timestamp, Record)>,
     hands: Arc<H>,
     mut around: Around<'_>,
 ) -> Result<Ended, EngineError> {
-    let mut tasks: JoinSet<(ServiceName, u32, Outcome)> = JoinSet::new();
-    let mut handles: HashMap<(ServiceName, u32), AbortHandle> = HashMap::new();
+    let mut workers = Workers::new(hands);
+    let (journal, mut lost) = (around.journal, around.lost.clone());
+    let mut head = Head { run, seq, turn: Turn::default(), gate_until: None, stopping: Stopping::No };
     let mut records = first;
     let mut over: Vec<Over> = Vec::new();
+    let mut writing: Option<(Writing<'_>, Turn)> = None;
     let mut control_open = true;
-    let mut stopping = Stopping::No;
     loop {
-        let mut turn = Turn::default();
-        // A call that was written ahead is closed with what came of it, and what a call did outside is written before
-        // that.
-        let now_over = on_time(&mut over, &run, &records);
-        let WrittenDown { records: called, tapes, closes } = write_down(now_over, run.tapes());
-        (turn.append.tapes, turn.append.closes) = (tapes, closes);
-        for (at, record) in called.into_iter().chain(records.drain(..)) {
-            take(&mut run, &mut seq, at, without_secrets(&around.redactor, record), around.notifiers, &mut turn);
-        }
-        let mut decision = run.decide();
-        if stopping == Stopping::Yes {
-            decision.orders.clear();
-        }
-        for (service, order) in decision.orders {
-            let record = Record::Intent { service: service.clone(), order: order.clone() };
-            take(&mut run, &mut seq, now(), record, around.notifiers, &mut turn);
-            turn.orders.push((service, order));
-        }
-        if let Some(outcome) = decision.finish {
-            let at = now();
-            take(&mut run, &mut seq, at, Record::Finished(outcome), around.notifiers, &mut turn);
-            turn.append.finish = Some(Finish { at, outcome: outcome.as_str().to_owned(), body: "{}".to_owned() });
-        }
-        if !turn.append.entries.is_empty() {
-            turn.append.fence.clone_from(&around.fence);
-            around.journal.append(run.id(), turn.append).await?;
-        }
-        for event in &turn.events {
-            around.sink.event(event);
-        }
-        if let Some(outcome) = run.finished() {
-            return Ok(Ended::Finished(outcome));
-        }
-        for (service, order) in turn.orders {
-            let (hands, key) = (Arc::clone(&hands), (service.clone(), order.id));
-            // An order that is handed out anew while it waits for its time does not wait any more.
-            if let Some(waits) = handles.remove(&key) {
-                waits.abort();
+        head.turn(&mut records, &mut over, &around, &mut workers);
+        if writing.is_none() && !head.turn.is_empty() {
+            let mut turn = std::mem::take(&mut head.turn);
+            let append = std::mem::take(&mut turn.append);
+            if nothing(&append) {
+                // All that it follows from is written already.
+                if let Some(outcome) = release(turn, &around, &mut workers) {
+                    return Ok(Ended::Finished(outcome));
+                }
+                continue;
             }
-            let handle = tasks.spawn(async move {
-                wait_until(order.not_before).await;
-                let id = order.id;
-                let outcome = hands.carry_out(service.clone(), order).await;
-                (service, id, outcome)
-            });
-            handles.insert(key, handle);
+            let append = Append { fence: around.fence.clone(), ..append };
+            let id = head.run.id().clone();
+            writing = Some((Box::pin(async move { journal.append(&id, append).await.map(|_| ()) }), turn));
         }
-        handles.retain(|(service, id), handle| {
-            let wanted = run.wants(service, *id);
-            if !wanted {
-                handle.abort();
-            }
-            wanted
-        });
-        if run.waits_for_humans() {
+        workers.start(&head.run);
+        if writing.is_none() && head.run.waits_for_humans() {
             return Ok(Ended::AtGate);
         }
-        if stopping == Stopping::Yes && !run.is_changing(now()) {
+        if head.stopping == Stopping::Yes && writing.is_none() && !head.run.is_changing(now()) {
             return Ok(Ended::Stopped);
         }
-        let fence = around.fence.clone();
         tokio::select! {
             biased;
-            _ = around.lost.wait_for(|lost| *lost) => return Err(lost_lease(fence)),
+            _ = lost.wait_for(|lost| *lost) => return Err(lost_lease(around.fence)),
+            written = written(&mut writing) => {
+                written?;
+                if let Some((_, turn)) = writing.take()
+                    && let Some(outcome) = release(turn, &around, &mut workers)
+                {
+                    return Ok(Ended::Finished(outcome));
+                }
+            }
             asked = around.control.recv(), if control_open => match asked {
-                Some(Control::StopNow) => return Ok(Ended::Stopped),
+                Some(Control::StopNow) => {
+                    if writing.is_some() {
+                        written(&mut writing).await?;
+                    }
+                    // What came of things is kept; what would follow from it does not begin.
+                    let append = Append { fence: around.fence.clone(), ..std::mem::take(&mut head.turn.append) };
+                    if !nothing(&append) {
+                        journal.append(head.run.id(), append).await?;
+                    }
+                    return Ok(Ended::Stopped);
+                }
                 Some(Control::Ask(record)) => records.push((now(), *record)),
-                Some(Control::Stop) => stopping = Stopping::Yes,
+                Some(Control::Stop) => head.stopping = Stopping::Yes,
                 None => control_open = false,
             },
             Some(call) = around.called.recv() => over.push(call),
-            () = until(decision.gate_until) => records.push((now(), Record::GateElapsed)),
-            joined = tasks.join_next() => {
-                let mut outcomes = Vec::new();
-                gather(joined, &mut outcomes);
-                while let Some(more) = tasks.try_join_next() {
-                    gather(Some(more), &mut outcomes);
-                }
-                while let Ok(call) = around.called.try_recv() {
-                    over.push(call);
-                }
+            () = until(head.gate_until) => records.push((now(), Record::GateElapsed)),
+            mut outcomes = workers.next(&head.run) => {
                 records.append(&mut outcomes);
             }
+        }
+        while let Ok(call) = around.called.try_recv() {
+            over.push(call);
         }
     }
 }
@@ -218,38 +244,135 @@ fn on_time(over: &mut Vec<Over>, run: &Run, records: &[(Timestamp, Record)]) -> 
     std::mem::replace(over, early)
 }
 
-type Joined = Result<(ServiceName, u32, Outcome), tokio::task::JoinError>;
-
-fn gather(joined: Option<Joined>, records: &mut Vec<(Timestamp, Record)>) {
-    // A task that was aborted is one whose outcome nobody wants any more.
-    if let Some(Ok((service, id, outcome))) = joined {
-        records.push((now(), Record::Outcome { service, id, outcome }));
+/// The end of a write, if one is on its way; for ever, if none is.
+async fn written(writing: &mut Option<(Writing<'_>, Turn)>) -> Result<(), EngineError> {
+    match writing {
+        Some((write, _)) => Ok(write.await?),
+        None => std::future::pending().await,
     }
 }
 
-fn take(run: &mut Run, seq: &mut u64, at: Timestamp, record: Record, routes: &courier::Routes, turn: &mut Turn) {
-    if let Record::Outcome { service, id, outcome: Outcome::Done { .. } } = &record
-        && let Some(stable) = newly_stable(run, service, *id, at)
-    {
-        turn.append.stable.push(stable);
+/// What was decided is on the disk: it is told, and it happens.
+fn release<H: Hands>(turn: Turn, around: &Around<'_>, workers: &mut Workers<H>) -> Option<RunOutcome> {
+    around.sink.events(&turn.events);
+    for (service, order) in turn.orders {
+        workers.give(service, order);
     }
-    *seq = seq.saturating_add(1);
-    let events = run.apply(at, *seq, &record);
-    turn.append.notifications.extend(events.iter().flat_map(|event| routes.notifications(event)));
-    turn.append.entries.push(entry(at, &record));
-    turn.events.extend(events);
+    turn.finished
 }
 
-/// The record with every known secret replaced. A plugin never sees a secret, so this changes nothing unless something else
-/// failed; events and notifications are made from what it leaves.
-pub fn without_secrets(redactor: &Redactor, record: Record) -> Record {
-    if redactor.is_empty() {
-        return record;
+/// The run in memory: always ahead of the disk, never of what is carried out.
+struct Head {
+    run: Run,
+    seq: u64,
+    turn: Turn,
+    /// When the time of the run's own gate is up.
+    gate_until: Option<Timestamp>,
+    stopping: Stopping,
+}
+
+impl Head {
+    /// Takes records in, and decides what follows from them.
+    fn turn<H: Hands>(
+        &mut self,
+        records: &mut Vec<(Timestamp, Record)>,
+        over: &mut Vec<Over>,
+        around: &Around<'_>,
+        workers: &mut Workers<H>,
+    ) {
+        // A call that was written ahead is closed with what came of it, and what a call did outside is written before that.
+        let now_over = on_time(over, &self.run, records);
+        let WrittenDown { records: called, tapes, closes } = write_down(now_over, self.run.tapes());
+        self.turn.append.tapes.extend(tapes);
+        self.turn.append.closes.extend(closes);
+        for (at, record) in called.into_iter().chain(records.drain(..)) {
+            let concerns = match &record {
+                Record::Outcome { service, .. } | Record::Request { service: Some(service), .. } => {
+                    Some(Some(service.clone()))
+                }
+                Record::Request { service: None, .. } | Record::Approval { .. } | Record::GateElapsed => Some(None),
+                _ => None,
+            };
+            self.take(at, record, around);
+            match concerns {
+                Some(Some(service)) => workers.drop_unwanted(&self.run, &service),
+                Some(None) => workers.drop_all_unwanted(&self.run),
+                None => {}
+            }
+        }
+        loop {
+            let mut decision = self.run.decide();
+            self.gate_until = decision.gate_until;
+            if self.stopping == Stopping::Yes {
+                decision.orders.clear();
+            }
+            let mut more = false;
+            for (service, order) in decision.orders {
+                if matches!(order.effect, Effect::MarkStable { .. }) {
+                    // Writing it down is all there is to it: it is done with the very write that says so.
+                    let outcome = Outcome::Done { summary: "written down".to_owned() };
+                    self.take(now(), Record::Outcome { service, id: order.id, outcome }, around);
+                    more = true;
+                    continue;
+                }
+                // A replay asks the strategy again what it was asked.
+                if order.effect.mutates() || matches!(order.effect, Effect::NextStep { .. }) {
+                    let record = Record::Intent { service: service.clone(), order: order.clone() };
+                    self.take(now(), record, around);
+                } else {
+                    self.run.handed_out(&service, &order);
+                }
+                self.turn.orders.push((service, order));
+            }
+            if let Some(outcome) = decision.finish {
+                let at = now();
+                self.take(at, Record::Finished(outcome), around);
+                self.turn.append.finish =
+                    Some(Finish { at, outcome: outcome.as_str().to_owned(), body: "{}".to_owned() });
+                self.turn.finished = Some(outcome);
+            }
+            if !more {
+                return;
+            }
+        }
     }
-    let Ok(text) = serde_json::to_string(&record) else { return record };
-    match redactor.text(&text) {
-        Cow::Borrowed(_) => record,
-        Cow::Owned(text) => serde_json::from_str(&text).unwrap_or_else(|_| unreadable(record)),
+
+    fn take(&mut self, at: Timestamp, record: Record, around: &Around<'_>) {
+        let (record, entry) = written_as(&around.redactor, at, record);
+        if let Record::Outcome { service, id, outcome: Outcome::Done { .. } } = &record
+            && let Some(stable) = newly_stable(&self.run, service, *id, at)
+        {
+            self.turn.append.stable.push(stable);
+        }
+        if let Record::Outcome { service, .. } = &record
+            && let Some(text) = around.memory.news(service, &around.redactor)
+        {
+            let service = service_key(&self.run.start().deployment, service);
+            self.turn.append.memory.push(NewMemory { service, text });
+        }
+        self.seq = self.seq.saturating_add(1);
+        let events = self.run.apply(at, self.seq, &record);
+        self.turn.append.notifications.extend(events.iter().flat_map(|event| around.notifiers.notifications(event)));
+        self.turn.append.entries.push(entry);
+        self.turn.events.extend(events);
+    }
+}
+
+/// A record and its entry, with every known secret replaced. A plugin never sees a secret, so this changes nothing unless
+/// something else failed; events and notifications are made from what it leaves.
+pub fn written_as(redactor: &Redactor, at: Timestamp, record: Record) -> (Record, NewEntry) {
+    let made = entry(at, &record);
+    // What the core itself decides holds nothing that did not come in through here.
+    if redactor.is_empty() || matches!(record, Record::Intent { .. } | Record::Finished(_)) {
+        return (record, made);
+    }
+    match redactor.text(&made.body) {
+        Cow::Borrowed(_) => (record, made),
+        Cow::Owned(text) => {
+            let record = serde_json::from_str(&text).unwrap_or_else(|_| unreadable(record));
+            let made = entry(at, &record);
+            (record, made)
+        }
     }
 }
 
@@ -277,16 +400,20 @@ fn newly_stable(run: &Run, service: &ServiceName, id: u32, at: Timestamp) -> Opt
     let deployment = &run.start().deployment;
     let spec = deployment.services.get(service)?;
     Some(NewStable {
-        service: ServiceKey {
-            deployment: deployment.name.clone(),
-            environment: deployment.environment.clone(),
-            service: service.clone(),
-        },
+        service: service_key(deployment, service),
         revision: revision.clone(),
         replicas: spec.replicas,
         workload_json: serde_json::to_string(&spec.workload).ok()?,
         at,
     })
+}
+
+fn service_key(deployment: &Deployment, service: &ServiceName) -> ServiceKey {
+    ServiceKey {
+        deployment: deployment.name.clone(),
+        environment: deployment.environment.clone(),
+        service: service.clone(),
+    }
 }
 
 /// A record as the journal keeps it.
@@ -306,14 +433,6 @@ pub fn entry(at: Timestamp, record: &Record) -> NewEntry {
     // Records hold nothing that JSON cannot: no map with keys other than strings, no number that is not finite.
     let body = serde_json::to_string(record).unwrap_or_default();
     NewEntry { at, service: service.cloned(), kind: kind.to_owned(), body }
-}
-
-/// The end of a run's own gate; for ever, where there is none.
-async fn until(at: Option<Timestamp>) {
-    match at {
-        Some(at) => wait_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Sleeps until a point in time. The runtime's own timers stand still while the machine sleeps, so that long waits are

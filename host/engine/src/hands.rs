@@ -3,7 +3,7 @@
 use crate::bounds;
 use crate::clock::now;
 use crate::convert;
-use crate::drive::{Hands, wait_until};
+use crate::drive::{Carried, Hands, Looks};
 use crate::plugins::PluginSet;
 use basb_core::model::Workload;
 use basb_core::run::{Effect, Failure, Order, Outcome, Phase, Run, RunStart};
@@ -11,14 +11,13 @@ use basb_core::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Weight};
 use basb_runtime::wit::{probe, provider};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// The shortest and the longest time between two looks at instances or traffic.
-const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const LOOK: (Millis, Millis) = (Millis(50), Millis::secs(1));
 
 /// Carries out effects of one run.
 pub struct PluginHands {
-    start: RunStart,
+    start: Arc<RunStart>,
     plugins: Arc<PluginSet>,
     /// Where services and revisions were last seen to be reachable.
     urls: Mutex<HashMap<(ServiceName, Option<RevisionId>), String>>,
@@ -33,7 +32,7 @@ impl PluginHands {
             run.stable_facts().iter().map(|(probe, facts)| ((service.clone(), probe.clone()), facts.clone()))
         });
         Self {
-            start: run.start().clone(),
+            start: run.shared_start(),
             plugins,
             urls: Mutex::new(HashMap::new()),
             facts: Mutex::new(facts.collect()),
@@ -52,12 +51,12 @@ impl PluginHands {
     }
 
     /// What a revision runs: the candidate's workload is in the file, the stable one's in the journal.
-    fn workload(&self, service: &ServiceName, revision: &RevisionId) -> Option<Workload> {
+    fn workload(&self, service: &ServiceName, revision: &RevisionId) -> Option<&Workload> {
         let from = self.start.services.get(service)?;
         if from.candidate == *revision {
-            return self.start.deployment.services.get(service).map(|s| s.workload.clone());
+            return self.start.deployment.services.get(service).map(|s| &s.workload);
         }
-        from.stable.as_ref().filter(|s| s.revision == *revision).map(|s| s.workload.clone())
+        from.stable.as_ref().filter(|s| s.revision == *revision).map(|s| &*s.workload)
     }
 
     async fn apply(&self, service: &ServiceName, order: &Order, action: provider::Action) -> Outcome {
@@ -144,39 +143,37 @@ impl PluginHands {
         revision: &RevisionId,
         replicas: u32,
         until: Timestamp,
-    ) -> Outcome {
-        let mut pause = LOOK.0;
-        let mut seen = (0, "the provider has not answered yet".to_owned());
-        loop {
-            let service_ref = convert::service_ref(&self.start.deployment, service);
-            match self.plugins.instances(order, service_ref, revision.to_string()).await {
-                Ok(report) => {
-                    if let Some(url) =
-                        report.preview_url.as_ref().filter(|url| bounds::url(Some((*url).clone())).is_ok())
-                    {
-                        let key = (service.clone(), Some(revision.clone()));
-                        self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
-                    }
-                    if report.available >= replicas {
-                        return Outcome::Available { available: report.available, desired: report.desired };
-                    }
-                    let why = said(&report.instances);
-                    let message = format!("{} of {replicas} instances are available: {why}", report.available);
-                    if report.hopeless {
-                        return Outcome::Unavailable { available: report.available, message };
-                    }
-                    seen = (report.available, message);
+        looks: Looks,
+    ) -> Carried {
+        let mut seen = looks.seen.unwrap_or_else(|| (0, "the provider has not answered yet".to_owned()));
+        let service_ref = convert::service_ref(&self.start.deployment, service);
+        match self.plugins.instances(order, service_ref, revision.to_string()).await {
+            Ok(report) => {
+                if let Some(url) = report.preview_url.as_ref().filter(|url| bounds::url(Some((*url).clone())).is_ok()) {
+                    let key = (service.clone(), Some(revision.clone()));
+                    self.urls.lock().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
                 }
-                // A provider that cannot be asked says nothing about the instances: ask again until the time is up.
-                Err(failure) if failure.retry_after.is_some() => seen.1 = failure.message,
-                Err(failure) => return Outcome::Failed { failure },
+                if report.available >= replicas {
+                    let (available, desired) = (report.available, report.desired);
+                    return Carried::Came(Outcome::Available { available, desired });
+                }
+                let why = said(&report.instances);
+                let message = format!("{} of {replicas} instances are available: {why}", report.available);
+                if report.hopeless {
+                    return Carried::Came(Outcome::Unavailable { available: report.available, message });
+                }
+                seen = (report.available, message);
             }
-            if now() >= until {
-                return Outcome::Unavailable { available: seen.0, message: format!("no progress in time: {}", seen.1) };
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LOOK.1);
+            // A provider that cannot be asked says nothing about the instances: ask again until the time is up.
+            Err(failure) if failure.retry_after.is_some() => seen.1 = failure.message,
+            Err(failure) => return Carried::Came(Outcome::Failed { failure }),
         }
+        if now() >= until {
+            let message = format!("no progress in time: {}", seen.1);
+            return Carried::Came(Outcome::Unavailable { available: seen.0, message });
+        }
+        let pause = if looks.count == 0 { LOOK.0 } else { Millis(looks.pause.0 * 3 / 2).min(LOOK.1) };
+        Carried::Again(Looks { count: looks.count.saturating_add(1), pause, seen: Some(seen) })
     }
 
     async fn verify_traffic(
@@ -184,37 +181,35 @@ impl PluginHands {
         (service, order): (&ServiceName, u32),
         weights: &BTreeMap<RevisionId, Weight>,
         until: Timestamp,
-    ) -> Outcome {
-        let mut pause = LOOK.0;
-        loop {
-            let message = match self.observe(service, order).await {
-                Ok(observed) => {
-                    let seen: BTreeMap<RevisionId, Weight> = observed
-                        .map(convert::observed)
-                        .unwrap_or_default()
-                        .revisions
-                        .into_iter()
-                        .filter(|r| !r.weight.is_zero())
-                        .map(|r| (r.revision, r.weight))
-                        .collect();
-                    if seen == *weights {
-                        return Outcome::Done { summary: "verified".to_owned() };
-                    }
-                    let shares: Vec<String> = seen.iter().map(|(r, w)| format!("{r} {w}")).collect();
-                    format!(
-                        "the provider reports {}",
-                        if shares.is_empty() { "none".to_owned() } else { shares.join(", ") }
-                    )
+        looks: Looks,
+    ) -> Carried {
+        let message = match self.observe(service, order).await {
+            Ok(observed) => {
+                let seen: BTreeMap<RevisionId, Weight> = observed
+                    .map(convert::observed)
+                    .unwrap_or_default()
+                    .revisions
+                    .into_iter()
+                    .filter(|r| !r.weight.is_zero())
+                    .map(|r| (r.revision, r.weight))
+                    .collect();
+                if seen == *weights {
+                    return Carried::Came(Outcome::Done { summary: "verified".to_owned() });
                 }
-                Err(failure) if failure.retry_after.is_some() => failure.message,
-                Err(failure) => return Outcome::Failed { failure },
-            };
-            if now() >= until {
-                return Outcome::Unavailable { available: 0, message };
+                let shares: Vec<String> = seen.iter().map(|(r, w)| format!("{r} {w}")).collect();
+                format!(
+                    "the provider reports {}",
+                    if shares.is_empty() { "none".to_owned() } else { shares.join(", ") }
+                )
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
+            Err(failure) if failure.retry_after.is_some() => failure.message,
+            Err(failure) => return Carried::Came(Outcome::Failed { failure }),
+        };
+        if now() >= until {
+            return Carried::Came(Outcome::Unavailable { available: 0, message });
         }
+        let pause = if looks.count == 0 { LOOK.0 } else { Millis(looks.pause.0 * 2).min(LOOK.1) };
+        Carried::Again(Looks { count: looks.count.saturating_add(1), pause, seen: None })
     }
 }
 
@@ -246,69 +241,70 @@ fn settle(result: Result<Outcome, Failure>) -> Outcome {
 }
 
 impl Hands for PluginHands {
-    async fn carry_out(&self, service: ServiceName, order: Order) -> Outcome {
+    async fn carry_out(&self, service: ServiceName, order: Order, looks: Looks) -> Carried {
+        match &order.effect {
+            Effect::AwaitAvailable { revision, replicas, until } => {
+                self.await_available((&service, order.id), revision, *replicas, *until, looks).await
+            }
+            Effect::VerifyTraffic { weights, until } => {
+                self.verify_traffic((&service, order.id), weights, *until, looks).await
+            }
+            _ => Carried::Came(self.do_it(&service, &order).await),
+        }
+    }
+}
+
+impl PluginHands {
+    /// What is done in one go.
+    async fn do_it(&self, service: &ServiceName, order: &Order) -> Outcome {
         let deployment = &self.start.deployment;
-        let Some(spec) = deployment.services.get(&service) else {
+        let Some(spec) = deployment.services.get(service) else {
             return fail("engine/no-such-service", format!("there is no service `{service}`"));
         };
-        let service_ref = || convert::service_ref(deployment, &service);
+        let service_ref = || convert::service_ref(deployment, service);
         match &order.effect {
             Effect::Observe => settle(
-                self.observe(&service, order.id)
-                    .await
-                    .map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
+                self.observe(service, order.id).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
             ),
-            Effect::Probe { probe, phase } => self.measure((&service, order.id), probe, None, Some(*phase)).await,
+            Effect::Probe { probe, phase } => self.measure((service, order.id), probe, None, Some(*phase)).await,
             Effect::Measure { probe, revision, .. } => {
-                self.measure((&service, order.id), probe, revision.as_ref(), None).await
+                self.measure((service, order.id), probe, revision.as_ref(), None).await
             }
             Effect::Deploy { revision, replicas } => {
-                let Some(workload) = self.workload(&service, revision) else {
+                let Some(workload) = self.workload(service, revision) else {
                     return fail("engine/no-workload", format!("what {revision} runs is not known"));
                 };
                 let listen = spec.listen.as_deref();
-                let desired = convert::desired(deployment, &service, listen, revision, &workload, *replicas);
-                self.apply(&service, &order, provider::Action::Deploy(desired)).await
+                let desired = convert::desired(deployment, service, listen, revision, workload, *replicas);
+                self.apply(service, order, provider::Action::Deploy(desired)).await
             }
             Effect::Scale { revision, replicas } => {
                 let scaling =
                     provider::Scaling { service: service_ref(), revision: revision.to_string(), replicas: *replicas };
-                self.apply(&service, &order, provider::Action::Scale(scaling)).await
-            }
-            Effect::AwaitAvailable { revision, replicas, until } => {
-                self.await_available((&service, order.id), revision, *replicas, *until).await
+                self.apply(service, order, provider::Action::Scale(scaling)).await
             }
             Effect::SetTraffic { weights } => {
                 let weights = weights.iter().map(|(r, w)| (r.to_string(), w.hundredths())).collect();
-                let key = self.key(&service, order.id);
+                let key = self.key(service, order.id);
                 let set = self.plugins.traffic((&key, order.id), service_ref(), weights, order.state.clone()).await;
                 settle(set.map(convert::progress))
-            }
-            Effect::VerifyTraffic { weights, until } => {
-                self.verify_traffic((&service, order.id), weights, *until).await
             }
             Effect::NextStep { view, state } => {
                 let Some(uses) = deployment.strategies.get(&spec.strategy) else {
                     return fail("engine/no-such-strategy", format!("there is no strategy `{}`", spec.strategy));
                 };
-                let about = self.plugins.service_view(deployment, &service, spec, view.stable.is_none());
+                let about = self.plugins.service_view(deployment, service, spec, view.stable.is_none());
                 let view = convert::rollout_view(about, (**view).clone());
                 settle(self.plugins.next(uses, view, state.clone()).await.map(convert::decision))
             }
-            Effect::Wait { until, .. } => {
-                wait_until(*until).await;
-                Outcome::Elapsed
-            }
-            Effect::AwaitGate { until, .. } => match until {
-                Some(until) => {
-                    wait_until(*until).await;
-                    Outcome::Elapsed
-                }
-                None => std::future::pending().await,
-            },
+            // Whoever only waits is no task; see `workers`.
+            Effect::Wait { .. }
+            | Effect::AwaitGate { .. }
+            | Effect::AwaitAvailable { .. }
+            | Effect::VerifyTraffic { .. } => Outcome::Elapsed,
             Effect::MarkStable { .. } => Outcome::Done { summary: "written down".to_owned() },
             Effect::Retire { revision } => {
-                let key = self.key(&service, order.id);
+                let key = self.key(service, order.id);
                 let to = (service_ref(), revision.to_string());
                 let retired = self.plugins.retire((&key, order.id), to, order.state.clone()).await;
                 settle(retired.map(convert::progress))

@@ -53,6 +53,7 @@ impl Session {
     pub async fn import(&self, mut prepared: Prepared) -> Result<(Prepared, Vec<Imported>), EngineError> {
         prepared.plugins.access().check().await?;
         self.ensure_agent_for(&prepared.deployment).await?;
+        self.recall(&prepared.deployment, &prepared.plugins).await?;
         let stable = stable::of_deployment(self.journal(), &prepared.deployment).await?;
         let names: Vec<ServiceName> = prepared.deployment.services.keys().cloned().collect();
         let looks = names.into_iter().map(|service| {

@@ -24,6 +24,7 @@ mod inspect;
 mod kept;
 mod lease;
 mod mailbox;
+mod memory;
 mod only;
 mod owner;
 mod plan;
@@ -44,6 +45,7 @@ mod tapes;
 mod target;
 mod undo;
 mod unlock;
+mod workers;
 
 pub use artefact::Artefact;
 pub use ask::{Answer, Answered, Ask, Says};

@@ -2,7 +2,8 @@
 
 use crate::access::Access;
 use crate::calls::{About, CallLog, Manner};
-use crate::{EngineError, hands::call_failure, target};
+use crate::memory::{self, Memory};
+use crate::{EngineError, bounds, hands::call_failure, target};
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
 use basb_core::{Millis, PluginName, ServiceName};
@@ -45,6 +46,7 @@ pub struct PluginSet {
     asks: BTreeMap<PluginName, Vec<String>>,
     access: Access,
     log: CallLog,
+    memory: Memory,
 }
 
 /// Which plugins a deployment uses, and as what.
@@ -144,6 +146,7 @@ impl PluginSet {
             plugins,
             access,
             log: CallLog::default(),
+            memory: Memory::default(),
         })
     }
 
@@ -157,6 +160,12 @@ impl PluginSet {
     #[must_use]
     pub fn log(&self) -> &CallLog {
         &self.log
+    }
+
+    /// What the provider wants to be given back.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// How many there are.
@@ -217,8 +226,24 @@ impl PluginSet {
     fn provider_call(&self, function: &str, about: About<'_>) -> (CallOptions, types::CallContext) {
         let Manner { now, observer, taping } = self.log.manner(self.provider.plugin(), function, about);
         let options = CallOptions::new(PROVIDER).observed(observer).taped(taping);
-        let cx = worlds::context(now, &options, self.provider_config.clone());
+        let mut cx = worlds::context(now, &options, self.provider_config.clone());
+        cx.extras = about.service.map(|service| self.memory.of(service)).unwrap_or_default();
         (options, cx)
+    }
+
+    /// What came of a mutating call; what the provider wants to be given back is kept.
+    fn changed(
+        &self,
+        service: &str,
+        result: Result<Called<provider::Progress>, CallError>,
+    ) -> Result<provider::Progress, Failure> {
+        let progress = value(result)?;
+        if let provider::Progress::Done(done) = &progress
+            && let Some((_, text)) = done.outputs.iter().find(|(name, _)| name == memory::NAME)
+        {
+            self.memory.keep(service, bounds::state(text.clone())?);
+        }
+        Ok(progress)
     }
 
     /// What `apply` would do; the host lets only reads through.
@@ -240,9 +265,11 @@ impl PluginSet {
         action: provider::Action,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
+        let name = service_of(&action).to_owned();
         let about = About { service: Some(service_of(&action)), order: Some(order), key: Some(key) };
         let (options, cx) = self.provider_call("apply", about);
-        value(self.provider.apply(&options, cx, key.to_owned(), action, state).await)
+        let result = self.provider.apply(&options, cx, key.to_owned(), action, state).await;
+        self.changed(&name, result)
     }
 
     /// What is there.
@@ -275,9 +302,11 @@ impl PluginSet {
         weights: Vec<(String, u16)>,
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
+        let name = service.service.clone();
         let about = About { service: Some(&service.service), order: Some(order), key: Some(key) };
         let (options, cx) = self.provider_call("traffic", about);
-        value(self.provider.traffic(&options, cx, key.to_owned(), service, weights, state).await)
+        let result = self.provider.traffic(&options, cx, key.to_owned(), service, weights, state).await;
+        self.changed(&name, result)
     }
 
     /// The instances of a revision.
@@ -305,9 +334,11 @@ impl PluginSet {
         (service, revision): (types::ServiceRef, String),
         state: Option<String>,
     ) -> Result<provider::Progress, Failure> {
+        let name = service.service.clone();
         let about = About { service: Some(&service.service), order: Some(order), key: Some(key) };
         let (options, cx) = self.provider_call("retire", about);
-        value(self.provider.retire(&options, cx, key.to_owned(), service, revision, state).await)
+        let result = self.provider.retire(&options, cx, key.to_owned(), service, revision, state).await;
+        self.changed(&name, result)
     }
 
     /// Everything that is wrong with a strategy's configuration for a service.

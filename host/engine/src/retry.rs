@@ -71,6 +71,7 @@ impl Session {
         let runtime = self.runtime(notes.base())?;
         let plugins = prepare::reload(old, &runtime, notes.base()).await?;
         plugins.access().check().await?;
+        self.recall(&old.deployment, &plugins).await?;
         let mut services = BTreeMap::new();
         for (name, from) in &old.services {
             let stable = self.stable_revision(&old.deployment, name).await?;

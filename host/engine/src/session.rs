@@ -4,7 +4,7 @@ use crate::calls::{Desk, WrittenDown, write_down};
 use crate::cause::Cause;
 use crate::clock::{self, now};
 use crate::courier::{Courier, Routes};
-use crate::drive::{Around, Control, Ended, EventSink, drive, entry, without_secrets};
+use crate::drive::{Around, Control, Ended, EventSink, drive, entry, written_as};
 use crate::hands::PluginHands;
 use crate::history::{RunView, ServiceStatus, rebuild};
 use crate::lease::{HeldLease, lease_name};
@@ -15,6 +15,7 @@ use crate::{EngineError, KeptPlugins, Plan, PlanFile, StateDir, mailbox, plan, p
 use basb_agent::client::Client;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::event::Event;
+use basb_core::model::Deployment;
 use basb_core::run::{RECORD_VERSION, Record, Run, RunOutcome, RunStart, StableRevision, plan_digest};
 use basb_core::{Digest, PluginName, RevisionId, RunId, ServiceName, Timestamp, Weight};
 use basb_journal::{Append, DELIVERIES, Finish, Journal, Only, RunFilter, RunRecord, ServiceKey, VerifyError};
@@ -275,7 +276,7 @@ impl Session {
     }
 
     /// Starts the one-machine cloud if a plugin may talk to it.
-    pub(crate) async fn ensure_agent_for(&self, deployment: &basb_core::model::Deployment) -> Result<(), EngineError> {
+    pub(crate) async fn ensure_agent_for(&self, deployment: &Deployment) -> Result<(), EngineError> {
         let needs = |grants: &serde_json::Value| {
             let http = grants.get("http").and_then(|h| h.as_array());
             http.is_some_and(|all| all.iter().any(|g| g.get("socket").and_then(|s| s.as_str()) == Some(AGENT)))
@@ -286,6 +287,12 @@ impl Session {
         Ok(())
     }
 
+    /// Gives the provider back what it wanted to be given back.
+    pub(crate) async fn recall(&self, deployment: &Deployment, plugins: &PluginSet) -> Result<(), EngineError> {
+        plugins.memory().recall(self.journal.memory(&deployment.name, &deployment.environment).await?);
+        Ok(())
+    }
+
     /// What a run would do.
     ///
     /// # Errors
@@ -293,6 +300,7 @@ impl Session {
     pub async fn plan(&self, prepared: &Prepared) -> Result<Plan, EngineError> {
         prepared.plugins.access().check().await?;
         self.ensure_agent_for(&prepared.deployment).await?;
+        self.recall(&prepared.deployment, &prepared.plugins).await?;
         plan::plan(prepared, &self.journal).await
     }
 
@@ -322,6 +330,7 @@ impl Session {
         let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
         self.ensure_agent_for(deployment).await?;
         clock::not_before(self.journal.last_at().await?);
+        self.recall(deployment, &prepared.plugins).await?;
         let mut replaced = Vec::new();
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {
             let id = open.start.run.clone();
@@ -471,7 +480,7 @@ impl Session {
     /// The stable revision of a service.
     pub(crate) async fn stable_revision(
         &self,
-        deployment: &basb_core::model::Deployment,
+        deployment: &Deployment,
         name: &ServiceName,
     ) -> Result<Option<StableRevision>, EngineError> {
         self.journal.stable(&key(deployment, name)).await?.as_ref().map(stable::stable).transpose()
@@ -494,7 +503,7 @@ impl Session {
         let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
         let redactor = plugins.access().redactor().clone();
         let mut called = plugins.log().open(self.desk(&id, &lease, &redactor).await?);
-        let hands = Arc::new(PluginHands::new(&run, plugins));
+        let hands = Arc::new(PluginHands::new(&run, Arc::clone(&plugins)));
         // What was asked of a process that ended before it answered is not for this one: whoever asked was told so.
         for stale in self.journal.take_requests(&id).await? {
             tracing::warn!(verb = stale.verb, "a request that an earlier process did not take up is dropped");
@@ -523,6 +532,7 @@ impl Session {
             sink,
             control: asked,
             called: &mut called,
+            memory: plugins.memory(),
             redactor: redactor.clone(),
         };
         let ended = drive(run, seq, first, hands, around).await;
@@ -544,7 +554,7 @@ impl Session {
             if !late.is_empty() {
                 let WrittenDown { records, tapes, closes } = write_down(late, self.journal.last_tape(&id).await?);
                 let entries: Vec<_> =
-                    records.into_iter().map(|(at, record)| entry(at, &without_secrets(&redactor, record))).collect();
+                    records.into_iter().map(|(at, record)| written_as(&redactor, at, record).1).collect();
                 let append = Append { tapes, closes, ..Append::from(entries) };
                 self.journal.append(&id, append.fenced(lease.fence()).addendum()).await?;
             }
@@ -571,6 +581,7 @@ impl Session {
         let runtime = self.runtime(&notes.base)?;
         let plugins = prepare::reload(view.run.start(), &runtime, &notes.base).await?;
         plugins.access().check().await?;
+        self.recall(&view.run.start().deployment, &plugins).await?;
         Ok(Self::take_up(view, lease, Arc::new(plugins)))
     }
 
@@ -656,7 +667,7 @@ pub(crate) fn new_run_id() -> Result<RunId, EngineError> {
     RunId::new(id).map_err(|e| EngineError::Call { code: "engine/run-id".to_owned(), message: e.to_string() })
 }
 
-fn key(deployment: &basb_core::model::Deployment, service: &ServiceName) -> ServiceKey {
+fn key(deployment: &Deployment, service: &ServiceName) -> ServiceKey {
     ServiceKey {
         deployment: deployment.name.clone(),
         environment: deployment.environment.clone(),

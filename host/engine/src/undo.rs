@@ -177,7 +177,7 @@ impl Session {
             to: found.revision.clone(),
             number: number_of(at),
         };
-        let workload = stable::stable(found)?.workload;
+        let workload = (*stable::stable(found)?.workload).clone();
         if !undone.is_nothing() {
             self.must_be_the_same(name, found, &workload, programs).await?;
         }

@@ -2,6 +2,7 @@
 
 use crate::chain::{self, Hash};
 use crate::error::WorkError;
+use crate::memory::{self, NewMemory};
 use crate::row;
 use crate::runs::RunStart;
 use crate::stable::ServiceKey;
@@ -71,6 +72,8 @@ pub struct Append {
     pub fence: Option<Fence>,
     /// New stable revisions.
     pub stable: Vec<NewStable>,
+    /// What providers want to be given back.
+    pub memory: Vec<NewMemory>,
     /// Notifications for the outbox.
     pub notifications: Vec<NewNotification>,
     /// Tapes of plugin calls.
@@ -264,6 +267,9 @@ pub(crate) fn write(connection: &Connection, run: &RunId, append: &Append) -> Re
     }
     for new in &append.stable {
         stable::insert(connection, run, new)?;
+    }
+    for new in &append.memory {
+        memory::insert(connection, new)?;
     }
     for new in &append.notifications {
         outbox::insert(connection, new)?;

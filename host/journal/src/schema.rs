@@ -6,10 +6,15 @@ use rusqlite::Connection;
 pub(crate) const APPLICATION_ID: i64 = 0x4241_5342;
 
 /// The migration to each version. A released one is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// The newest format, which is the one written.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// The format of an open file; 0 for one that was just made.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {

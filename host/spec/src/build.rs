@@ -7,7 +7,7 @@ use crate::shape::{
 };
 use basb_core::model::{
     Analysis, Approve, Bake, Deployment, DryRun, Group, Metric, Notifier, PluginSource, Quorum, Readiness, Service,
-    Use, Workload,
+    Shared, Use, Workload,
 };
 use basb_core::run::OnTimeout;
 use basb_core::{PluginName, ServiceName};
@@ -19,8 +19,8 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Option<Deployment> {
     let here = file.environments?.value.0.into_iter().find(|item| item.key == environment)?.value?;
     let provider = here.provider?.value;
-    let services: BTreeMap<ServiceName, Service> =
-        each(file.services?.value, |service: ServiceFile| build_service(service, base))?;
+    let services: BTreeMap<ServiceName, Shared<Service>> =
+        each(file.services?.value, |service: ServiceFile| build_service(service, base).map(Shared::from))?;
     let strategies = all(file.strategies, build_use)?;
     let probes = all(file.probes, build_use)?;
     let analyses = all(file.analyses, build_analysis)?;

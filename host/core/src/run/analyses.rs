@@ -78,6 +78,11 @@ impl Analyses {
             .collect()
     }
 
+    /// Whether there are measurements to hand out.
+    pub(super) fn has_orders(&self) -> bool {
+        self.slots.iter().any(|slot| !slot.handed_out && slot.order.is_some() && slot.run.due().is_some())
+    }
+
     /// Notes that a measurement was handed out. Returns whether it is one of these.
     pub(super) fn intended(&mut self, id: u32) -> bool {
         self.slots.iter_mut().find(|s| s.order == Some(id)).map(|s| s.handed_out = true).is_some()

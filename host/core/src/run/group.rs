@@ -108,6 +108,7 @@ impl Run {
         if let Some(group) = self.services.get(service).and_then(|run| run.group.clone()) {
             self.groups.touched.insert(group);
         }
+        self.note(service);
     }
 
     /// Takes groups further of whose services something changed. Returns whether something changed by that.
@@ -170,6 +171,7 @@ impl Run {
             if let Some(run) = self.services.get_mut(&member) {
                 bodies.extend(run.record(at).into_iter().map(|body| (Some(member.clone()), body)));
             }
+            self.note(&member);
         }
     }
 
@@ -211,6 +213,7 @@ impl Run {
                 }
             }
             bodies.extend(out.into_iter().map(|body| (Some(member.clone()), body)));
+            self.note(member);
         }
         changed
     }

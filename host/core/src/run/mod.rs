@@ -5,6 +5,7 @@
 //! and whose outcome was not are handed out again, under the number that they had.
 
 mod adopt;
+mod agenda;
 mod analyses;
 mod call;
 mod gate;
@@ -28,17 +29,21 @@ pub use record::*;
 pub use service::ServiceRun;
 
 use crate::event::{Body, EVENT_VERSION, Event};
+use crate::model::Shared;
 use crate::{RunId, ServiceName, Timestamp};
+use agenda::Agenda;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A run, as far as its history goes.
 #[derive(Debug)]
 pub struct Run {
-    start: RunStart,
+    start: Arc<RunStart>,
     began: Timestamp,
     services: BTreeMap<ServiceName, ServiceRun>,
     groups: group::Groups,
     gate: Option<gate::RunGate>,
+    agenda: Agenda,
     finished: Option<RunOutcome>,
     tapes: u64,
 }
@@ -77,24 +82,33 @@ impl Run {
     /// [`HistoryError`] when the entry is no start, or one from a newer version.
     pub fn begin(at: Timestamp, seq: u64, record: &Record) -> Result<(Self, Vec<Event>), HistoryError> {
         let Record::Started(start) = record else { return Err(HistoryError::NoStart) };
+        Self::begin_with(at, seq, Arc::new((**start).clone()))
+    }
+
+    /// The same with the start that its first entry holds.
+    ///
+    /// # Errors
+    /// [`HistoryError::Newer`] when it is from a newer version.
+    pub fn begin_with(at: Timestamp, seq: u64, start: Arc<RunStart>) -> Result<(Self, Vec<Event>), HistoryError> {
         if start.version > RECORD_VERSION {
             return Err(HistoryError::Newer { found: start.version, known: RECORD_VERSION });
         }
-        let start = (**start).clone();
         let groups = group::Groups::of(&start);
         let mut grouped = groups.by_service();
+        let analyses = Shared::from(start.deployment.analyses.clone());
         let services = start
             .services
             .iter()
             .filter_map(|(name, from)| {
                 let spec = start.deployment.services.get(name)?;
-                let mut run = ServiceRun::new(name.clone(), spec.clone(), from.clone(), &start, at);
+                let mut run = ServiceRun::new(name.clone(), spec.clone(), from.clone(), analyses.clone(), at);
                 run.group = grouped.remove(name);
                 Some((name.clone(), run))
             })
             .collect();
         let gate = gate::RunGate::of(&start, at);
-        let mut run = Self { start, began: at, services, groups, gate, finished: None, tapes: 0 };
+        let agenda = Agenda::default();
+        let mut run = Self { start, began: at, services, groups, gate, agenda, finished: None, tapes: 0 };
         let body = Body::RunStarted {
             deployment: run.start.deployment.name.clone(),
             environment: run.start.deployment.environment.clone(),
@@ -103,6 +117,7 @@ impl Run {
         };
         let mut bodies = vec![(None, body)];
         bodies.extend(run.gate.as_ref().map(|gate| (None, gate.opened(run.start.plan_digest()))));
+        run.open_agenda();
         bodies.extend(run.settle(at));
         let events = run.stamp(at, seq, bodies);
         Ok((run, events))
@@ -118,6 +133,12 @@ impl Run {
     #[must_use]
     pub fn start(&self) -> &RunStart {
         &self.start
+    }
+
+    /// The same, to be held by others too.
+    #[must_use]
+    pub fn shared_start(&self) -> Arc<RunStart> {
+        Arc::clone(&self.start)
     }
 
     /// How it ended, if it has.
@@ -149,11 +170,7 @@ impl Run {
                 self.reopen();
                 bodies.push((None, Body::RunResumed {}));
             }
-            Record::Intent { service, order } => {
-                if let Some(run) = self.services.get_mut(service) {
-                    run.intended(order);
-                }
-            }
+            Record::Intent { service, order } => self.handed_out(service, order),
             Record::Outcome { service, id, outcome } => {
                 if let Some(run) = self.services.get_mut(service) {
                     bodies.extend(run.came_to(*id, outcome, at).into_iter().map(|b| (Some(service.clone()), b)));
@@ -195,33 +212,6 @@ impl Run {
         }
     }
 
-    /// Lets services start whose dependencies are done, and skips those whose dependencies did not succeed.
-    fn release(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
-        let mut bodies = Vec::new();
-        if self.gate.is_some() {
-            return bodies;
-        }
-        loop {
-            let mut changed = false;
-            let waiting: Vec<ServiceName> =
-                self.services.values().filter(|s| s.waits()).map(|s| s.name().clone()).collect();
-            for name in waiting {
-                let Some(verdict) = self.services.get(&name).and_then(|run| self.dependencies(run)) else { continue };
-                let Some(run) = self.services.get_mut(&name) else { continue };
-                let produced = match verdict {
-                    Some(because) => run.skip(because),
-                    None => run.begin(at),
-                };
-                bodies.extend(produced.into_iter().map(|b| (Some(name.clone()), b)));
-                self.touched(&name);
-                changed = true;
-            }
-            if !changed {
-                return bodies;
-            }
-        }
-    }
-
     /// The dependency that did not succeed, or that all have; nothing when neither is known yet.
     fn dependencies(&self, run: &ServiceRun) -> Option<Option<ServiceName>> {
         let settled = |name: &ServiceName| {
@@ -241,11 +231,21 @@ impl Run {
         if self.finished.is_some() {
             return Decision::default();
         }
-        let orders: Vec<(ServiceName, Order)> =
-            self.services.iter().flat_map(|(name, run)| run.orders().into_iter().map(|o| (name.clone(), o))).collect();
-        let finish = self.services.values().all(|s| s.outcome().is_some()).then(|| self.worst());
+        let ready = self.agenda.ready().filter_map(|name| self.services.get_key_value(name));
+        let orders = ready.flat_map(|(name, run)| run.orders().into_iter().map(|o| (name.clone(), o))).collect();
+        let finish = (self.agenda.open() == 0).then(|| self.worst());
         let gate_until = self.gate.as_ref().and_then(gate::RunGate::until);
         Decision { orders, finish, gate_until }
+    }
+
+    /// Notes that an order was handed out: what its entry says, or, for one that changes nothing outside, without an
+    /// entry of its own. Such an order follows from the entries before it; when the history is read again, it is simply
+    /// handed out once more, unless its outcome is there too.
+    pub fn handed_out(&mut self, service: &ServiceName, order: &Order) {
+        if let Some(run) = self.services.get_mut(service) {
+            run.intended(order);
+            self.note(service);
+        }
     }
 
     /// Whether an effect that was handed out is still wanted; one that is not may be dropped.
@@ -257,17 +257,8 @@ impl Run {
     /// Whether everything that is left waits for a human, without end: at a gate, or in a pause.
     #[must_use]
     pub fn waits_for_humans(&self) -> bool {
-        let mut stops = usize::from(self.gate.as_ref().is_some_and(|gate| gate.until().is_none()));
-        for run in self.services.values().filter(|s| s.outcome().is_none()) {
-            match run.gate() {
-                Some((_, None)) => stops += 1,
-                _ if run.rests() => stops += 1,
-                // What waits for another service ends with that one.
-                _ if run.waits() || run.phase() == Phase::Held || run.retreat.is_some() => {}
-                _ => return false,
-            }
-        }
-        stops > 0
+        let own = usize::from(self.gate.as_ref().is_some_and(|gate| gate.until().is_none()));
+        self.agenda.waits_for_humans(own)
     }
 
     /// Whether something outside is being changed at this time.
@@ -281,6 +272,7 @@ impl Run {
         for run in self.services.values_mut() {
             run.reopen();
         }
+        self.note_all();
     }
 
     fn worst(&self) -> RunOutcome {
@@ -318,6 +310,8 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+mod many;
 #[cfg(test)]
 #[path = "simulation.rs"]
 mod simulation;

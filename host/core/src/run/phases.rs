@@ -183,7 +183,7 @@ impl ServiceRun {
             && self.current.is_none()
             && self.analysis.is_none()
             && self.retreat.is_none()
-            && self.phase != Phase::Held
+            && !matches!(self.phase, Phase::Held | Phase::Waiting)
         {
             match self.queue.pop_front() {
                 Some(Todo::Wait(Millis::ZERO, _)) => {}

@@ -2,7 +2,7 @@
 
 use super::PluginCall;
 use crate::analysis::Sample;
-use crate::model::{Deployment, Quorum, Workload};
+use crate::model::{Deployment, Quorum, Shared, Workload};
 use crate::{Digest, Millis, PluginName, RevisionId, RunId, ServiceName, Timestamp, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -189,7 +189,7 @@ pub struct StableRevision {
     /// How many instances it has in full.
     pub replicas: u32,
     /// What runs.
-    pub workload: Workload,
+    pub workload: Shared<Workload>,
 }
 
 /// An effect with its number. The number, the run and the service make the idempotency key: the same effect taken up

@@ -3,14 +3,14 @@
 //! Each phase is a queue of things to do; one is under way at a time, with the measurements of analyses beside it.
 //! When the queue is empty the phase has succeeded and the next one fills it.
 
+use super::agenda::{Noted, Standing};
 use super::analyses::Analyses;
 use super::pause::Paused;
 use super::record::{
-    Effect, Gate, Last, Order, Outcome, Phase, Position, RunStart, ServiceOutcome, ServiceStart, Side, StableRevision,
-    StartMode,
+    Effect, Gate, Last, Order, Outcome, Phase, Position, ServiceOutcome, ServiceStart, Side, StableRevision, StartMode,
 };
 use crate::event::Body;
-use crate::model::{Analysis, Service};
+use crate::model::{Analysis, Service, Shared};
 use crate::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Weight};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -60,8 +60,8 @@ pub(super) enum Pace {
 #[derive(Debug)]
 pub struct ServiceRun {
     pub(super) name: ServiceName,
-    pub(super) spec: Service,
-    pub(super) known_analyses: BTreeMap<PluginName, Analysis>,
+    pub(super) spec: Shared<Service>,
+    pub(super) known_analyses: Shared<BTreeMap<PluginName, Analysis>>,
     pub(super) candidate: Side,
     pub(super) stable: Option<Side>,
     pub(super) stable_start: Option<StableRevision>,
@@ -99,16 +99,26 @@ pub struct ServiceRun {
     /// Why it was given up, in the end.
     pub(super) why: Option<String>,
     pub(super) now: Timestamp,
+    /// What the run's agenda knows of it.
+    pub(super) noted: Noted,
+    /// How many of the services that it depends on are known to be settled, from the first on.
+    pub(super) dependencies_met: usize,
 }
 
 impl ServiceRun {
-    pub(super) fn new(name: ServiceName, spec: Service, from: ServiceStart, start: &RunStart, now: Timestamp) -> Self {
+    pub(super) fn new(
+        name: ServiceName,
+        spec: Shared<Service>,
+        from: ServiceStart,
+        analyses: Shared<BTreeMap<PluginName, Analysis>>,
+        now: Timestamp,
+    ) -> Self {
         let side =
             |revision: &RevisionId| Side { revision: revision.clone(), desired: 0, available: 0, weight: Weight::ZERO };
         Self {
             name,
             spec,
-            known_analyses: start.deployment.analyses.clone(),
+            known_analyses: analyses,
             candidate: side(&from.candidate),
             stable: from.stable.as_ref().map(|s| side(&s.revision)),
             stable_start: from.stable,
@@ -143,6 +153,8 @@ impl ServiceRun {
             retreat: None,
             why: None,
             now,
+            noted: Noted::default(),
+            dependencies_met: 0,
         }
     }
 
@@ -167,6 +179,12 @@ impl ServiceRun {
     /// Whether it waits for services that it depends on.
     pub(super) fn waits(&self) -> bool {
         self.phase == Phase::Waiting && self.outcome.is_none()
+    }
+
+    /// Whether good news of a dependency may let it start: those before the first that is not met are settled for good,
+    /// unless they only count as settled within a group.
+    pub(super) fn awaits(&self, dependency: &ServiceName) -> bool {
+        self.group.is_some() || self.spec.depends_on.get(self.dependencies_met) == Some(dependency)
     }
 
     /// The revision that it is to get, as last seen.
@@ -264,6 +282,26 @@ impl ServiceRun {
         };
         let beside = self.analysis.iter().chain(&self.watch).flat_map(|a| a.orders(revision));
         current.chain(beside).collect()
+    }
+
+    /// Whether [`ServiceRun::orders`] has any, without making them.
+    pub(super) fn has_orders(&self) -> bool {
+        let now = |c: &Current| !c.handed_out && !self.holds_back(c);
+        let beside = || self.analysis.iter().chain(&self.watch).any(Analyses::has_orders);
+        self.outcome.is_none() && (self.current.as_ref().is_some_and(now) || !self.is_held_back() && beside())
+    }
+
+    /// What it does, as far as the whole run goes by it.
+    pub(super) fn standing(&self) -> Standing {
+        if self.outcome.is_some() {
+            Standing::Over
+        } else if matches!(self.gate(), Some((_, None))) || self.rests() {
+            Standing::Stopped
+        } else if self.waits() || self.phase == Phase::Held || self.retreat.is_some() {
+            Standing::Waiting
+        } else {
+            Standing::Busy
+        }
     }
 
     pub(super) fn wants(&self, id: u32) -> bool {

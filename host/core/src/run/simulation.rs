@@ -10,10 +10,10 @@ use crate::{Millis, PluginName, RevisionId, Verdict, Weight};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-fn name(n: &str) -> PluginName {
+pub(super) fn name(n: &str) -> PluginName {
     PluginName::new(n).unwrap()
 }
-fn revision(n: &str) -> RevisionId {
+pub(super) fn revision(n: &str) -> RevisionId {
     RevisionId::new(n).unwrap()
 }
 fn workload() -> Workload {
@@ -29,7 +29,7 @@ fn workload() -> Workload {
         settings: serde_json::Value::Null,
     }
 }
-fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
+pub(super) fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
     Service {
         workload: workload(),
         replicas,
@@ -45,7 +45,7 @@ fn service(replicas: u32, depends_on: Vec<ServiceName>) -> Service {
         abort_scale_down_delay: Some(Millis::ZERO),
     }
 }
-fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
+pub(super) fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
     let uses = Use { plugin: name("p"), config: serde_json::json!({}) };
     let metric = Metric {
         name: name("m"),
@@ -64,7 +64,8 @@ fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
         dry_run: DryRun::No,
     };
     let names = [ServiceName::new("a").unwrap(), ServiceName::new("b").unwrap()];
-    let stable = (!initial).then(|| StableRevision { revision: revision("old"), replicas, workload: workload() });
+    let stable =
+        (!initial).then(|| StableRevision { revision: revision("old"), replicas, workload: workload().into() });
     let from = ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new() };
     RunStart {
         version: RECORD_VERSION,
@@ -76,8 +77,8 @@ fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
             approve: None,
             groups: BTreeMap::new(),
             services: [
-                (names[0].clone(), service(replicas, vec![])),
-                (names[1].clone(), service(replicas, vec![names[0].clone()])),
+                (names[0].clone(), service(replicas, vec![]).into()),
+                (names[1].clone(), service(replicas, vec![names[0].clone()]).into()),
             ]
             .into(),
             strategies: BTreeMap::new(),
@@ -99,15 +100,15 @@ fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Revision {
+pub(super) struct Revision {
     desired: u32,
     available: u32,
     weight: u16,
 }
 
 /// A provider and everything else that can answer, with a reel of random numbers deciding what goes wrong.
-struct World {
-    services: BTreeMap<ServiceName, BTreeMap<RevisionId, Revision>>,
+pub(super) struct World {
+    pub(super) services: BTreeMap<ServiceName, BTreeMap<RevisionId, Revision>>,
     verified: BTreeMap<ServiceName, BTreeMap<RevisionId, Weight>>,
     reel: Vec<u8>,
     at: usize,
@@ -116,7 +117,23 @@ struct World {
 }
 
 impl World {
-    fn roll(&mut self) -> u8 {
+    pub(super) fn new(start: &RunStart, replicas: u32, initial: bool, faults: u8, reel: Vec<u8>) -> Self {
+        let old = if initial {
+            BTreeMap::new()
+        } else {
+            [(revision("old"), Revision { desired: replicas, available: replicas, weight: 10_000 })].into()
+        };
+        Self {
+            services: start.services.keys().map(|s| (s.clone(), old.clone())).collect(),
+            verified: BTreeMap::new(),
+            reel,
+            at: 0,
+            faults,
+            passes_needed: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn roll(&mut self) -> u8 {
         self.at += 1;
         self.reel.get(self.at % self.reel.len()).copied().unwrap_or(0)
     }
@@ -158,7 +175,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, run: &Run, service: &ServiceName, order: &Order, wild: bool) -> Outcome {
+    pub(super) fn carry_out(&mut self, run: &Run, service: &ServiceName, order: &Order, wild: bool) -> Outcome {
         let replicas = run.services()[service].spec().replicas;
         let before = self.roll().is_multiple_of(2);
         if order.effect.mutates()
@@ -283,25 +300,14 @@ fn simulate_as(
     faults: u8,
     reel: Vec<u8>,
 ) -> (Run, World, Vec<(u64, Record)>) {
-    let old = if initial {
-        BTreeMap::new()
-    } else {
-        [(revision("old"), Revision { desired: replicas, available: replicas, weight: 10_000 })].into()
-    };
-    let mut world = World {
-        services: start.services.keys().map(|s| (s.clone(), old.clone())).collect(),
-        verified: BTreeMap::new(),
-        reel,
-        at: 0,
-        faults,
-        passes_needed: BTreeMap::new(),
-    };
+    let mut world = World::new(&start, replicas, initial, faults, reel);
     let first = Record::Started(Box::new(start));
     let (mut run, _) = Run::begin(Timestamp(0), 0, &first).unwrap();
     let mut history = vec![(0, first)];
     let mut clock = 0;
     let push = |run: &mut Run, history: &mut Vec<(u64, Record)>, clock: u64, record: Record| {
         run.apply(Timestamp(clock), history.len() as u64, &record);
+        run.agenda_is_right().unwrap();
         history.push((clock, record));
     };
     let mut aborted = false;
@@ -502,6 +508,7 @@ proptest! {
                 prop_assert!(wanted.contains(&(service.clone(), order.clone())), "{wanted:?}\n{order:?}\n{history:?}");
             }
             again.apply(Timestamp(*clock), i as u64, record);
+            prop_assert_eq!(again.agenda_is_right(), Ok(()));
             let text = serde_json::to_string(record).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Record>(&text).unwrap(), record);
         }

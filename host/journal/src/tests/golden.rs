@@ -9,6 +9,7 @@ use std::path::Path;
 const V1: &str = include_str!("golden-v1.sql");
 const V2: &str = include_str!("golden-v2.sql");
 const V3: &str = include_str!("golden-v3.sql");
+const V4: &str = include_str!("golden-v4.sql");
 
 fn restored(dump: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -19,10 +20,10 @@ fn restored(dump: &str) -> tempfile::TempDir {
 
 #[tokio::test]
 async fn old_formats_are_readable() {
-    for dump in [V1, V2, V3] {
+    for dump in [V1, V2, V3, V4] {
         format_is_readable(dump).await;
     }
-    for dump in [V2, V3] {
+    for dump in [V2, V3, V4] {
         let journal = restored(dump);
         let journal = Journal::open(journal.path()).unwrap();
         assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
@@ -37,6 +38,11 @@ async fn old_formats_are_readable() {
     assert_eq!((open.len(), open[0].head.as_str(), open[0].at), (1, "{}", Timestamp(1_700_000_020_003)));
     let exchanges: Vec<_> = open[0].exchanges.iter().map(|e| (e.number, e.ask.as_str(), e.answer.as_deref())).collect();
     assert_eq!(exchanges, [(1, "\"a\"", Some("1")), (2, "\"b\"", None)]);
+    let journal = restored(V4);
+    let journal = Journal::open(journal.path()).unwrap();
+    let key = key("capture");
+    let memory = journal.memory(&key.deployment, &key.environment).await.unwrap();
+    assert_eq!(memory, [(key.service, "r2 1 10000".to_owned())]);
 }
 
 async fn format_is_readable(dump: &str) {
@@ -82,10 +88,10 @@ fn tables(path: &Path) -> Vec<String> {
 /// A change of the tables without a new format, or a migration that leads somewhere else, is noticed here.
 #[test]
 fn an_old_file_and_a_new_one_have_the_same_tables() {
-    assert_eq!(SCHEMA_VERSION, 3, "a new format needs a dump of its own beside these");
+    assert_eq!(SCHEMA_VERSION, 4, "a new format needs a dump of its own beside these");
     let new = tempfile::tempdir().unwrap();
     drop(Journal::open(new.path()).unwrap());
-    for dump in [V1, V2, V3] {
+    for dump in [V1, V2, V3, V4] {
         let old = restored(dump);
         drop(Journal::open(old.path()).unwrap());
         assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
@@ -97,7 +103,7 @@ fn an_old_file_and_a_new_one_have_the_same_tables() {
 #[ignore = "writes the folder that is named in BASB_JOURNAL_GOLDEN"]
 async fn write_a_sample() {
     use super::{entry, stable, start};
-    use crate::{Append, NewEntry, NewNotification, NextAttempt};
+    use crate::{Append, NewEntry, NewMemory, NewNotification, NextAttempt};
     use basb_core::Millis;
     let journal = Journal::open(Path::new(&std::env::var("BASB_JOURNAL_GOLDEN").unwrap())).unwrap();
     let at = 1_700_000_000_000;
@@ -147,5 +153,7 @@ async fn write_a_sample() {
         exchanges: vec![exchange(1, "\"a\"", Some("1")), exchange(2, "\"b\"", None)],
     };
     journal.write_ahead(&open, None, call).await.unwrap();
+    let memory = NewMemory { service: key("capture"), text: "r2 1 10000".to_owned() };
+    journal.append(&late, Append { memory: vec![memory], ..Append::default().addendum() }).await.unwrap();
     println!("{}", journal.verify(&done).await.unwrap().hash);
 }

@@ -62,6 +62,7 @@ impl Storm {
     fn push(&mut self, record: Record) -> Vec<Event> {
         let seq = self.history.len() as u64 + 1;
         let events = self.run.apply(Timestamp(self.clock), seq, &record);
+        self.run.agenda_is_right().unwrap();
         for event in &events {
             match (&event.service, &event.body) {
                 (Some(service), Body::AnalysisFinished { verdict: Verdict::Pass, .. })

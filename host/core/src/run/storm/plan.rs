@@ -141,11 +141,11 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
             Before::Same | Before::Drifted => Some("new"),
             _ => Some("old"),
         };
-        let stable = stable.map(|r| StableRevision { revision: revision(r), replicas: n, workload: workload() });
+        let stable = stable.map(|r| StableRevision { revision: revision(r), replicas: n, workload: workload().into() });
         let mode = if reel.chance(20) { StartMode::Revert } else { StartMode::Rollout };
         let start = ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new() };
         starts.insert(service_name.clone(), start);
-        services.insert(service_name.clone(), spec);
+        services.insert(service_name.clone(), spec.into());
         before.insert(service_name.clone(), kind);
     }
     // The last ones of the row: what is between two members of a group would wait for it and hold it up.
@@ -195,7 +195,7 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
 pub fn simple() -> RunStart {
     let mut reel = Reel::new(vec![0]);
     let (mut start, _, _) = plan(&mut reel);
-    let old = StableRevision { revision: revision("old"), replicas: 4, workload: workload() };
+    let old = StableRevision { revision: revision("old"), replicas: 4, workload: workload().into() };
     let from = ServiceStart {
         candidate: revision("new"),
         stable: Some(old),
@@ -206,7 +206,7 @@ pub fn simple() -> RunStart {
     spec.replicas = 4;
     (spec.readiness, spec.verify, spec.bake, spec.gates) = (Vec::new(), Vec::new(), None, None);
     start.services = [(service_name("a"), from)].into();
-    start.deployment.services = [(service_name("a"), spec)].into();
+    start.deployment.services = [(service_name("a"), spec.into())].into();
     start.deployment.groups = BTreeMap::new();
     start.deployment.approve = None;
     start
