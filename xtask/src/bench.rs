@@ -18,7 +18,8 @@ pub fn run(what: &str, form: Form, more: &[String]) -> Done {
     let packages: &[&str] = match what {
         "policy" => &["basb-bench"],
         "rollout" | "plugin-call" => &["basb-host", "second-brain", "basb-bench"],
-        _ => return Err(format!("there is no benchmark `{what}`: there are rollout, plugin-call and policy")),
+        "scale" => &["basb-host", "basb-bench"],
+        _ => return Err(format!("there is no benchmark `{what}`: there are rollout, plugin-call, policy and scale")),
     };
     crate::setup::run_if_needed()?;
     let mut build = cargo(["build", "--release", "--locked"]);

@@ -87,7 +87,7 @@ enum Command {
     },
     /// Measure, with a release build
     Bench {
-        /// What: rollout, plugin-call
+        /// What: rollout, plugin-call, policy, scale
         what: String,
         /// Print one JSON document
         #[arg(long)]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
 /// build them.
-const GUESTS: [&str; 20] = [
+const GUESTS: [&str; 24] = [
     "--exclude",
     "guest-hostile-notifier",
     "--exclude",
@@ -19,6 +19,10 @@ const GUESTS: [&str; 20] = [
     "guest-hostile-wasi",
     "--exclude",
     "guest-misbehave",
+    "--exclude",
+    "guest-no-op-probe",
+    "--exclude",
+    "guest-no-op-provider",
     "--exclude",
     "guest-pure-echo",
     "--exclude",

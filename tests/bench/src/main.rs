@@ -8,6 +8,7 @@ mod load_reply;
 mod plugin_call;
 mod policy;
 mod rollout;
+mod scale;
 
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
@@ -28,6 +29,8 @@ enum Bench {
     Policy(policy::Args),
     /// A canary under load, a rollback, and the proxy beside HAProxy
     Rollout(rollout::Args),
+    /// Deployments of thousands of services, beside Terraform
+    Scale(scale::Args),
     /// The trivial service that the rollout benchmark puts behind both proxies
     #[command(hide = true)]
     RolloutUpstream(rollout::upstream::Args),
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Bench::PluginCall(args) => plugin_call::run(&args),
         Bench::Policy(args) => policy::run(&args),
         Bench::Rollout(args) => rollout::run(&args),
+        Bench::Scale(args) => scale::run(&args),
         Bench::RolloutUpstream(args) => rollout::upstream::run(&args),
     };
     match done {
