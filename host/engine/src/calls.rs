@@ -2,6 +2,7 @@
 //! changes something written ahead.
 
 use crate::clock::now;
+use crate::lease::Holding;
 use basb_capabilities::exchange::{Exchange, Matching, Page, Taping, WriteAhead};
 use basb_capabilities::{HostCall, Verdict};
 use basb_core::run::{Admission, OutsideCall, PluginCall, Record, TapeMark};
@@ -94,6 +95,8 @@ pub struct Desk {
     pub run: basb_core::RunId,
     /// Proves that this process may act.
     pub fence: Fence,
+    /// Tells whether the lease is held at this moment.
+    pub holding: Holding,
     /// Knows every secret.
     pub redactor: Redactor,
     /// Calls that were cut off, by their keys.
@@ -227,8 +230,12 @@ impl WriteAhead for Ahead {
             head: serde_json::to_string(&head).unwrap_or_default(),
             exchanges: page.exchanges.into_iter().map(exchange).collect(),
         };
-        let Desk { journal, run, fence, .. } = &*self.desk;
-        Box::pin(async move { journal.write_ahead(run, Some(fence.clone()), call).await.map_err(|e| e.to_string()) })
+        let Desk { journal, run, fence, holding, .. } = &*self.desk;
+        Box::pin(async move {
+            journal.write_ahead(run, Some(fence.clone()), call).await.map_err(|e| e.to_string())?;
+            // The token was right when it was written; this process may have been stopped since.
+            holding.confirm().await.map_err(|e| e.to_string())
+        })
     }
 }
 

@@ -4,7 +4,8 @@ use crate::owner::{Life, Owner};
 use crate::{EngineError, clock::now};
 use basb_core::{Millis, PluginName, ServiceName};
 use basb_journal::{AcquireError, Fence, Held, Journal, JournalError, Lease};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -13,13 +14,51 @@ const TTL: Millis = Millis::secs(15);
 /// Time from one heartbeat to the next.
 const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(4);
 
+/// A lease whose last renewal is younger than this cannot be anybody else's yet.
+const CERTAIN: std::time::Duration = std::time::Duration::from_secs(12);
+
 /// A lease with its heartbeat; released by [`HeldLease::release`].
 #[derive(Debug)]
 pub struct HeldLease {
-    journal: Arc<Journal>,
+    holding: Holding,
     fence: Fence,
     heartbeat: JoinHandle<()>,
     lost: watch::Receiver<bool>,
+}
+
+/// Whether the lease is held, for whoever is about to change something outside. A process that was stopped for longer than
+/// its lease finds out here that it may be somebody else's by now, however long ago it last asked.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    journal: Arc<Journal>,
+    /// The lease as it was renewed last, and when that was begun by a clock that does not jump.
+    renewed: Arc<Mutex<(Lease, Instant)>>,
+}
+
+impl Holding {
+    fn renewed(&self) -> (Lease, Instant) {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn renew(&self) -> Result<(), JournalError> {
+        let (lease, _) = self.renewed();
+        let began = Instant::now();
+        let renewed = self.journal.renew(&lease, TTL, now()).await?;
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = (renewed, began);
+        Ok(())
+    }
+
+    /// Returns once it is certain that the lease is held at this moment. Costs nothing while it was renewed lately.
+    ///
+    /// # Errors
+    /// [`JournalError::StaleToken`] when it is somebody else's, or why the file cannot be written.
+    pub async fn confirm(&self) -> Result<(), JournalError> {
+        // Again, if the renewal itself took so long that it says nothing any more: the process may have been stopped then.
+        while self.renewed().1.elapsed() >= CERTAIN {
+            self.renew().await?;
+        }
+        Ok(())
+    }
 }
 
 impl HeldLease {
@@ -34,6 +73,7 @@ impl HeldLease {
     ) -> Result<Self, EngineError> {
         let name = lease_name(deployment, environment);
         let owner = Owner::this().for_lease();
+        let began = Instant::now();
         let lease = match journal.acquire(&name, &owner, TTL, now()).await {
             Ok(lease) => lease,
             Err(AcquireError::Held(held)) if is_dead(&held) => {
@@ -46,14 +86,21 @@ impl HeldLease {
         };
         let fence = lease.fence();
         let (tell, lost) = watch::channel(false);
-        let heartbeat = tokio::spawn(beat(Arc::clone(journal), lease, tell));
-        Ok(Self { journal: Arc::clone(journal), fence, heartbeat, lost })
+        let holding = Holding { journal: Arc::clone(journal), renewed: Arc::new(Mutex::new((lease, began))) };
+        let heartbeat = tokio::spawn(beat(holding.clone(), tell));
+        Ok(Self { holding, fence, heartbeat, lost })
     }
 
     /// What proves to a write that the lease is held.
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.fence.clone()
+    }
+
+    /// What is asked before anything is changed outside.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        self.holding.clone()
     }
 
     /// Becomes true when the lease was lost: nothing may be done any more.
@@ -70,24 +117,31 @@ impl HeldLease {
             return error;
         }
         let what = self.fence.lease.clone();
-        let by = self.journal.holder(&what).await.ok().flatten().filter(|held| held.fencing_token != self.fence.token);
+        let by = self
+            .holding
+            .journal
+            .holder(&what)
+            .await
+            .ok()
+            .flatten()
+            .filter(|held| held.fencing_token != self.fence.token);
         EngineError::LeaseLost { what, by }
     }
 
     /// Lets go of it.
     pub async fn release(self) {
         self.heartbeat.abort();
-        if let Err(e) = self.journal.release(&self.fence).await {
+        if let Err(e) = self.holding.journal.release(&self.fence).await {
             tracing::debug!(error = %e, "the lease was not released; it expires by itself");
         }
     }
 }
 
-async fn beat(journal: Arc<Journal>, mut lease: Lease, tell: watch::Sender<bool>) {
+async fn beat(holding: Holding, tell: watch::Sender<bool>) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
-        match journal.renew(&lease, TTL, now()).await {
-            Ok(renewed) => lease = renewed,
+        match holding.renew().await {
+            Ok(()) => {}
             Err(e @ JournalError::StaleToken { .. }) => {
                 tracing::warn!(error = %e, "the lease was lost");
                 // Nobody listens when the run is over already.

@@ -593,6 +593,7 @@ impl Session {
             journal: Arc::clone(&self.journal),
             run: run.clone(),
             fence: lease.fence(),
+            holding: lease.holding(),
             redactor: redactor.clone(),
             open: std::sync::Mutex::new(open.into_iter().map(|call| (call.key.clone(), call)).collect()),
         })
