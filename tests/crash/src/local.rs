@@ -27,6 +27,15 @@ pub enum Disturb {
     Agent(Vec<Duration>),
 }
 
+/// What the canary checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// Everything that the example checks.
+    All,
+    /// Nothing that goes through the agent: a check that meets a dead one rightly fails, and the release goes back.
+    None,
+}
+
 /// Before or after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -60,11 +69,11 @@ impl Local {
     ///
     /// # Errors
     /// What does not work.
-    pub fn prepare(folder: &Path, tolerance: &str) -> Result<Self> {
+    pub fn prepare(folder: &Path, checks: Checks) -> Result<Self> {
         let io = |e: std::io::Error| format!("{}: {e}", folder.display());
         std::fs::create_dir_all(folder.join("vault")).map_err(io)?;
         let ports = SERVICES.iter().map(|_| free_port()).collect::<Result<Vec<u16>>>()?;
-        let text = file(folder, &program("second-brain")?, &ports, tolerance);
+        let text = file(folder, &program("second-brain")?, &ports, checks);
         std::fs::write(folder.join("deployment.yaml"), text).map_err(io)?;
         let host = Host { folder: folder.to_owned(), state: folder.join("state"), env: Vec::new() };
         let mut local = Self { load: Load::start(&[]), host, ports, generation: 0, took: Duration::ZERO, entries: 0 };
@@ -90,6 +99,14 @@ impl Local {
     /// # Errors
     /// When it does not get to its end.
     pub fn disturbed(&mut self, disturb: &Disturb) -> Result<Outcome> {
+        self.disturbed_to(disturb).map(|(outcome, _)| outcome)
+    }
+
+    /// The same; says also how many entries the run had after the last kill.
+    ///
+    /// # Errors
+    /// When it does not get to its end.
+    pub fn disturbed_to(&mut self, disturb: &Disturb) -> Result<(Outcome, u64)> {
         self.generation += 1;
         let set = format!("generation={}", self.generation);
         let args = ["--json", "run", "--set", &set];
@@ -97,7 +114,7 @@ impl Local {
         let (first, runs) = (book.entries, book.runs.len());
         let before = self.services()?;
         let mut outcome = Outcome::one();
-        let mut down = Vec::new();
+        let (mut down, mut reached) = (Vec::new(), 0);
         match disturb {
             Disturb::At(places) => {
                 for (stage, entry) in places {
@@ -110,7 +127,9 @@ impl Local {
                     if !ended.killed() {
                         ended.exits(0)?;
                     }
-                    if Book::read(&self.host.state)?.is_over(runs) {
+                    let book = Book::read(&self.host.state)?;
+                    reached = book.entries - first;
+                    if book.is_over(runs) {
                         break;
                     }
                 }
@@ -144,7 +163,7 @@ impl Local {
         }
         self.check(runs + 1, &before, &mut outcome)?;
         self.count(&down, &mut outcome);
-        Ok(outcome)
+        Ok((outcome, reached))
     }
 
     /// Kills the agent and starts it again. Returns from when to when there was none.
@@ -302,9 +321,16 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// The example's deployment with short pauses.
-fn file(folder: &Path, program: &Path, ports: &[u16], tolerance: &str) -> String {
+fn file(folder: &Path, program: &Path, ports: &[u16], checks: Checks) -> String {
     let depends =
         ["", "    dependsOn: [capture]\n", "    dependsOn: [capture]\n", "    dependsOn: [organize, distill]\n"];
+    let (checked, pause) = match checks {
+        Checks::All => (
+            "    readiness: [health]\n    verify: [tools]\n    bake: { duration: 100ms, analyses: [healthy] }\n",
+            "analysis: { templates: [healthy] }",
+        ),
+        Checks::None => ("", "pause: { duration: 200ms }"),
+    };
     let services: String = SERVICES
         .iter()
         .zip(ports)
@@ -322,10 +348,7 @@ fn file(folder: &Path, program: &Path, ports: &[u16], tolerance: &str) -> String
     replicas: 2
     listen: 127.0.0.1:{port}
 {depends}    strategy: careful
-    readiness: [health]
-    verify: [tools]
-    bake: {{ duration: 100ms, analyses: [healthy] }}
-    progressDeadline: 60s
+{checked}    progressDeadline: 60s
     scaleDownDelay: 20ms
     abortScaleDownDelay: 20ms
 ",
@@ -377,7 +400,7 @@ strategies:
     config:
       steps:
         - setWeight: 25
-        - analysis: {{ templates: [healthy] }}
+        - {pause}
         - setWeight: 50
         - pause: {{ duration: 20ms }}
 
@@ -400,7 +423,6 @@ analyses:
         interval: 100ms
         count: 2
         successCondition: result.success_rate >= 0.99
-        {tolerance}
 
 notifiers:
   daily-log:

@@ -3,7 +3,7 @@
 use crate::Share;
 use crate::fencing::{self, Wakes};
 use crate::host::{At, Random, Result};
-use crate::local::{Disturb, Local, Stage};
+use crate::local::{Checks, Disturb, Local, Stage};
 use crate::recorded::{Kill, Recorded, Reference, Release};
 use crate::report::{Outcome, Part, Report, Tally};
 use crate::say;
@@ -267,28 +267,11 @@ fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) ->
 }
 
 fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
-    let strict = "failureLimit: 0";
     if options.wants("second-brain-entries") {
-        let mut first = Local::prepare(&folder.join("second-brain-entries"), strict)?;
-        say(&format!(
-            "an undisturbed canary of the services: {} entries, {} ms",
-            first.entries,
-            first.took.as_millis()
-        ));
-        let all = first.entries;
-        let mut random = options.random("second-brain-entries");
-        let mut places: Vec<(Stage, u64)> =
-            (1..=all).flat_map(|entry| [(Stage::Before, entry), (Stage::After, entry)]).collect();
-        if options.share == Share::Ci {
-            let step = places.len().div_ceil(6);
-            places = places.into_iter().skip(random.below(step as u64) as usize).step_by(step).collect();
-        }
-        report.add(one_after_the_other("second-brain-entries", &mut first, places.len(), |number| {
-            Disturb::At(places.get(number).copied().into_iter().collect())
-        }));
+        report.add(services_at_every_commit(options, folder)?);
     }
     if options.wants("second-brain-random") {
-        let mut place = Local::prepare(&folder.join("second-brain-random"), strict)?;
+        let mut place = Local::prepare(&folder.join("second-brain-random"), Checks::All)?;
         let mut random = options.random("second-brain-random");
         let span = place.took.as_millis() as u64;
         report.add(one_after_the_other("second-brain-random", &mut place, options.amount(4, 150), |_| {
@@ -298,8 +281,7 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
         }));
     }
     if options.wants("agent-random") {
-        // A measurement that meets no agent has failed: that alone is no reason to go back here.
-        let mut place = Local::prepare(&folder.join("agent-random"), "failureLimit: never")?;
+        let mut place = Local::prepare(&folder.join("agent-random"), Checks::None)?;
         let mut random = options.random("agent-random");
         let span = place.took.as_millis() as u64;
         report.add(one_after_the_other("agent-random", &mut place, options.amount(4, 100), |_| {
@@ -308,6 +290,54 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
         }));
     }
     Ok(())
+}
+
+/// The host is killed before and after commits of a canary of the services: in CI at some, otherwise at each, as in
+/// [`every_commit`], in several places at once.
+fn services_at_every_commit(options: &Options, folder: &std::path::Path) -> Result<Part> {
+    let name = "second-brain-entries";
+    let tally = Tally::begin(name);
+    let places = options.amount(1, options.jobs);
+    let mut ready = Vec::new();
+    for number in 0..places {
+        ready.push(Local::prepare(&folder.join(format!("{name}-{number}")), Checks::All)?);
+    }
+    let entries = ready.first().map_or(0, |place| place.entries);
+    let took = ready.first().map_or(0, |place| place.took.as_millis());
+    say(&format!("an undisturbed canary of the services: {entries} entries, {took} ms"));
+    say(&format!("== {name}: at {entries} entries, before and after, in {places} places"));
+    let step = options.amount(usize::try_from(entries.div_ceil(3)).unwrap_or(1), 1) as u64;
+    let from = options.random(name).below(step);
+    std::thread::scope(|scope| {
+        let share = entries.div_ceil(places as u64);
+        for (number, mut place) in (0_u64..).zip(ready) {
+            let tally = &tally;
+            scope.spawn(move || {
+                let (mut entry, last) = (number * share + 1 + from, ((number + 1) * share).min(entries));
+                while entry <= last {
+                    let mut next = entry + step;
+                    for stage in [Stage::Before, Stage::After] {
+                        let began = Instant::now();
+                        let outcome =
+                            place.disturbed_to(&Disturb::At(vec![(stage, entry)])).map(|(outcome, reached)| {
+                                if stage == Stage::After {
+                                    next = next.max(reached + 1);
+                                }
+                                outcome
+                            });
+                        let over = outcome.is_err();
+                        tally.take(&format!("entry {entry} {stage:?}").to_lowercase(), began.elapsed(), outcome);
+                        if over {
+                            // What came after it would be compared with something that is not whole.
+                            return;
+                        }
+                    }
+                    entry = next;
+                }
+            });
+        }
+    });
+    Ok(tally.end())
 }
 
 fn one_after_the_other(name: &str, place: &mut Local, runs: usize, mut how: impl FnMut(usize) -> Disturb) -> Part {

@@ -125,6 +125,8 @@ pub struct Tally {
 
 /// So many faults are told in words.
 const MOST_FAULTS: usize = 20;
+/// After so many runs it is said how far it is.
+const SAY_EVERY: u64 = 50;
 
 impl Tally {
     /// Begins a part.
@@ -147,6 +149,7 @@ impl Tally {
                 }
             }
         };
+        let before = part.runs;
         match outcome {
             Ok(outcome) => {
                 part.runs += outcome.runs;
@@ -167,6 +170,12 @@ impl Tally {
                 part.end_state_differs += 1;
                 say(&mut part, "did not get to its end", &[why]);
             }
+        }
+        if before / SAY_EVERY < part.runs / SAY_EVERY {
+            crate::say(&format!(
+                "   … {} runs, {} kills, {} lost, {} done twice, {} end otherwise, {} requests failed",
+                part.runs, part.kills, part.lost, part.doubled, part.end_state_differs, part.failed_requests
+            ));
         }
     }
 
