@@ -40,7 +40,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, hostile, docs
+        /// Only these: fmt, clippy, unit, end-to-end, hostile, crash, docs
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain

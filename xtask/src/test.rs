@@ -38,12 +38,13 @@ type Part = (&'static str, fn() -> Done);
 
 /// Runs the parts that are named, or all of them.
 pub fn run(only: &[String]) -> Done {
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("fmt", fmt),
         ("clippy", clippy),
         ("unit", unit),
         ("end-to-end", end_to_end),
         ("hostile", hostile),
+        ("crash", crash),
         ("docs", docs),
     ];
     if let Some(unknown) = only.iter().find(|name| !parts.iter().any(|(part, _)| part == name)) {
@@ -106,6 +107,18 @@ fn end_to_end() -> Done {
 fn hostile() -> Done {
     build()?;
     crate::hostile::run_built("", crate::bench::Form::Text)
+}
+
+/// The share of the kills that CI has time for; `cargo xtask crash` runs all of them.
+fn crash() -> Done {
+    build()?;
+    crate::crash::crash(&crate::crash::Options {
+        only: String::new(),
+        share: crate::crash::Share::Ci,
+        seed: None,
+        jobs: None,
+        form: crate::bench::Form::Text,
+    })
 }
 
 fn docs() -> Done {
