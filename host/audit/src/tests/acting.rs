@@ -28,6 +28,7 @@ fn call(plugin: &str, at: u64, calls: Vec<OutsideCall>) -> (Timestamp, Option<Se
         micros: 35_000,
         outcome: "ok".to_owned(),
         calls,
+        tape: None,
     };
     (Timestamp(at + 40), Some(ServiceName::new("capture").unwrap()), call)
 }

@@ -71,8 +71,10 @@ pub async fn check_tapes(journal: &Journal, run: &RunId) -> Result<Vec<Tampered>
         let range = digests.get(from..to).unwrap_or_default();
         let complete = u64::try_from(range.len()).ok() == Some((last + 1).saturating_sub(first));
         let same = basb_tape::digest_of_range(range.iter().map(|(n, d)| (*n, d))) == sha256;
+        let whole = complete && same;
         // What is known to be wrong already is the reason.
-        if !(complete && same) && !wrong.iter().any(|w| (first..=last).contains(&w.call)) {
+        let told = wrong.iter().any(|w| (first..=last).contains(&w.call));
+        if !whole && !told {
             let why = match complete {
                 true => format!("the digest of one of the tapes {first} to {last} was changed"),
                 false => format!("of the tapes {first} to {last} some are missing"),
