@@ -111,8 +111,8 @@ impl CliError {
                 "version": 1,
                 "error": { "code": self.code(), "message": self.to_string(), "next": self.next_step() },
             });
-            if let Self::Engine(EngineError::Stale(moved)) = self {
-                error["moved"] = serde_json::json!(moved);
+            if let (Self::Engine(EngineError::Stale(moved)), Some(fields)) = (self, error.as_object_mut()) {
+                fields.insert("moved".to_owned(), serde_json::json!(moved));
             }
             printer.json(&error);
         }
