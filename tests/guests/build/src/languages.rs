@@ -6,6 +6,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// A way to make a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,9 @@ pub fn build(language: Language) -> Option<Vec<u8>> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| super::workspace().join("target"), PathBuf::from);
     let folder = target.join("guests/languages");
     let done = folder.join(format!("{}-{:016x}.wasm", language.name(), digest(language, &installed)));
+    // Two tests of one process may want the same guest: the second finds what the first has built.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(bytes) = std::fs::read(&done) {
         return Some(bytes);
     }
