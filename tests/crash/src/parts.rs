@@ -133,12 +133,12 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
     let good: &'static Reference = Box::leak(Box::new(good));
 
     if options.wants("recorded-entries") {
-        let jobs = every_commit(options, "recorded-entries", &place, Release::Good, good, 24);
+        let jobs = every_commit(options, "recorded-entries", &place, Release::Good, good, 8);
         report.add(work("recorded-entries", jobs, options.jobs));
     }
     if options.wants("recorded-commits") {
         // The lease, the start of the run and the first entries: what is committed before there is anything to resume.
-        let jobs = (1..=options.amount(5, 12)).flat_map(|number| ["before", "after"].map(|stage| (number, stage))).map(
+        let jobs = (1..=options.amount(3, 12)).flat_map(|number| ["before", "after"].map(|stage| (number, stage))).map(
             |(number, stage)| {
                 let at = At(format!("kill-{stage}:commit{number}"));
                 disturbed(format!("commit-{number}-{stage}"), Release::Good, good, vec![Kill::At(at)])
@@ -148,14 +148,13 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
     }
     if options.wants("recorded-rollback-entries") {
         let broken: &'static Reference = Box::leak(Box::new(place.reference(Release::Broken)?));
-        let jobs = every_commit(options, "recorded-rollback-entries", &place, Release::Broken, broken, 6);
+        let jobs = every_commit(options, "recorded-rollback-entries", &place, Release::Broken, broken, 4);
         report.add(work("recorded-rollback-entries", jobs, options.jobs));
     }
     if options.wants("recorded-random") {
         let mut random = options.random("recorded-random");
-        // With several at once each takes longer than the undisturbed one alone.
-        let span = good.took.as_millis() as u64 * options.jobs as u64;
-        let jobs = (0..options.amount(20, 500)).map(|number| {
+        let span = good.took.as_millis() as u64;
+        let jobs = (0..options.amount(8, 500)).map(|number| {
             let time = Duration::from_millis(random.below(span));
             disturbed(format!("random-{number}"), Release::Good, good, vec![Kill::After(time)])
         });
@@ -163,7 +162,7 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
     }
     if options.wants("recorded-twice") {
         let mut random = options.random("recorded-twice");
-        let entries = chosen(options, "recorded-twice", good, 12);
+        let entries = chosen(options, "recorded-twice", good, 4);
         let jobs = entries.iter().map(|entry| {
             // Again while it resumes: at one of the first entries that the resumed process writes; and once more, at
             // some time.
