@@ -222,8 +222,9 @@ impl Line {
     }
 }
 
-/// Cuts a text to a width, never inside a character.
+/// Cuts a text to its first line and to a width, never inside a character.
 pub fn shorten(text: &str, width: usize) -> String {
+    let text = text.lines().next().unwrap_or_default();
     if measure_text_width(text) <= width {
         text.to_owned()
     } else {
@@ -231,13 +232,15 @@ pub fn shorten(text: &str, width: usize) -> String {
     }
 }
 
-/// An event as a plain line: time, service, what happened.
+/// An event as a plain line: time, service, what happened. Further lines of a plugin's text are set apart, so that none of
+/// them can pass for an event.
 pub fn plain(event: &Event) -> String {
     let at = event.at.to_string();
     let time = at.get(11..19).unwrap_or(&at);
+    let title = event.body.title().replace('\n', "\n       | ");
     match &event.service {
-        Some(service) => format!("{time} {service}: {}", event.body.title()),
-        None => format!("{time} {}", event.body.title()),
+        Some(service) => format!("{time} {service}: {title}"),
+        None => format!("{time} {title}"),
     }
 }
 

@@ -31,10 +31,24 @@ const ENTRIES: usize = 1000;
 /// The shortest time between two looks at a call that goes on.
 const POLL: Millis = Millis(100);
 
-/// A text for people: cut where it is too long, and without anything that could repaint a terminal or pass for another
-/// line.
+/// The most lines of a text for people.
+const LINES: usize = 40;
+
+/// A text for people: cut where it is too long, and without anything that could repaint a terminal. Its lines stay lines,
+/// since a denial holds those that would lift it, to be pasted; whoever prints them sets them apart.
 pub fn text(text: String) -> String {
-    basb_grants::printable(&text, TEXT)
+    let mut kept = String::new();
+    for (number, line) in text.lines().enumerate() {
+        if number > 0 {
+            kept.push('\n');
+        }
+        if number >= LINES || kept.len() >= TEXT {
+            kept.push('…');
+            break;
+        }
+        kept.push_str(&basb_grants::printable(line, TEXT.saturating_sub(kept.len())));
+    }
+    kept
 }
 
 /// A text that is shown as it stands, such as in a diagnostic or a plan: in one line, short, and without anything that
@@ -104,11 +118,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_and_are_one_line() {
+    fn texts_are_cut_and_do_not_repaint() {
         assert_eq!(text("short".to_owned()), "short");
+        assert_eq!(text("denied:\nplugins:\n  mcp:".to_owned()), "denied:\nplugins:\n  mcp:");
         assert!(text("ä".repeat(TEXT)).len() < TEXT + 100);
-        let forged = text("fine\u{1b}[2J\nrun finished".to_owned());
-        assert!(!forged.contains(['\u{1b}', '\n']), "{forged}");
+        assert!(text("a\n".repeat(TEXT)).lines().count() <= LINES + 1);
+        assert!(text("\u{7}".repeat(TEXT)).len() < TEXT + 100);
+        let forged = text("fine\u{1b}[2J\u{202e}\rrun finished".to_owned());
+        assert!(!forged.contains(['\u{1b}', '\r', '\u{202e}']), "{forged}");
+        assert!(!line("fine\nrun finished").contains('\n'));
     }
 
     #[test]

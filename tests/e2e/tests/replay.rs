@@ -38,7 +38,7 @@ fn every_run_is_the_same_again_without_a_network() {
         assert!(number(&report, "calls") > 10, "{report}");
         assert_eq!(report["calls"], report["identicalCalls"]);
         assert_eq!(report["strategyCalls"], report["identicalStrategyCalls"]);
-        assert!(number(&report["decisions"], "intents") > 10);
+        assert!(number(&report["decisions"], "intents") >= 5, "{report}");
     }
     assert!(number(&replay(&lab, &broken, 0), "strategyCalls") > 0);
     let text = lab.host(&["replay", &broken]).exits(0).stdout;
