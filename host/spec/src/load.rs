@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest file, in bytes.
-pub const MAX_FILE: usize = 4 * 1024 * 1024;
+pub const MAX_FILE: usize = 16 * 1024 * 1024;
 
 /// The most environments: each is checked on its own.
 const MAX_ENVIRONMENTS: usize = 64;
@@ -105,7 +105,7 @@ fn read_file(path: &Path, name: &str) -> Result<String, Diagnostics> {
 }
 
 fn too_large(name: &str) -> Diagnostics {
-    Diagnostic::of_file(name, "spec/too-large", format!("{name} is larger than 4 MiB"))
+    Diagnostic::of_file(name, "spec/too-large", format!("{name} is larger than 16 MiB"))
         .with_help("check that this is the file you mean; split a deployment of that size")
         .into()
 }

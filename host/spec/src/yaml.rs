@@ -12,8 +12,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The most values of a file, aliases counted as what they stand for. A deployment of a hundred services has 5,000.
-pub(crate) const MAX_NODES: usize = 100_000;
+/// The most values of a file, aliases counted as what they stand for. A deployment of twenty thousand
+/// small services has 400,000.
+pub(crate) const MAX_NODES: usize = 1_000_000;
 /// The deepest nesting.
 pub(crate) const MAX_DEPTH: usize = 64;
 
