@@ -29,9 +29,9 @@ const MAX_FILE: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanFile {
-    /// [`FORMAT`].
+    /// What kind of document this is: `basb-host plan`.
     pub format: String,
-    /// [`VERSION`].
+    /// The version of this form.
     pub version: u32,
     /// The digest of what a run of it starts from: what approvals are bound to.
     pub plan_digest: Digest,

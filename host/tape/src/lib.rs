@@ -12,7 +12,7 @@
 //! |---|---|
 //! | what a tape holds and its form | [`tape`] |
 //! | in which ways two calls can differ | [`divergence`] |
-//! | the file that runs are exported to | [`file`] |
+//! | the file that runs are exported to | [`mod@file`] |
 
 pub mod divergence;
 pub mod file;

@@ -6,7 +6,7 @@
 //! dies (each closes the socket between them), the keeper ends its children until there are none.
 //!
 //! The keeper also looks at the granted digest: it copies the program into sealed memory, takes the digest of that copy,
-//! and starts that copy ([`sealed`]). What was looked at is what runs, whatever happens to the file meanwhile.
+//! and starts that copy (`sealed`). What was looked at is what runs, whatever happens to the file meanwhile.
 //!
 //! Stops: a program's child in a session of its own, or whose parent has ended, that lives on after the call or after the
 //! host; a program that is exchanged or written to between the look and the start; open files of the host's own parent in
