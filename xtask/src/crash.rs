@@ -1,7 +1,7 @@
 //! Kills of the host and of the agent: built, then run by the program `basb-crash`.
 
 use crate::bench::Form;
-use crate::shell::{self, Done, cargo, target};
+use crate::shell::{self, Done, target};
 use std::process::Command;
 
 /// How much of it.
@@ -31,8 +31,7 @@ pub struct Options {
 /// Builds and runs it. Fails when an effect is lost or done twice, an end differs, or a request fails.
 pub fn run(options: &Options) -> Done {
     crate::setup::run_if_needed()?;
-    // The product, the one that kills itself, and the services.
-    shell::run(&mut cargo(["build", "--locked", "-p", "basb-host", "-p", "second-brain", "-p", "basb-crash"]))?;
+    crate::build::workspace()?;
     crash(options)
 }
 

@@ -63,13 +63,21 @@ pub fn run(options: &Options) -> Done {
     if findings == 0 { Ok(()) } else { Err(format!("{findings} findings, in {}", folder.display())) }
 }
 
+/// libFuzzer's program is a workspace of its own, with a lock file of its own: it has to follow the host's dependencies.
+pub fn lock_file_is_current() -> Done {
+    let mut ask = cargo(["metadata", "--locked", "--format-version", "1"]);
+    ask.current_dir(root().join("tests/fuzz/libfuzzer")).stdout(Stdio::null());
+    shell::run(&mut ask)
+        .map_err(|e| format!("{e}\nRun `cargo metadata` in tests/fuzz/libfuzzer, and commit its Cargo.lock"))
+}
+
 fn seeds_and_names(seeds: &Path) -> Done<Vec<String>> {
     // Files that were committed once and are no more are not to come back.
     if seeds.exists() {
         fs::remove_dir_all(seeds).map_err(|e| format!("{}: {e}", seeds.display()))?;
     }
-    let mut command = cargo(["run", "--quiet", "--locked", "-p", "basb-fuzz", "--", "seeds"]);
-    let names = shell::output(command.arg(seeds))?;
+    crate::build::workspace()?;
+    let names = shell::output(Command::new(target().join("debug/basb-fuzz")).arg("seeds").arg(seeds))?;
     Ok(names.lines().map(str::to_owned).collect())
 }
 

@@ -1,14 +1,13 @@
 //! Hostile guests and tricks against the host: built, then run by the program `basb-hostile`.
 
 use crate::bench::Form;
-use crate::shell::{self, Done, cargo, target};
+use crate::shell::{self, Done, target};
 use std::process::Command;
 
 /// Builds and runs the hostile cases. Fails when one of them is not contained.
 pub fn run(only: &str, form: Form) -> Done {
     crate::setup::run_if_needed()?;
-    // The real binary is attacked too, in whole runs.
-    shell::run(&mut cargo(["build", "--locked", "-p", "basb-hostile", "-p", "basb-host"]))?;
+    crate::build::workspace()?;
     run_built(only, form)
 }
 

@@ -4,6 +4,7 @@
 //! asked for by name when it is missing.
 
 mod bench;
+mod build;
 mod counterparts;
 mod crash;
 mod demo;

@@ -1,37 +1,8 @@
 //! Everything that CI runs, in the order in which it says most soonest.
 
 use crate::shell::{self, Done, cargo, say};
-use crate::{counterparts, languages, setup};
+use crate::{build, counterparts, languages, setup};
 use std::time::Instant;
-
-/// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
-/// build them.
-const GUESTS: [&str; 24] = [
-    "--exclude",
-    "guest-hostile-notifier",
-    "--exclude",
-    "guest-hostile-probe",
-    "--exclude",
-    "guest-hostile-provider",
-    "--exclude",
-    "guest-hostile-strategy",
-    "--exclude",
-    "guest-hostile-wasi",
-    "--exclude",
-    "guest-misbehave",
-    "--exclude",
-    "guest-no-op-probe",
-    "--exclude",
-    "guest-no-op-provider",
-    "--exclude",
-    "guest-pure-echo",
-    "--exclude",
-    "guest-wants-files",
-    "--exclude",
-    "guest-wasi-http",
-    "--exclude",
-    "guest-wasi-std",
-];
 
 /// Parts that take minutes and have bounds of time: until they have been seen green on an idle machine, they are asked for.
 const WHEN_NAMED: [&str; 2] = ["hostile", "crash"];
@@ -91,34 +62,33 @@ fn fmt() -> Done {
 }
 
 fn clippy() -> Done {
-    shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
-}
-
-/// One build for everything that follows: another choice of packages is another choice of features, and would compile
-/// wasmtime once more.
-fn build() -> Done {
-    shell::run(cargo(["build", "--workspace", "--all-targets", "--locked"]).args(GUESTS))
+    shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    crate::fuzz::lock_file_is_current()
 }
 
 fn unit() -> Done {
-    build()?;
-    shell::run(cargo(["test", "--workspace", "--locked", "--exclude", "basb-e2e"]).args(GUESTS))
+    build::workspace()?;
+    shell::run(&mut build::selected(["test", "--no-fail-fast", "--exclude", "basb-e2e"]))
 }
 
 fn end_to_end() -> Done {
     // The real binary and the real services: the tests start them.
-    build()?;
-    shell::run(&mut cargo(["test", "--locked", "-p", "basb-e2e", "--", "--test-threads", "2"]))
+    build::workspace()?;
+    let mut test = build::selected(["test", "--no-fail-fast"]);
+    for name in build::tests_of("tests/e2e")? {
+        test.args(["--test", &name]);
+    }
+    shell::run(test.args(["--", "--test-threads", "2"]))
 }
 
 fn hostile() -> Done {
-    build()?;
+    build::workspace()?;
     crate::hostile::run_built("", crate::bench::Form::Text)
 }
 
 /// The share of the kills that CI has time for; `cargo xtask crash` runs all of them.
 fn crash() -> Done {
-    build()?;
+    build::workspace()?;
     crate::crash::crash(&crate::crash::Options {
         only: String::new(),
         share: crate::crash::Share::Ci,

@@ -3,7 +3,7 @@
 //! <https://docs.getmoto.org/en/latest/docs/server_mode.html>, <https://docs.getmoto.org/en/latest/docs/iam.html>
 
 use crate::process::Process;
-use crate::{RealTransport, install, port};
+use crate::{RealTransport, install};
 use basb_secrets::{Answer, Ask, Transport};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
@@ -49,14 +49,14 @@ pub fn start(auth: Auth) -> Option<Moto> {
     let alone = "python3 -m venv ~/.cache/basb-host/counterparts/moto && \
                  ~/.cache/basb-host/counterparts/moto/bin/pip install 'moto[server]'";
     let program = install::find_or_say("moto/bin/moto_server", "moto_server", alone)?;
-    let port = port::free();
-    let mut command = Command::new(program);
-    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-    if let Auth::AfterFirst(count) = auth {
-        command.env("INITIAL_NO_AUTH_ACTION_COUNT", count.to_string());
-    }
-    let process = Process::start(&mut command);
-    assert!(port::wait_until_open(port, Duration::from_secs(60)), "moto does not answer on port {port}");
+    let (process, port) = Process::listening("moto", |port| {
+        let mut command = Command::new(&program);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        if let Auth::AfterFirst(count) = auth {
+            command.env("INITIAL_NO_AUTH_ACTION_COUNT", count.to_string());
+        }
+        command
+    });
     let endpoint = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a URL");
     Some(Moto { _process: process, endpoint, transport: RealTransport::new() })
 }

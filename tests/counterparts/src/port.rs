@@ -1,34 +1,34 @@
-//! Ports that nobody uses, and waiting until somebody does.
+//! Ports that nobody uses.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Once;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 
 /// A port of 127.0.0.1 that nobody listens on, outside of the range that outgoing connections are served from: a client that
 /// waits for a server on a port of that range can end up connected to itself.
+///
+/// It is reserved by a locked file until this process ends: to look whether a port is free means to listen on it for a
+/// moment, and that must not be when another process's server is about to.
+///
+/// # Panics
+/// When there is none.
 #[must_use]
 pub fn free() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    static START: Once = Once::new();
+    static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("basb-counterparts-ports");
+    std::fs::create_dir_all(&folder).expect("a folder for reserved ports");
     // Different test processes begin at different places.
-    START.call_once(|| NEXT.store(u16::try_from(std::process::id() % 150).unwrap_or(0) * 20, Ordering::Relaxed));
+    let first = u16::try_from(std::process::id() % 150).unwrap_or(0) * 20;
     (0..3_000)
-        .map(|_| 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 3_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .map(|n| 15_000 + (first + n) % 3_000)
+        .find(|port| {
+            let file = File::options().create(true).append(true).open(folder.join(port.to_string()));
+            let file = file.expect("a file for a reserved port");
+            let is_free = file.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+            if is_free {
+                RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+            }
+            is_free
+        })
         .expect("a port of 127.0.0.1")
-}
-
-/// Waits until somebody accepts connections on `port` of 127.0.0.1; `false` when nobody does in the time.
-#[must_use]
-pub fn wait_until_open(port: u16, longest: Duration) -> bool {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let began = Instant::now();
-    while began.elapsed() < longest {
-        if TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
 }

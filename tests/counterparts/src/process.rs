@@ -1,28 +1,73 @@
-//! A program that is stopped when nobody needs it any more.
+//! A program that listens, and that is stopped when nobody needs it any more.
 
+use crate::port;
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take until it listens: a machine that also compiles is slow.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A running program in a process group of its own; the group is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process(Child);
 
 impl Process {
-    /// Starts `command` with no input and no output.
+    /// Starts what `command` makes for a free port of 127.0.0.1, and waits until it listens there; the port. A program that
+    /// ends before is started once more on another port: somebody else may have been faster.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started, ends each time, or does not listen; with what it said.
     #[must_use]
-    pub fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    pub fn listening(name: &str, mut command: impl FnMut(u16) -> Command) -> (Self, u16) {
+        let mut said = String::new();
+        for _ in 0..3 {
+            let port = port::free();
+            let log = std::env::temp_dir().join(format!("basb-counterpart-{}-{port}.log", std::process::id()));
+            let file = File::create(&log).expect("a file for what it says");
+            let mut process = Self::start(&mut command(port), file);
+            let listens = process.listens(port);
+            said = std::fs::read_to_string(&log).unwrap_or_default();
+            // What it says from now on goes nowhere: the file is gone with the process.
+            let _ = std::fs::remove_file(&log);
+            match listens {
+                Listens::Yes => return (process, port),
+                Listens::No => panic!("{name} does not listen on port {port} after {LONGEST:?}: {said}"),
+                Listens::Ended => {}
+            }
+        }
+        panic!("{name} ended each of the three times that it was started: {said}")
+    }
+
+    fn start(command: &mut Command, log: File) -> Self {
+        let both = (log.try_clone().map(Stdio::from), Stdio::from(log));
+        command.stdin(Stdio::null()).stdout(both.0.expect("a second handle")).stderr(both.1).process_group(0);
         Self(command.spawn().unwrap_or_else(|e| panic!("{:?} could not be started: {e}", command.get_program())))
     }
 
-    /// Whether it has ended already.
-    pub fn has_ended(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(Some(_)))
+    fn listens(&mut self, port: u16) -> Listens {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let began = Instant::now();
+        while began.elapsed() < LONGEST {
+            // First the one, then the other: a listener of somebody else shows by our own program's end.
+            let accepts = TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok();
+            match self.0.try_wait() {
+                Ok(Some(_)) => return Listens::Ended,
+                _ if accepts => return Listens::Yes,
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        Listens::No
     }
+}
+
+enum Listens {
+    Yes,
+    No,
+    Ended,
 }
 
 impl Drop for Process {

@@ -2,7 +2,7 @@
 //! policies: those are in [`crate::vault_model`]. <https://github.com/Tongsuo-Project/RustyVault>
 
 use crate::process::Process;
-use crate::{RealTransport, install, port};
+use crate::{RealTransport, install};
 use basb_secrets::{Answer, Ask, Transport};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
@@ -32,19 +32,21 @@ pub async fn start(folder: &Path) -> Option<RustyVault> {
     let alone = "CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install rusty_vault --locked \
                  --root ~/.cache/basb-host/counterparts/rustyvault    # needs OpenSSL's headers";
     let program = install::find_or_say("rustyvault/bin/rvault", "rvault", alone)?;
-    let port = port::free();
     let data = folder.join("data");
     std::fs::create_dir(&data).expect("an empty folder");
-    let config = json!({
-        "storage": {"file": {"path": data}},
-        "listener": {"tcp": {"address": format!("127.0.0.1:{port}"), "tls_disable": true}},
-        "log_level": "error",
-        "work_dir": folder,
+    let (process, port) = Process::listening("RustyVault", |port| {
+        let config = json!({
+            "storage": {"file": {"path": data}},
+            "listener": {"tcp": {"address": format!("127.0.0.1:{port}"), "tls_disable": true}},
+            "log_level": "error",
+            "work_dir": folder,
+        });
+        let file = folder.join("config.json");
+        std::fs::write(&file, config.to_string()).expect("a file for its configuration");
+        let mut command = Command::new(&program);
+        command.arg("server").arg("--config").arg(file).current_dir(folder);
+        command
     });
-    let file = folder.join("config.json");
-    std::fs::write(&file, config.to_string()).expect("a file for its configuration");
-    let process = Process::start(Command::new(program).arg("server").arg("--config").arg(file).current_dir(folder));
-    assert!(port::wait_until_open(port, Duration::from_secs(60)), "RustyVault does not answer on port {port}");
     let address = Url::parse(&format!("http://127.0.0.1:{port}/")).expect("a URL");
     let mut vault =
         RustyVault { _process: process, address, root_token: String::new(), transport: RealTransport::new() };

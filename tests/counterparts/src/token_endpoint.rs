@@ -1,11 +1,10 @@
 //! A token endpoint made of Authlib's grants, and second implementations of what the host sends: PyJWT, google-auth, msal.
 
+use crate::install;
 use crate::process::Process;
-use crate::{install, port};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use url::Url;
 
 /// The service account that the endpoint knows.
@@ -37,11 +36,11 @@ pub fn python() -> Option<PathBuf> {
 /// When it is installed and does not start.
 #[must_use]
 pub fn start(python: &Path, public_key: &Path, client_secret: &str) -> TokenEndpoint {
-    let port = port::free();
-    let mut command = Command::new(python);
-    command.arg(program("token_endpoint.py")).arg(port.to_string()).arg(public_key).arg(client_secret);
-    let process = Process::start(&mut command);
-    assert!(port::wait_until_open(port, Duration::from_secs(60)), "the token endpoint does not answer on port {port}");
+    let (process, port) = Process::listening("the token endpoint", |port| {
+        let mut command = Command::new(python);
+        command.arg(program("token_endpoint.py")).arg(port.to_string()).arg(public_key).arg(client_secret);
+        command
+    });
     TokenEndpoint { _process: process, url: Url::parse(&format!("http://127.0.0.1:{port}/")).expect("a URL") }
 }
 
