@@ -34,6 +34,15 @@ where
 {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
+    // What `cargo run` says about this program is not for those that it builds: some build scripts (ring's) watch these
+    // variables, and would compile half of the tree anew, once with and once without them.
+    for (name, _) in std::env::vars_os() {
+        let watched =
+            name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if watched {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
