@@ -329,7 +329,7 @@ impl Observer {
             exchanges: from.exchanges.clone(),
             cut: from.cut,
             outcome: call.outcome.to_owned(),
-            result: from.result.as_ref().map(clean),
+            result: from.result.as_ref().map(clean).map(|result| basb_tape::kept(&result).into_owned()),
         };
         let text = tape.text();
         Some(Taped { sha256: basb_tape::sha256(&text), marks: tape.marks(), text })

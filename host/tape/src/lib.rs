@@ -20,4 +20,4 @@ pub mod tape;
 
 pub use divergence::{Class, Divergence};
 pub use file::{FileError, FileFinish, FileHeader, FileRecord, FileStart, FileTape, TAPE_FILE_VERSION, TapeFile};
-pub use tape::{Exchange, Replay, TAPE_VERSION, Tape, TapeError, digest, digest_of_range, mark, sha256};
+pub use tape::{Exchange, Replay, TAPE_VERSION, Tape, TapeError, digest, digest_of_range, kept, mark, normal, sha256};

@@ -7,6 +7,7 @@ use basb_core::{Digest, PluginName, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The version of a tape's form.
@@ -14,6 +15,10 @@ pub const TAPE_VERSION: u32 = 1;
 
 /// What a line that a plugin wrote to the log looks like among its exchanges.
 const LOG: &str = "{\"log\":";
+
+/// The longest result that is kept whole, in bytes. Attack: a plugin whose answers of megabytes fill the disk of those who
+/// keep the tapes, call by call.
+const KEPT: usize = 256 << 10;
 
 /// One thing that a call had the host do, or wrote to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +97,7 @@ pub struct Tape {
     pub cut: bool,
     /// `ok`, or the code of what ended it.
     pub outcome: String,
-    /// The result, as JSON; none where there was none.
+    /// The result, as JSON, as [`kept`] has it; none where there was none.
     pub result: Option<String>,
 }
 
@@ -242,6 +247,24 @@ impl Tape {
     }
 }
 
+/// What a tape keeps of a result: all of it, or of a very long one the size and the digest, which is enough to tell whether
+/// a replay comes to the same.
+#[must_use]
+pub fn kept(result: &str) -> Cow<'_, str> {
+    if result.len() <= KEPT {
+        return Cow::Borrowed(result);
+    }
+    let result = normal(result);
+    let (bytes, sha256) = (result.len(), Digest::of(result.as_bytes()));
+    Cow::Owned(format!("{{\"leftOut\":{{\"bytes\":{bytes},\"digest\":\"{sha256}\"}}}}"))
+}
+
+/// JSON in the form in which it is on a tape after it was read.
+#[must_use]
+pub fn normal(text: &str) -> String {
+    serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
+}
+
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -330,6 +353,16 @@ mod tests {
             outcome: function,
             result: flag.then_some(result),
         })
+    }
+
+    #[test]
+    fn of_a_very_long_result_only_the_digest_is_kept() {
+        let long = |last: char| format!("{{ \"ok\": \"{}{last}\" }}", "x".repeat(KEPT));
+        let short = kept(&long('a')).into_owned();
+        assert!(short.len() < 200 && short.starts_with("{\"leftOut\":{\"bytes\":262"), "{short}");
+        assert_eq!(kept(&normal(&long('a'))), short, "spaces are no part of it");
+        assert_ne!(kept(&long('b')), short);
+        assert_eq!(kept("{ \"ok\": 1 }"), "{ \"ok\": 1 }");
     }
 
     proptest! {

@@ -177,7 +177,8 @@ pub async fn play(plugin: &Plugin, tape: &Tape, compare: Matching) -> Option<Div
     if replayed.cut_off || ended_early {
         return None;
     }
-    let same = |text: &Option<String>| text.as_deref().map(normal);
+    let same =
+        |text: &Option<String>| text.as_deref().map(|text| basb_tape::kept(&basb_tape::normal(text)).into_owned());
     let result = same(&replayed.result);
     if outcome != tape.outcome {
         let shown = |code: &str, result: &Option<String>| match result {
@@ -190,11 +191,6 @@ pub async fn play(plugin: &Plugin, tape: &Tape, compare: Matching) -> Option<Div
         return other(Class::OtherResult, tape.result.clone(), result);
     }
     None
-}
-
-/// JSON in the form in which it is on a tape after it was read.
-fn normal(text: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
 }
 
 /// Asks a strategy again. Its tape is the intent, which holds all that it may know, and the outcome.
