@@ -35,7 +35,15 @@ fn run() -> Result<()> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let root = here.ancestors().nth(2).ok_or("host/builtins is not two folders below the workspace")?.to_path_buf();
-    for watched in ["plugins", "sdk/rust/src", "sdk/rust/Cargo.toml", "wit", "Cargo.toml", "host/builtins/build.rs"] {
+    for watched in [
+        "plugins",
+        "sdk/rust/src",
+        "sdk/rust/Cargo.toml",
+        "sdk/cloud-kit",
+        "wit",
+        "Cargo.toml",
+        "host/builtins/build.rs",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
 
