@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// The longest that a command may take: what is tested is that it comes to an end, on a machine that may be busy.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// The most that the journal may grow to, with its write-ahead file: a strategy is asked a thousand times at most, and each
+/// of its steps may have the tapes of a handful of calls.
+const MOST_JOURNAL: u64 = 32 << 20;
+
 /// The most that a command may print, in bytes, however much a plugin has to say.
 const MOST_OUTPUT: usize = 1 << 20;
 
@@ -297,7 +301,7 @@ pub fn attack(folder: &Path, base: &Path, tricks: &Tricks, expected: &[&str], pa
     for part in parts {
         ensure!(told.contains(part), "`{part}` is not in what is told: {told:.2000}");
     }
-    ensure!(lab.journal_bytes() < 16 << 20, "the journal has {} bytes", lab.journal_bytes());
+    ensure!(lab.journal_bytes() < MOST_JOURNAL, "the journal has {} bytes", lab.journal_bytes());
     // What people see of it afterwards, and the proof that nothing was changed.
     lab.run(&["show"]).is_sound(&[0])?;
     lab.run(&["--color", "always", "history"]).stdout.lines().try_for_each(|line| {

@@ -66,6 +66,9 @@ fn change(service: &ServiceRef, asked: String, change: impl FnOnce(&mut Cloud)) 
     let changed = load(service).and_then(|mut cloud| {
         change(&mut cloud);
         cloud.asked.push(asked);
+        // The latest are enough: the whole file is on the tape of every call.
+        let old = cloud.asked.len().saturating_sub(20);
+        cloud.asked.drain(..old);
         let text = serde_json::to_vec(&cloud).unwrap_or_default();
         files::write("cloud", &format!("{}.json", service.service), &text, &files::Expectation::Anything)
             .map_err(|error| failure(format!("{error:?}"), Retry::Never))
