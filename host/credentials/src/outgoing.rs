@@ -79,6 +79,12 @@ impl FetchedCredentials {
         self.0.is_empty()
     }
 
+    /// Whether there are temporary keys among them, which AWS's services refuse in words of their own.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.0.iter().any(|(_, fetched)| matches!(fetched, Fetched::Keys(_)))
+    }
+
     /// The destination accepted them.
     pub fn accepted(&self) {
         self.0.iter().for_each(|(_, fetched)| fetched.accepted());

@@ -285,7 +285,7 @@ impl Http {
             let refused = std::mem::replace(recording, second);
             refused.finish(answered.0.status.to_string().as_str());
             answered = self.answered(&again, recording, exchange, until, longest).await?;
-            if answered.0.status != ::http::StatusCode::UNAUTHORIZED {
+            if !renew::is_refusal(&again, &answered.0) {
                 again.fetched.accepted();
             }
         }

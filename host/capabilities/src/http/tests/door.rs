@@ -124,6 +124,67 @@ async fn a_credential_goes_out_and_does_not_come_back() {
     assert!(call.received > 0 && call.took > Duration::ZERO);
 }
 
+/// STS and one of AWS's services in one: each role that is assumed has keys of its own, and the service takes the first
+/// ones for one request only.
+async fn aws() -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let notes = Arc::clone(&seen);
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let notes = Arc::clone(&notes);
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                    let count = |what: &str| notes.lock().unwrap().iter().filter(|text| text.contains(what)).count();
+                    let (status, body) = if text.contains("/sts/aws4_request") {
+                        let n = count("/sts/aws4_request") + 1;
+                        let body = format!(
+                            "<R><Credentials><AccessKeyId>ASIA{n}</AccessKeyId><SecretAccessKey>secret-{n}-of-sts\
+                             </SecretAccessKey><SessionToken>token-{n}-of-sts</SessionToken>\
+                             <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></R>"
+                        );
+                        (200, body)
+                    } else if text.contains("ASIA1/") && count("ASIA1/") > 0 {
+                        (400, r#"{"__type":"com.amazon.coral.service#ExpiredTokenException"}"#.to_owned())
+                    } else {
+                        (200, "{}".to_owned())
+                    };
+                    notes.lock().unwrap().push(text);
+                    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    Server { port, connections: Arc::default(), seen, task }
+}
+
+#[tokio::test]
+async fn keys_that_aws_calls_out_of_date_are_had_anew_and_the_request_sent_once_more() {
+    let server = aws().await;
+    let role = json!({"roleArn": "arn:aws:iam::123456789012:role/x", "endpoint": server.url("/")});
+    let credentials = json!({"api": {"to": to(&server), "awsSigv4": {
+        "accessKeyId": "id", "secretAccessKey": "key", "region": "eu-west-1", "service": "ecs", "assumeRole": role,
+    }}});
+    let secrets: [(&str, &[u8]); 2] = [("id", b"AKIA0000000000000000"), ("key", b"a-base-secret-of-the-test")];
+    let all = host(credentials, &secrets, Options::new("/"));
+    let statuses = async |method: &str| {
+        let grant = json!([{"host": "127.0.0.1", "scheme": "http", "port": server.port, "methods": ["GET", "POST"]}]);
+        let scope = with(scope(grant), &["api"]);
+        let request = Request { method: method.to_owned(), ..get(server.url("/")) };
+        let status = all.http().send(&scope, request).await.unwrap().status;
+        (status, scope.counters.calls().iter().map(|call| call.outcome.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(statuses("POST").await, (200, vec!["200".to_owned()]));
+    assert_eq!(statuses("POST").await, (200, vec!["400".to_owned(), "200".to_owned()]));
+    assert_eq!(statuses("POST").await, (200, vec!["200".to_owned()]), "the second keys stay");
+    let assumed = server.seen.lock().unwrap().iter().filter(|text| text.contains("/sts/aws4_request")).count();
+    assert_eq!(assumed, 2);
+}
+
 #[tokio::test]
 async fn a_placeholder_is_replaced_for_its_destination_only() {
     let (good, evil) = (echo().await, echo().await);
