@@ -16,6 +16,10 @@ pub struct Commit {
     pub number: u64,
     /// How many entries the journal has with it, those of all runs together.
     pub entries: u64,
+    /// How many questions and answers of open calls are written ahead with it, each counted as one.
+    pub ahead: u64,
+    /// How many requests of operators are taken out of the mailbox with it.
+    pub taken: u64,
 }
 
 /// Where a transaction is when its observer is called.
@@ -49,8 +53,17 @@ impl Telling {
         let observer = *OBSERVER.get()?;
         self.number = self.number.saturating_add(1);
         // Counted rather than kept count of: the product pays nothing for it.
-        let entries = connection.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0)).ok()?;
-        let commit = Commit { stage: CommitStage::Before, number: self.number, entries: u64::try_from(entries).ok()? };
+        let count = |of: &str| {
+            let found: i64 = connection.query_row(&format!("SELECT {of}"), [], |row| row.get(0)).ok()?;
+            u64::try_from(found).ok()
+        };
+        let commit = Commit {
+            stage: CommitStage::Before,
+            number: self.number,
+            entries: count("count(*) FROM entries")?,
+            taken: count("count(*) FROM requests WHERE taken = 1")?,
+            ahead: count("count(ask) + count(answer) FROM open_exchanges")?,
+        };
         observer(commit);
         Some((observer, Commit { stage: CommitStage::After, ..commit }))
     }

@@ -12,6 +12,8 @@
 //! | the host that kills itself at an entry | `bin/basb-host-crash.rs`, `host/journal/src/observer.rs` |
 //! | a run on the recording cloud, disturbed and compared | [`recorded`] |
 //! | the real services, the agent, and their users | [`local`], [`load`] |
+//! | a call of many requests, killed between any two of them | [`in_call`] |
+//! | what was asked of a run while its process was killed | [`asked`] |
 //! | two runners on one state | [`fencing`] |
 //! | what is run in CI, and what at length | [`parts`] |
 
@@ -20,10 +22,12 @@
     reason = "a program of tests: JSON that is not as expected reads as null, and the comparison tells"
 )]
 
+mod asked;
 mod book;
 mod cloud;
 mod fencing;
 mod host;
+mod in_call;
 mod load;
 mod local;
 mod parts;

@@ -1,10 +1,12 @@
 //! What is run: everything, or the share that CI has time for.
 
 use crate::Share;
+use crate::asked::{self, Asked, Asker};
 use crate::fencing::{self, Wakes};
 use crate::host::{At, Random, Result};
+use crate::in_call;
 use crate::local::{Checks, Disturb, Local, Stage};
-use crate::recorded::{Kill, Recorded, Reference, Release};
+use crate::recorded::{self, Kill, Recorded, Reference, Release};
 use crate::report::{Outcome, Part, Report, Tally};
 use crate::say;
 use std::path::PathBuf;
@@ -27,12 +29,14 @@ pub struct Options {
 }
 
 /// The parts, in the order in which they say most soonest.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 11] = [
     "recorded-entries",
     "recorded-commits",
     "recorded-rollback-entries",
     "recorded-random",
     "recorded-twice",
+    "in-call",
+    "asked",
     "two-runners",
     "second-brain-entries",
     "second-brain-random",
@@ -75,6 +79,12 @@ pub fn run(options: &Options) -> Result<Report> {
     if PARTS.iter().any(|part| options.wants(part) && (part.starts_with("recorded") || *part == "two-runners")) {
         on_the_recording_cloud(options, &folder.join("recorded"), &mut report)?;
     }
+    if options.wants("in-call") {
+        report.add(within_a_call(options, &folder.join("in-call"))?);
+    }
+    if options.wants("asked") {
+        report.add(what_was_asked(options, &folder.join("asked"))?);
+    }
     if PARTS.iter().any(|part| options.wants(part) && (part.starts_with("second") || part.starts_with("agent"))) {
         on_this_machine(options, &folder, &mut report)?;
     }
@@ -108,7 +118,7 @@ fn work(name: &str, jobs: Vec<Job<'_>>, at_once: usize) -> Part {
 }
 
 fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
-    let place = Recorded::prepare(folder)?;
+    let place = Recorded::prepare(folder, recorded::second_brain)?;
     let good = place.reference(Release::Good)?;
     say(&format!(
         "an undisturbed canary: {} entries, {} effects, {} notifications, {} ms",
@@ -241,6 +251,47 @@ fn chosen(options: &Options, part: &str, reference: &Reference, ci: usize) -> Ve
             all.into_iter().skip(from).step_by(step).collect()
         }
     }
+}
+
+/// One call with many requests that change something, killed between any two of them.
+fn within_a_call(options: &Options, folder: &std::path::Path) -> Result<Part> {
+    let place = Recorded::prepare(folder, in_call::file)?;
+    let reference = place.reference(Release::Good)?;
+    let bench = in_call::Bench::new(&place, &reference);
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for stage in [Stage::Before, Stage::After] {
+        let bench = &bench;
+        let again = options.share == Share::Whole;
+        let job =
+            move || bench.at_every_page(stage, if again { in_call::Again::Everywhere } else { in_call::Again::No });
+        jobs.push((format!("pages {stage:?}").to_lowercase(), Box::new(job)));
+    }
+    for request in 1..=in_call::REQUESTS {
+        let bench = &bench;
+        jobs.push((format!("request {request}"), Box::new(move || bench.at_request(request))));
+    }
+    jobs.push(("requests, one after the other".to_owned(), Box::new(|| bench.at_each_request_in_turn())));
+    let mut part = work("in-call", jobs, options.jobs);
+    bench.conclude(&mut part);
+    Ok(part)
+}
+
+/// Operators ask, and the process at work is killed over it.
+fn what_was_asked(options: &Options, folder: &std::path::Path) -> Result<Part> {
+    let place = Recorded::prepare(folder, asked::file)?;
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for number in 0..options.amount(1, 10) {
+        for what in [Asked::Abort, Asked::Promote] {
+            for stage in [Stage::Before, Stage::After] {
+                for asker in [Asker::Waits, Asker::IsKilled] {
+                    let name = format!("{what:?}-{stage:?}-{asker:?}-{number}").to_lowercase();
+                    let (job, place) = (name.clone(), &place);
+                    jobs.push((name, Box::new(move || asked::killed(place, &job, what, stage, asker))));
+                }
+            }
+        }
+    }
+    Ok(work("asked", jobs, options.jobs))
 }
 
 fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) -> Part {

@@ -94,11 +94,11 @@ pub struct Recorded {
 const BASE: &str = "base";
 
 impl Recorded {
-    /// Builds the guest and deploys release 1.
+    /// Builds the guest and deploys release 1 of what the file for a cloud at this port describes.
     ///
     /// # Errors
     /// What does not work.
-    pub fn prepare(folder: &Path) -> Result<Self> {
+    pub fn prepare(folder: &Path, file: fn(u16) -> String) -> Result<Self> {
         let io = |e: std::io::Error| format!("{}: {e}", folder.display());
         std::fs::create_dir_all(folder).map_err(io)?;
         std::fs::write(folder.join("recorder.wasm"), basb_guest_build::build("guest-recorder")).map_err(io)?;
@@ -315,12 +315,12 @@ fn runner() -> Vec<(String, String)> {
     vec![("RUNNER".to_owned(), "runner-of-the-crash-tests".to_owned())]
 }
 
-fn strs(args: &[String]) -> Vec<&str> {
+pub fn strs(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }
 
 /// The deployment: the four services of the example and their canary, with short pauses, on the recording cloud.
-fn file(port: u16) -> String {
+pub fn second_brain(port: u16) -> String {
     let service = |name: &str, depends: &str| {
         format!(
             "  {name}:

@@ -1,8 +1,10 @@
 //! The whole of `basb-host`, but it ends, or stops, itself at an exact place of its journal.
 //!
 //! `BASB_CRASH_AT` says where: `ACTION-STAGE:N`, of `kill` or `stop`, `before` or `after`, at the commit with which the
-//! journal has N entries or more; with `commit` in front of N, at the N-th commit of this process. Nothing of this is in the
-//! product: the journal's observer is set here.
+//! journal has N entries or more; with `commit` in front of N, at the N-th commit of this process; with `ahead`, at the
+//! commit with which N or more questions and answers of open calls are written ahead; with `taken`, at the one with which N
+//! or more requests of operators are taken. Nothing of this is in the product: the
+//! journal's observer is set here.
 
 #![expect(clippy::print_stderr, reason = "a program of tests: a wrong variable is a wrong test")]
 
@@ -21,6 +23,8 @@ struct Crash {
 enum Place {
     Entry(u64),
     Commit(u64),
+    Ahead(u64),
+    Taken(u64),
 }
 
 static CRASH: OnceLock<Crash> = OnceLock::new();
@@ -28,9 +32,14 @@ static CRASH: OnceLock<Crash> = OnceLock::new();
 fn parse(text: &str) -> Option<Crash> {
     let (action, rest) = text.split_once('-')?;
     let (stage, number) = rest.split_once(':')?;
-    let place = match number.strip_prefix("commit") {
-        Some(number) => Place::Commit(number.parse().ok()?),
-        None => Place::Entry(number.parse().ok()?),
+    let word = number.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = number.strip_prefix(word)?.parse().ok()?;
+    let place = match word {
+        "" => Place::Entry(number),
+        "commit" => Place::Commit(number),
+        "ahead" => Place::Ahead(number),
+        "taken" => Place::Taken(number),
+        _ => return None,
     };
     let signal = match action {
         "kill" => rustix::process::Signal::KILL,
@@ -50,6 +59,8 @@ fn observe(commit: Commit) {
     let here = match crash.place {
         Place::Entry(number) => commit.entries >= number,
         Place::Commit(number) => commit.number == number,
+        Place::Ahead(number) => commit.ahead >= number,
+        Place::Taken(number) => commit.taken >= number,
     };
     static DONE: OnceLock<()> = OnceLock::new();
     if here && commit.stage == crash.stage && DONE.set(()).is_ok() {

@@ -63,6 +63,30 @@ pub struct Account {
     pub notified: BTreeMap<String, Notified>,
     /// Who sent each request that is no read, in order, whatever became of it.
     pub senders: Vec<String>,
+    /// The key of each request that is no read, in order, as it arrived; empty where it has none.
+    pub arrived: Vec<String>,
+    /// The request that is never answered.
+    pub trap: Option<Trap>,
+    /// Whether it has arrived.
+    pub caught: bool,
+}
+
+/// A request that is never answered: whoever sent it waits until it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trap {
+    /// Its number among those that are no reads, from 1.
+    pub request: usize,
+    /// Whether it has its effect.
+    pub acts: Acts,
+}
+
+/// Whether a request that is never answered has its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acts {
+    /// It was received and carried out.
+    Yes,
+    /// It was lost on its way.
+    No,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -119,6 +143,24 @@ impl Change {
 }
 
 impl Account {
+    /// A request that arrives; none for one that is never answered.
+    pub fn arrive(&mut self, request: &Request<'_>) -> Option<Answer> {
+        if request.method == "GET" {
+            return Some(self.take(request));
+        }
+        self.arrived.push(request.key.unwrap_or_default().to_owned());
+        match self.trap {
+            Some(trap) if trap.request == self.arrived.len() => {
+                if trap.acts == Acts::Yes {
+                    self.take(request);
+                }
+                self.caught = true;
+                None
+            }
+            _ => Some(self.take(request)),
+        }
+    }
+
     /// Takes a request of the API.
     pub fn take(&mut self, request: &Request<'_>) -> Answer {
         if request.method != "GET" {
@@ -162,6 +204,14 @@ impl Account {
                 known.record.push(line.clone());
                 self.done(service, format!("record {line}"), request.runner);
                 (201, json!({}))
+            }
+            ("POST", ["services", service, "papers"]) => {
+                if !self.services.contains_key(*service) {
+                    return not_there();
+                }
+                let after = body["after"].as_str().unwrap_or_default();
+                self.done(service, format!("paper {} after `{after}`", body["number"]), request.runner);
+                (201, json!(format!("ticket-{}", self.effects.len())))
             }
             ("POST", ["services", service, "revisions"]) => {
                 let change = Change::Make {
@@ -389,6 +439,26 @@ mod tests {
         assert_eq!(account.effects.len(), before + 1);
         assert_eq!(ask(&mut account, "POST", "services/s/record", Some("k4"), json!("other")).0, 422);
         assert_eq!(account.violations.len(), 1);
+    }
+
+    #[test]
+    fn a_trapped_request_is_not_answered_and_the_next_one_is() {
+        let mut account = with_revision();
+        let file = |account: &mut Account, key: &str, after: &str| {
+            let body = json!({ "number": 1, "after": after });
+            let path = vec!["services", "s", "papers"];
+            account.arrive(&Request { method: "POST", path, key: Some(key), runner: "a", body })
+        };
+        let before = account.effects.len();
+        account.trap = Some(Trap { request: 1, acts: Acts::No });
+        assert_eq!((file(&mut account, "p", ""), account.caught, account.effects.len()), (None, true, before));
+        account.trap = Some(Trap { request: 2, acts: Acts::Yes });
+        assert_eq!((file(&mut account, "p", ""), account.effects.len()), (None, before + 1));
+        // Sent once more: the same answer, and no second effect.
+        assert_eq!(file(&mut account, "p", "").unwrap().0, 201);
+        assert_eq!((account.effects.len(), account.arrived.len()), (before + 1, 3));
+        // With another ticket in it, it is another request.
+        assert_eq!(file(&mut account, "p", "ticket-9").unwrap().0, 422);
     }
 
     #[test]

@@ -11,5 +11,5 @@
 mod account;
 mod server;
 
-pub use account::Account;
+pub use account::{Account, Acts, Trap};
 pub use server::Cloud;

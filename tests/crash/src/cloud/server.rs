@@ -1,6 +1,6 @@
 //! The cloud's door: HTTP on 127.0.0.1, in threads of its own.
 
-use super::account::{Account, Request};
+use super::account::{Account, Request, Trap};
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -73,6 +73,7 @@ impl Cloud {
         copy.violations.clear();
         copy.notified.clear();
         copy.senders.clear();
+        copy.arrived.clear();
         copy.repeats = 0;
         self.put(to, copy);
     }
@@ -82,6 +83,14 @@ impl Cloud {
     pub fn account(&self, account: &str) -> Account {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.get(account).cloned().unwrap_or_default()
+    }
+
+    /// Sets a trap in an account.
+    pub fn trap(&self, account: &str, trap: Trap) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.get_mut(account) {
+            (account.trap, account.caught) = (Some(trap), false);
+        }
     }
 
     /// Closes an account, and returns what it was.
@@ -103,11 +112,11 @@ async fn answer(request: hyper::Request<Incoming>, accounts: Accounts) -> Result
     let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
     let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
     let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
-    let (status, value) = {
+    let answer = {
         let mut accounts = accounts.lock().unwrap_or_else(PoisonError::into_inner);
         match path[..] {
             ["t", account, ref rest @ ..] => match (accounts.get_mut(account), rest) {
-                (Some(account), ["v1", rest @ ..]) => account.take(&Request {
+                (Some(account), ["v1", rest @ ..]) => account.arrive(&Request {
                     method: head.method.as_str(),
                     path: rest.to_vec(),
                     key: text("idempotency-key"),
@@ -116,15 +125,19 @@ async fn answer(request: hyper::Request<Incoming>, accounts: Accounts) -> Result
                 }),
                 (Some(account), ["hook"]) => {
                     account.notify(text("idempotency-key").unwrap_or_default(), &body);
-                    (200, Value::Null)
+                    Some((200, Value::Null))
                 }
-                (Some(account), ["s", service, "healthz"]) => (account.visit(service, None), Value::Null),
-                (Some(account), ["s", service, "r", id, "healthz"]) => (account.visit(service, Some(id)), Value::Null),
-                _ => (404, Value::Null),
+                (Some(account), ["s", service, "healthz"]) => Some((account.visit(service, None), Value::Null)),
+                (Some(account), ["s", service, "r", id, "healthz"]) => {
+                    Some((account.visit(service, Some(id)), Value::Null))
+                }
+                _ => Some((404, Value::Null)),
             },
-            _ => (404, Value::Null),
+            _ => Some((404, Value::Null)),
         }
     };
+    // In a trap: until whoever waits for the answer is gone.
+    let Some((status, value)) = answer else { return std::future::pending().await };
     let body = if status == 204 { Vec::new() } else { value.to_string().into_bytes() };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -73,6 +73,13 @@ impl<'a> Cloud<'a> {
         self.send(request.header("idempotency-key", format!("{key}/service"))).map(drop)
     }
 
+    /// Files a paper behind the one with this ticket; its own ticket.
+    pub fn file_paper(&self, key: &str, service: &str, number: u32, after: &str) -> Result<String, Failure> {
+        let request = Request::post(format!("{}/services/{service}/papers", self.base));
+        let request = request.json(&json!({ "number": number, "after": after }));
+        self.send(request.header("idempotency-key", format!("{key}/paper-{number}")))?.json()
+    }
+
     /// Makes a revision, which takes a while.
     pub fn make_revision(
         &self,

@@ -31,6 +31,10 @@ pub struct Config {
     /// The time between two looks at an operation.
     #[serde(default = "five_millis")]
     pub poll: HumanDuration,
+    /// So many papers are filed before a revision is made: each is a request of its own, and names the ticket that the
+    /// one before it was answered with.
+    #[serde(default)]
+    pub papers: u32,
 }
 
 fn five_millis() -> HumanDuration {
@@ -163,6 +167,10 @@ fn deploy(cloud: &Cloud<'_>, config: &Config, key: &str, desired: &Desired) -> R
     let there = cloud.service(service)?;
     if there.is_none() {
         cloud.make_service(key, service)?;
+    }
+    let mut ticket = String::new();
+    for number in 1..=config.papers {
+        ticket = cloud.file_paper(key, service, number, &ticket)?;
     }
     let tag = Some(format!("deployed {}", desired.revision));
     let operation = match there.as_ref().and_then(|s| s.revision(&desired.revision)) {
