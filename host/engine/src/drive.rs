@@ -67,12 +67,22 @@ pub trait EventSink: Send + Sync {
 /// What can be asked of a run from outside.
 #[derive(Debug, Clone)]
 pub enum Control {
-    /// What an operator asks for: a [`Record::Request`] or a [`Record::Approval`].
-    Ask(Box<Record>),
+    /// What an operator asks for: a [`Record::Request`] or a [`Record::Approval`]. With the number that it has in the
+    /// mailbox, if it came from there: it is taken out with the write that holds its record.
+    Ask(Box<Record>, Option<u64>),
     /// Begin nothing new, wait for the changes that are under way, and leave the run to be taken up again.
     Stop,
     /// Stop at once, leaving the run to be taken up again.
     StopNow,
+}
+
+/// What is written first when a run is driven.
+#[derive(Debug, Default)]
+pub struct First {
+    /// The records.
+    pub records: Vec<(Timestamp, Record)>,
+    /// The requests in the mailbox of which some of them are the records.
+    pub takes: Vec<u64>,
 }
 
 /// How the loop ended.
@@ -146,14 +156,15 @@ type Writing<'a> = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send 
 pub async fn drive<H: Hands>(
     run: Run,
     seq: u64,
-    first: Vec<(Timestamp, Record)>,
+    first: First,
     hands: Arc<H>,
     mut around: Around<'_>,
 ) -> Result<Ended, EngineError> {
     let mut workers = Workers::new(hands);
     let (journal, mut lost) = (around.journal, around.lost.clone());
-    let mut head = Head { run, seq, turn: Turn::default(), gate_until: None, stopping: Stopping::No };
-    let mut records = first;
+    let First { mut records, takes } = first;
+    let turn = Turn { append: Append { takes, ..Append::default() }, ..Turn::default() };
+    let mut head = Head { run, seq, turn, gate_until: None, stopping: Stopping::No };
     let mut over: Vec<Over> = Vec::new();
     let mut writing: Option<(Writing<'_>, Turn)> = None;
     let mut control_open = true;
@@ -203,7 +214,11 @@ pub async fn drive<H: Hands>(
                     }
                     return Ok(Ended::Stopped);
                 }
-                Some(Control::Ask(record)) => records.push((now(), *record)),
+                Some(Control::Ask(record, request)) => {
+                    records.push((now(), *record));
+                    // Into the same write: the record is taken in before the next one begins.
+                    head.turn.append.takes.extend(request);
+                }
                 Some(Control::Stop) => head.stopping = Stopping::Yes,
                 None => control_open = false,
             },

@@ -7,6 +7,7 @@
 mod access;
 mod artefact;
 mod ask;
+mod asking;
 mod bounds;
 mod calls;
 mod care;

@@ -1,28 +1,68 @@
 //! A finished run without success, once more: the deployment that was recorded, with the very plugins and programs.
 
+use crate::ask::{Answer, Answered, Ask, Says};
 use crate::history::rebuild;
 use crate::lease::HeldLease;
+use crate::owner::Owner;
 use crate::plugins::PluginSet;
 use crate::revision::{self, Programs};
-use crate::session::{RunNotes, Session, Started};
+use crate::session::{RUN_FINISHED, RunNotes, Session};
 use crate::{EngineError, prepare};
-use basb_core::run::{RunOutcome, RunStart, ServiceStart, plan_digest};
-use basb_journal::{RunRecord, RunState};
+use basb_core::ServiceName;
+use basb_core::run::{RunOutcome, RunStart, ServiceStart, Verb, plan_digest};
+use basb_journal::{RunFilter, RunRecord, RunState};
 use std::collections::BTreeMap;
 
+/// So many runs are looked through for one that did it once more already.
+const MOST: u32 = 1000;
+
+/// How a run was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meant {
+    /// By its id.
+    Named,
+    /// As the newest one.
+    Newest,
+}
+
 impl Session {
-    /// Begins a new run of what a finished run without success was to deploy.
+    /// Tries what waits for another attempt now, or a finished run once more: the newest one when none is named, unless one
+    /// is unfinished. A run that comes to its end while it is asked is a finished one.
     ///
     /// # Errors
-    /// [`EngineError`] when it was a success, when another run is unfinished, or when plugins or programs are not what they
-    /// were; nothing was changed.
-    pub async fn retry_finished(&self, record: &RunRecord) -> Result<Started, EngineError> {
+    /// [`EngineError`] when there is nothing to try again; nothing was changed.
+    pub async fn retry(&self, run: Option<&str>, service: Option<&ServiceName>) -> Result<Answered, EngineError> {
+        loop {
+            let (record, meant) = match run {
+                Some(id) => (Some(self.journal.run(id).await?), Meant::Named),
+                None if self.journal.runs(RunFilter::open(), 1).await?.is_empty() => {
+                    (self.journal.runs(RunFilter::default(), 1).await?.pop(), Meant::Newest)
+                }
+                None => (None, Meant::Newest),
+            };
+            if let Some(record) = record.filter(|record| record.state != RunState::Open) {
+                return self.retry_finished(&record, meant, service).await;
+            }
+            match self.ask(run, service, &Ask::Verb(Verb::Retry)).await {
+                // It was unfinished a moment ago.
+                Err(e) if e.code() == RUN_FINISHED => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn retry_finished(
+        &self,
+        record: &RunRecord,
+        meant: Meant,
+        service: Option<&ServiceName>,
+    ) -> Result<Answered, EngineError> {
         let id = &record.start.run;
-        let RunState::Finished { outcome, .. } = &record.state else {
-            let next = format!("`basb-host resume {id}` goes on with it");
-            return Err(EngineError::refused("run/unfinished", format!("run {id} is not finished"), next));
-        };
-        if outcome == RunOutcome::Done.as_str() {
+        if service.is_some() {
+            let message = format!("run {id} is finished: it is tried again as a whole");
+            return Err(EngineError::refused("run/whole", message, "leave `--service` out"));
+        }
+        if matches!(&record.state, RunState::Finished { outcome, .. } if outcome == RunOutcome::Done.as_str()) {
             let message = format!("run {id} was a success: there is nothing to try again");
             return Err(EngineError::refused(
                 "run/succeeded",
@@ -31,16 +71,64 @@ impl Session {
             ));
         }
         let lease = HeldLease::acquire(&self.journal, &record.start.deployment, &record.start.environment).await?;
-        let (start, notes, plugins) = match self.once_more(record).await {
+        let again = async {
+            // Under the lease: whoever asked for the same at the same time may have been quicker.
+            self.not_yet(record, meant).await?;
+            self.once_more(record).await
+        };
+        let (start, notes, plugins) = match again.await {
             Ok(again) => again,
             Err(e) => {
                 lease.release().await;
                 return Err(e);
             }
         };
-        let mut started = self.begin_with(start, &notes, std::sync::Arc::new(plugins), lease).await?;
-        started.messages.push(format!("run {id} once more, with the same plugins, as run {}", started.id()));
-        Ok(started)
+        let started = self.begin_with(start, &notes, std::sync::Arc::new(plugins), lease).await?;
+        let what = format!("run {id} once more, with the same plugins, as run {}", started.id());
+        let answer = Answer {
+            version: 1,
+            run: started.id().clone(),
+            verb: Verb::Retry.to_string(),
+            by: Owner::this().to_string(),
+            says: vec![Says { service: None, what }],
+            taken_by: None,
+            events: Vec::new(),
+        };
+        Ok(Answered::Began(Box::new(started), answer))
+    }
+
+    /// An error when the run was done once more already: a retry that is asked for twice is made once.
+    async fn not_yet(&self, record: &RunRecord, meant: Meant) -> Result<(), EngineError> {
+        let filter = RunFilter {
+            deployment: Some(record.start.deployment.clone()),
+            environment: Some(record.start.environment.clone()),
+            ..RunFilter::default()
+        };
+        let id = &record.start.run;
+        let newer = self.journal.runs(filter, MOST).await?;
+        let newer: Vec<&RunRecord> = newer.iter().take_while(|run| run.start.run != *id).collect();
+        let ended = |run: &RunRecord| match &run.state {
+            RunState::Open => "unfinished".to_owned(),
+            RunState::Finished { outcome, .. } => outcome.clone(),
+        };
+        for run in &newer {
+            if RunNotes::of(run).is_ok_and(|notes| notes.retries.as_ref() == Some(id)) {
+                let again = &run.start.run;
+                let message = format!("run {id} was tried again already, as run {again}: {}", ended(run));
+                let next = format!(
+                    "`basb-host show {again}` tells what came of it; `basb-host retry {again}` tries that one again"
+                );
+                return Err(EngineError::refused("run/retried", message, next));
+            }
+        }
+        match newer.first().filter(|_| meant == Meant::Newest) {
+            Some(run) => {
+                let message = format!("run {id} is not the newest any more: run {} began meanwhile", run.start.run);
+                let next = format!("`basb-host retry {id}` tries it again all the same");
+                Err(EngineError::refused("run/not-newest", message, next))
+            }
+            None => Ok(()),
+        }
     }
 
     async fn once_more(&self, record: &RunRecord) -> Result<(RunStart, RunNotes, PluginSet), EngineError> {
@@ -66,7 +154,7 @@ impl Session {
                 return Err(EngineError::refused("run/program-changed", message, next));
             }
         }
-        let notes = RunNotes::of(record)?;
+        let notes = RunNotes::of(record)?.of_retry(id.clone());
         self.ensure_agent_for(&old.deployment).await?;
         let runtime = self.runtime(notes.base())?;
         let plugins = prepare::reload(old, &runtime, notes.base()).await?;

@@ -4,7 +4,7 @@ use crate::calls::{Desk, WrittenDown, write_down};
 use crate::cause::Cause;
 use crate::clock::{self, now};
 use crate::courier::{Courier, Routes};
-use crate::drive::{Around, Control, Ended, EventSink, drive, entry, written_as};
+use crate::drive::{Around, Control, Ended, EventSink, First, drive, entry, written_as};
 use crate::hands::PluginHands;
 use crate::history::{RunView, ServiceStatus, rebuild};
 use crate::lease::{HeldLease, lease_name};
@@ -34,6 +34,9 @@ use tokio::sync::mpsc;
 const AGENT: &str = "agent";
 /// How long notifications may take after a run's end.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// The code of what is asked of a run that has come to its end.
+pub(crate) const RUN_FINISHED: &str = "run/finished";
 
 /// What a session needs.
 #[derive(Debug, Clone)]
@@ -98,6 +101,9 @@ pub(crate) struct RunNotes {
     /// What asked for it.
     #[serde(default, skip_serializing_if = "Cause::is_run")]
     pub(crate) cause: Cause,
+    /// The finished run that it does once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retries: Option<RunId>,
     /// The content of each program that a revision of it runs, by its path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) programs: BTreeMap<String, Digest>,
@@ -111,6 +117,11 @@ impl RunNotes {
             seq: 0,
             why: e.to_string(),
         })
+    }
+
+    /// Those of a run that does this one once more.
+    pub(crate) fn of_retry(self, of: RunId) -> Self {
+        Self { retries: Some(of), ..self }
     }
 
     /// The folder that relative paths start from.
@@ -428,6 +439,7 @@ impl Session {
             file: prepared.file.clone(),
             base: prepared.base.clone(),
             cause: prepared.cause.clone(),
+            retries: None,
             programs: prepared.programs.clone(),
         };
         self.begin_with(start, &notes, prepared.plugins, lease).await
@@ -500,13 +512,16 @@ impl Session {
         let id = run.id().clone();
         events.iter().for_each(|event| sink.event(event));
         let routes = Routes::new(run.start(), plugins.asks());
-        let courier = Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start()));
+        let courier =
+            Arc::new(Courier::new(Arc::clone(&self.journal), Arc::clone(&plugins), run.start(), lease.fence()));
         let redactor = plugins.access().redactor().clone();
         let mut called = plugins.log().open(self.desk(&id, &lease, &redactor).await?);
         let hands = Arc::new(PluginHands::new(&run, Arc::clone(&plugins)));
-        // What was asked of a process that ended before it answered is not for this one: whoever asked was told so.
-        for stale in self.journal.take_requests(&id).await? {
-            tracing::warn!(verb = stale.verb, "a request that an earlier process did not take up is dropped");
+        let left = mailbox::left(&self.journal, &id).await?;
+        let mut first = First { records: first, takes: Vec::new() };
+        for (request, record) in left.records {
+            first.records.push((now(), record));
+            first.takes.push(request);
         }
         let (tell, asked) = mpsc::channel(16);
         let forward = {
@@ -519,7 +534,7 @@ impl Session {
                 }
             })
         };
-        let mailbox = tokio::spawn(mailbox::watch(Arc::clone(&self.journal), id.clone(), tell));
+        let mailbox = tokio::spawn(mailbox::watch(Arc::clone(&self.journal), id.clone(), left.last, tell));
         let delivery = {
             let courier = Arc::clone(&courier);
             tokio::spawn(async move { courier.run().await })
@@ -606,7 +621,7 @@ impl Session {
             return match record.state {
                 basb_journal::RunState::Open => Ok(record),
                 basb_journal::RunState::Finished { outcome, .. } => {
-                    Err(call("run/finished", format!("run {} is finished: {outcome}", record.start.run)))
+                    Err(call(RUN_FINISHED, format!("run {} is finished: {outcome}", record.start.run)))
                 }
             };
         }

@@ -7,7 +7,7 @@ use crate::row;
 use crate::runs::RunStart;
 use crate::stable::ServiceKey;
 use crate::tapes::NewTape;
-use crate::{Fence, Journal, JournalError, lease, outbox, stable, tapes};
+use crate::{Fence, Journal, JournalError, lease, mailbox, outbox, stable, tapes};
 use basb_core::{RevisionId, RunId, ServiceName, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -80,6 +80,8 @@ pub struct Append {
     pub tapes: Vec<NewTape>,
     /// The keys of calls that were open and have come to their end.
     pub closes: Vec<String>,
+    /// Requests of operators of which these are the records: neither is ever without the other.
+    pub takes: Vec<u64>,
     /// The end of the run, after the records.
     pub finish: Option<Finish>,
     /// Whether it may be written to a run that is finished.
@@ -186,8 +188,8 @@ impl Journal {
     /// over is written even if the caller stops waiting for it.
     ///
     /// # Errors
-    /// [`JournalError::UnknownRun`], [`JournalError::RunFinished`], [`JournalError::StaleToken`], or why the file cannot
-    /// be written; nothing of it was written then.
+    /// [`JournalError::UnknownRun`], [`JournalError::RunFinished`], [`JournalError::StaleToken`],
+    /// [`JournalError::RequestTaken`], or why the file cannot be written; nothing of it was written then.
     pub async fn append(&self, run: &RunId, append: impl Into<Append>) -> Result<Vec<u64>, JournalError> {
         let (run, append) = (run.clone(), append.into());
         self.write(move |connection| write(connection, &run, &append)).await
@@ -279,6 +281,9 @@ pub(crate) fn write(connection: &Connection, run: &RunId, append: &Append) -> Re
     }
     for key in &append.closes {
         tapes::close(connection, key)?;
+    }
+    for ordinal in &append.takes {
+        mailbox::take_for_record(connection, *ordinal)?;
     }
     if let Some(finish) = &append.finish {
         let last = chain::finish(&hash, seq, finish.at.0, &finish.outcome, &finish.body);

@@ -133,6 +133,12 @@ pub enum JournalError {
         /// The token that came with the write.
         given: u64,
     },
+    /// The record of a request would be written a second time, or one of a request that was dropped.
+    #[error("request {ordinal} was taken out of the mailbox before")]
+    RequestTaken {
+        /// Its place in the order of all requests.
+        ordinal: u64,
+    },
     /// No such notification in the outbox.
     #[error("there is no notification `{event_key}` for `{notifier}`")]
     UnknownNotification {
@@ -181,6 +187,7 @@ impl JournalError {
             Self::NotAsExported { .. } => "journal/not-as-exported",
             Self::RunFinished { .. } => "journal/run-finished",
             Self::StaleToken { .. } => "journal/stale-token",
+            Self::RequestTaken { .. } => "journal/request-taken",
             Self::UnknownNotification { .. } => "journal/unknown-notification",
             Self::OutOfRange { .. } => "journal/out-of-range",
         }
@@ -240,6 +247,9 @@ impl JournalError {
             Self::NotAsExported { .. } => "nothing was imported; export the run again".to_owned(),
             Self::RunFinished { .. } => "start a new run with `basb-host run`".to_owned(),
             Self::StaleToken { .. } => "somebody else took over: see `basb-host status`".to_owned(),
+            Self::RequestTaken { .. } => {
+                "nothing was written; `basb-host resume` goes on, and `basb-host show` says what was recorded".to_owned()
+            }
             Self::UnknownNotification { .. } => "enqueue it first".to_owned(),
             Self::OutOfRange { .. } => "give a smaller number".to_owned(),
         }

@@ -162,6 +162,17 @@ fn a_finished_run_without_success_is_begun_once_more() {
     assert_eq!(again.count("service.rolled-back"), 1);
     let outcomes: Vec<String> = lab.history().into_iter().map(|(_, outcome)| outcome).collect();
     assert_eq!(outcomes, ["rolled-back", "rolled-back", "done"]);
+
+    // What was tried again is not tried again by who asks late.
+    let late = lab.host(&["retry", &first]).exits(1);
+    let known = format!("run {first} was tried again already, as run {}: rolled-back", again.run());
+    late.says("run/retried", &[&known, &format!("basb-host retry {}", again.run())]);
+    // Two who ask at the same time: one of them begins it, the other one is told.
+    let both = [lab.follow(&["--json", "retry"]), lab.follow(&["--json", "retry", &again.run()])];
+    let mut codes: Vec<Option<i32>> = both.into_iter().map(|asks| asks.end().code).collect();
+    codes.sort();
+    assert_eq!(codes, [Some(1), Some(3)]);
+    assert_eq!(lab.history().len(), 4);
 }
 
 #[test]

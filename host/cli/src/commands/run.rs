@@ -99,7 +99,7 @@ async fn listen(tell: mpsc::Sender<Control>, screen: Arc<Screen>) {
         let control = if asked == 1 {
             screen.note("stopping safely: back to the stable revisions; once more stops at once and leaves the run to be taken up again");
             let by = Owner::this().to_string();
-            Control::Ask(Box::new(Record::Request { service: None, verb: Verb::Abort, by, order: None }))
+            Control::Ask(Box::new(Record::Request { service: None, verb: Verb::Abort, by, order: None }), None)
         } else {
             Control::StopNow
         };

@@ -8,7 +8,6 @@ use crate::printer::{Form, Printer};
 use basb_core::run::Verb;
 use basb_core::{Digest, ServiceName};
 use basb_engine::{Answer, Answered, Ask, Session, Unlock};
-use basb_journal::{RunFilter, RunState};
 use std::path::Path;
 
 /// Asks a run for a verb.
@@ -39,29 +38,9 @@ pub async fn approve(args: &ApproveArgs, state: Option<&Path>, printer: Printer)
 /// Tries what waits for another attempt now, or a finished run once more.
 pub async fn retry(args: &VerbArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
     let session = session(state)?;
-    let finished = match &args.run {
-        Some(id) => Some(session.journal().run(id).await?).filter(|r| r.state != RunState::Open),
-        // The newest run, unless one is unfinished: that is the one that is meant.
-        None if session.journal().runs(RunFilter::open(), 1).await?.is_empty() => {
-            session.journal().runs(RunFilter::default(), 1).await?.pop()
-        }
-        None => None,
-    };
-    let Some(record) = finished else {
-        return put(&session, args.run.as_deref(), args.service.as_deref(), &Ask::Verb(Verb::Retry), printer).await;
-    };
-    if args.service.is_some() {
-        return Err(CliError::plain(
-            "cli/whole-run",
-            format!("run {} is finished: it is tried again as a whole", record.start.run),
-            "leave `--service` out",
-        ));
-    }
-    let started = session.retry_finished(&record).await?;
-    for message in started.messages() {
-        printer.note(message);
-    }
-    run::drive(&session, started, printer).await
+    let service = name(args.service.as_deref())?;
+    let answered = session.retry(args.run.as_deref(), service.as_ref()).await?;
+    answer(&session, answered, printer).await
 }
 
 /// Releases a lease by force.
@@ -91,13 +70,22 @@ async fn put(
     ask: &Ask,
     printer: Printer,
 ) -> Result<Exit, CliError> {
-    let service = match service {
-        Some(name) => Some(ServiceName::new(name).map_err(|e| {
+    let service = name(service)?;
+    let answered = session.ask(run, service.as_ref(), ask).await?;
+    answer(session, answered, printer).await
+}
+
+fn name(service: Option<&str>) -> Result<Option<ServiceName>, CliError> {
+    let read = |name| {
+        ServiceName::new(name).map_err(|e| {
             CliError::plain("cli/bad-name", e.to_string(), "write the service's name as in the deployment file")
-        })?),
-        None => None,
+        })
     };
-    match session.ask(run, service.as_ref(), ask).await? {
+    service.map(read).transpose()
+}
+
+async fn answer(session: &Session, answered: Answered, printer: Printer) -> Result<Exit, CliError> {
+    match answered {
         Answered::Done(answer) => {
             if printer.form() == Form::Json {
                 printer.json(&answer);
@@ -105,6 +93,12 @@ async fn put(
                 show(&answer, printer);
             }
             Ok(Exit::Done)
+        }
+        Answered::Began(started, answer) => {
+            for line in lines(&answer) {
+                printer.note(&line);
+            }
+            run::drive(session, *started, printer).await
         }
         Answered::TakenUp(started, answer) => {
             for line in lines(&answer) {

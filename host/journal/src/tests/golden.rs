@@ -70,7 +70,7 @@ async fn format_is_readable(dump: &str) {
     let pending = journal.pending(9).await.unwrap();
     assert_eq!((pending.len(), pending[0].event_key.as_str(), pending[0].attempts), (1, "e2", 1));
     assert_eq!(journal.holder("second-brain/local").await.unwrap().unwrap().fencing_token, 2);
-    let requests = journal.take_requests(&run_id("01golden-open")).await.unwrap();
+    let requests = journal.requests(&run_id("01golden-open"), 0).await.unwrap();
     assert_eq!(requests[0].verb, "abort");
 
     // And it can be written on.
@@ -123,8 +123,8 @@ async fn write_a_sample() {
     journal.append(&done, all).await.unwrap();
     journal.finish_run(&done, Timestamp(at + 9000), "done", "{\"services\":1}").await.unwrap();
     journal.append(&open, entry(at + 20_001, "phase.started")).await.unwrap();
-    journal.delivered("e1", "daily-log", Timestamp(at + 10)).await.unwrap();
-    journal.attempt_failed("e2", "daily-log", "refused", NextAttempt::At(Timestamp(at + 11))).await.unwrap();
+    journal.delivered(None, "e1", "daily-log", Timestamp(at + 10)).await.unwrap();
+    journal.attempt_failed(None, "e2", "daily-log", "refused", NextAttempt::At(Timestamp(at + 11))).await.unwrap();
     for owner in ["a", "b"] {
         let ttl = Millis(1000);
         let now = if owner == "a" { at } else { at + 5000 };
