@@ -7,7 +7,7 @@ use basb_core::event::Event;
 use basb_core::model::Notifier;
 use basb_core::run::RunStart;
 use basb_core::{Millis, PluginName};
-use basb_journal::{Journal, NewNotification, NextAttempt, Notification};
+use basb_journal::{Fence, Journal, JournalError, NewNotification, NextAttempt, Notification};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub struct Courier {
     notifiers: BTreeMap<PluginName, Notifier>,
     deployment: String,
     environment: String,
+    /// Proves that this process may act.
+    fence: Fence,
 }
 
 /// What became of one round.
@@ -102,12 +104,23 @@ enum Round {
     Busy,
     /// What is left is not due yet.
     Later,
+    /// The lease is somebody else's, who delivers what is left.
+    NotOurs,
+}
+
+/// Why a notification counts as not delivered.
+enum Undelivered {
+    /// For this reason, and what follows.
+    Because(String, NextAttempt),
+    /// The lease is somebody else's: nothing is noted, and that one delivers it again, under the same key.
+    NotOurs,
 }
 
 impl Courier {
     /// A courier for the notifiers of this deployment.
-    pub fn new(journal: Arc<Journal>, plugins: Arc<PluginSet>, start: &RunStart) -> Self {
+    pub fn new(journal: Arc<Journal>, plugins: Arc<PluginSet>, start: &RunStart, fence: Fence) -> Self {
         Self {
+            fence,
             journal,
             plugins,
             notifiers: start.deployment.notifiers.clone(),
@@ -116,13 +129,14 @@ impl Courier {
         }
     }
 
-    /// Delivers for ever; to be aborted.
+    /// Delivers as long as the lease is held; to be aborted.
     pub async fn run(&self) {
         loop {
             let pause = match self.round().await {
                 Round::Busy => Duration::from_millis(10),
                 Round::Empty => Duration::from_millis(200),
                 Round::Later => Duration::from_millis(500),
+                Round::NotOurs => return,
             };
             tokio::time::sleep(pause).await;
         }
@@ -133,7 +147,7 @@ impl Courier {
         let all = async {
             loop {
                 match self.round().await {
-                    Round::Empty => return,
+                    Round::Empty | Round::NotOurs => return,
                     Round::Busy => {}
                     Round::Later => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
@@ -181,15 +195,22 @@ impl Courier {
                 continue;
             }
             round = Round::Busy;
-            if let Err((error, next)) = self.deliver(&notification).await {
-                if matches!(next, NextAttempt::At(_)) {
-                    tracing::warn!(notifier = %notification.notifier, %error, "a notification waits for another attempt");
-                    held.push(notification.notifier.clone());
-                } else {
-                    tracing::error!(notifier = %notification.notifier, %error, "a notification is given up");
-                }
-                let failed = self.journal.attempt_failed(&notification.event_key, &notification.notifier, &error, next);
-                if let Err(e) = failed.await {
+            let (error, next) = match self.deliver(&notification).await {
+                Ok(()) => continue,
+                Err(Undelivered::NotOurs) => return Round::NotOurs,
+                Err(Undelivered::Because(error, next)) => (error, next),
+            };
+            if matches!(next, NextAttempt::At(_)) {
+                tracing::warn!(notifier = %notification.notifier, %error, "a notification waits for another attempt");
+                held.push(notification.notifier.clone());
+            } else {
+                tracing::error!(notifier = %notification.notifier, %error, "a notification is given up");
+            }
+            let (key, notifier) = (&notification.event_key, &notification.notifier);
+            match self.journal.attempt_failed(Some(&self.fence), key, notifier, &error, next).await {
+                Ok(()) => {}
+                Err(JournalError::StaleToken { .. }) => return Round::NotOurs,
+                Err(e) => {
                     tracing::warn!(error = %e, "the failed delivery could not be written down");
                     return Round::Later;
                 }
@@ -198,9 +219,10 @@ impl Courier {
         round
     }
 
-    async fn deliver(&self, notification: &Notification) -> Result<(), (String, NextAttempt)> {
+    async fn deliver(&self, notification: &Notification) -> Result<(), Undelivered> {
+        let never = |why: &str| Undelivered::Because(why.to_owned(), NextAttempt::Never);
         let Some((name, payload)) = self.payload(notification) else {
-            return Err(("the payload cannot be read".to_owned(), NextAttempt::Never));
+            return Err(never("the payload cannot be read"));
         };
         let backoff = |after: Millis| {
             if notification.attempts >= GIVE_UP_AFTER {
@@ -210,17 +232,21 @@ impl Courier {
             NextAttempt::At(now().plus(grown.max(after)))
         };
         let Some(notifier) = self.notifiers.get(&name) else {
-            return Err(("there is no such notifier any more".to_owned(), NextAttempt::Never));
+            return Err(never("there is no such notifier any more"));
         };
         let event = convert::notifier_event(&payload);
         match self.plugins.notify(&notification.call_key(), &notifier.uses, event).await {
-            Ok(()) => match self.journal.delivered(&notification.event_key, &notification.notifier, now()).await {
-                Ok(()) => Ok(()),
-                Err(e) => Err((e.to_string(), backoff(Millis::ZERO))),
-            },
+            Ok(()) => {
+                let (key, notifier) = (&notification.event_key, &notification.notifier);
+                match self.journal.delivered(Some(&self.fence), key, notifier, now()).await {
+                    Ok(()) => Ok(()),
+                    Err(JournalError::StaleToken { .. }) => Err(Undelivered::NotOurs),
+                    Err(e) => Err(Undelivered::Because(e.to_string(), backoff(Millis::ZERO))),
+                }
+            }
             Err(failure) => {
                 let next = failure.retry_after.map_or(NextAttempt::Never, backoff);
-                Err((failure.message, next))
+                Err(Undelivered::Because(failure.message, next))
             }
         }
     }

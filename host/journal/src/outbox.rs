@@ -1,7 +1,7 @@
 //! Notifications that are still to be delivered: at least once, told apart by their keys.
 
 use crate::error::WorkError;
-use crate::{Journal, JournalError, NewNotification, row, tapes};
+use crate::{Fence, Journal, JournalError, NewNotification, lease, row, tapes};
 use basb_core::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -76,10 +76,20 @@ impl Journal {
     /// Notes that a notification was delivered. Doing it twice is no error.
     ///
     /// # Errors
+    /// [`JournalError::StaleToken`] when the lease is not held any more: whoever holds it delivers. Or
     /// [`JournalError::UnknownNotification`], or why the file cannot be written.
-    pub async fn delivered(&self, event_key: &str, notifier: &str, at: Timestamp) -> Result<(), JournalError> {
-        let (event_key, notifier) = (event_key.to_owned(), notifier.to_owned());
+    pub async fn delivered(
+        &self,
+        fence: Option<&Fence>,
+        event_key: &str,
+        notifier: &str,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        let (fence, event_key, notifier) = (fence.cloned(), event_key.to_owned(), notifier.to_owned());
         self.write(move |connection| {
+            if let Some(fence) = &fence {
+                lease::check(connection, fence)?;
+            }
             let at = row::to_column("the time of a delivery", at.0)?;
             let changed = connection
                 .prepare_cached(
@@ -95,16 +105,21 @@ impl Journal {
     /// Notes that a delivery failed, and why.
     ///
     /// # Errors
-    /// [`JournalError::UnknownNotification`], or why the file cannot be written.
+    /// As [`Journal::delivered`].
     pub async fn attempt_failed(
         &self,
+        fence: Option<&Fence>,
         event_key: &str,
         notifier: &str,
         error: &str,
         next: NextAttempt,
     ) -> Result<(), JournalError> {
-        let (event_key, notifier, error) = (event_key.to_owned(), notifier.to_owned(), error.to_owned());
+        let (fence, error) = (fence.cloned(), error.to_owned());
+        let (event_key, notifier) = (event_key.to_owned(), notifier.to_owned());
         self.write(move |connection| {
+            if let Some(fence) = &fence {
+                lease::check(connection, fence)?;
+            }
             let due = match next {
                 NextAttempt::At(at) => Some(row::to_column("the time of an attempt", at.0)?),
                 NextAttempt::Never => None,

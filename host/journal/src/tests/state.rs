@@ -1,7 +1,9 @@
 //! Stable revisions, the outbox, leases, the mailbox.
 
 use super::{entry, key, run_id, service, stable, with_run};
-use crate::{AcquireError, Append, Fence, JournalError, NewNotification, NextAttempt};
+use crate::{
+    AcquireError, Append, DELIVERIES, Fence, JournalError, NewNotification, NextAttempt, OpenCall, OpenExchange,
+};
 use basb_core::{Millis, PluginName, Timestamp};
 
 #[tokio::test]
@@ -58,20 +60,20 @@ fn note(event_key: &str, notifier: &str) -> NewNotification {
 async fn a_notification_waits_until_it_is_delivered_and_is_put_in_once() {
     let (_folder, journal, _) = with_run("r-1").await;
     journal.enqueue(vec![note("e1", "log"), note("e1", "hook"), note("e1", "log")]).await.unwrap();
-    journal.attempt_failed("e1", "log", "refused", NextAttempt::At(Timestamp(99))).await.unwrap();
+    journal.attempt_failed(None, "e1", "log", "refused", NextAttempt::At(Timestamp(99))).await.unwrap();
     let waiting = journal.pending(10).await.unwrap();
     assert_eq!(waiting.len(), 2);
     assert_eq!((waiting[0].attempts, waiting[0].last_error.as_deref()), (1, Some("refused")));
     assert_eq!((waiting[0].due_at, waiting[1].due_at), (Timestamp(99), Timestamp(10)));
 
-    journal.delivered("e1", "log", Timestamp(100)).await.unwrap();
-    journal.delivered("e1", "log", Timestamp(101)).await.unwrap();
+    journal.delivered(None, "e1", "log", Timestamp(100)).await.unwrap();
+    journal.delivered(None, "e1", "log", Timestamp(101)).await.unwrap();
     journal.enqueue(vec![note("e1", "log")]).await.unwrap();
     assert_eq!(journal.pending(10).await.unwrap().len(), 1, "what was delivered does not come back");
 
-    journal.attempt_failed("e1", "hook", "gone", NextAttempt::Never).await.unwrap();
+    journal.attempt_failed(None, "e1", "hook", "gone", NextAttempt::Never).await.unwrap();
     assert_eq!(journal.pending(10).await.unwrap(), []);
-    let unknown = journal.delivered("e2", "log", Timestamp(1)).await.unwrap_err();
+    let unknown = journal.delivered(None, "e2", "log", Timestamp(1)).await.unwrap_err();
     assert_eq!(unknown.code(), "journal/unknown-notification");
 }
 
@@ -112,6 +114,31 @@ async fn a_lease_has_one_holder_and_its_token_rises() {
 }
 
 #[tokio::test]
+async fn who_lost_the_lease_notes_nothing_of_deliveries() {
+    let (_folder, journal, run) = with_run("r-1").await;
+    journal.enqueue(vec![note("e1", "log"), note("e2", "log")]).await.unwrap();
+    let first = journal.acquire("l", "a", TTL, Timestamp(1000)).await.unwrap().fence();
+    journal.delivered(Some(&first), "e1", "log", Timestamp(1001)).await.unwrap();
+    let second = journal.acquire("l", "b", TTL, Timestamp(1200)).await.unwrap().fence();
+    let delivery = &journal.pending(9).await.unwrap()[0];
+    let exchanges = vec![OpenExchange { number: 1, ask: "{}".to_owned(), answer: None }];
+    let call = OpenCall { key: delivery.call_key(), at: Timestamp(1201), head: "{}".to_owned(), exchanges };
+    journal.write_ahead(&run, Some(second.clone()), call).await.unwrap();
+
+    // Woken up: the new holder is in the middle of that very delivery, and its call stays open.
+    let stale = JournalError::StaleToken { lease: "l".to_owned(), given: 1 };
+    assert_eq!(journal.delivered(Some(&first), "e2", "log", Timestamp(1202)).await.unwrap_err(), stale);
+    let failed = journal.attempt_failed(Some(&first), "e2", "log", "timeout", NextAttempt::Never).await;
+    assert_eq!(failed.unwrap_err(), stale);
+    let left = journal.pending(9).await.unwrap();
+    assert_eq!((left.len(), &left[0]), (1, delivery));
+    assert_eq!(journal.open_calls(DELIVERIES).await.unwrap().len(), 1);
+    journal.delivered(Some(&second), "e2", "log", Timestamp(1203)).await.unwrap();
+    assert_eq!(journal.pending(9).await.unwrap(), []);
+    assert_eq!(journal.open_calls(DELIVERIES).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn an_unknown_lease_guards_nothing() {
     let (_folder, journal, run) = with_run("r-1").await;
     let fence = Fence { lease: "never".to_owned(), token: 0 };
@@ -119,14 +146,35 @@ async fn an_unknown_lease_guards_nothing() {
 }
 
 #[tokio::test]
-async fn requests_are_taken_once_in_order() {
+async fn requests_wait_until_their_records_are_written_with_them() {
     let (_folder, journal, run) = with_run("r-1").await;
-    assert_eq!(journal.take_requests(&run).await.unwrap(), []);
-    journal.request(&run, Timestamp(1), "pause", "{}").await.unwrap();
-    journal.request(&run, Timestamp(2), "abort", "{\"why\":\"x\"}").await.unwrap();
-    let taken = journal.take_requests(&run).await.unwrap();
-    assert_eq!(taken.iter().map(|r| r.verb.as_str()).collect::<Vec<_>>(), ["pause", "abort"]);
-    assert_eq!(journal.take_requests(&run).await.unwrap(), []);
+    assert_eq!(journal.requests(&run, 0).await.unwrap(), []);
+    let pause = journal.request(&run, Timestamp(1), "pause", "{}").await.unwrap();
+    let abort = journal.request(&run, Timestamp(2), "abort", "{\"why\":\"x\"}").await.unwrap();
+    let waiting = async |after| {
+        let found = journal.requests(&run, after).await.unwrap();
+        found.into_iter().map(|r| (r.ordinal, r.verb)).collect::<Vec<_>>()
+    };
+    let both = vec![(pause, "pause".to_owned()), (abort, "abort".to_owned())];
+    assert_eq!(waiting(0).await, both);
+    assert_eq!(waiting(0).await, both, "looking takes nothing out");
+    assert_eq!(waiting(pause).await, both[1..]);
+
+    // Both or neither: what is not written leaves the request where it is.
+    let recorded = |takes: &[u64]| Append { takes: takes.to_vec(), ..Append::from(entry(3, "request")) };
+    let never = Fence { lease: "never".to_owned(), token: 0 };
+    journal.append(&run, recorded(&[pause]).fenced(never)).await.unwrap_err();
+    assert_eq!(waiting(0).await, both);
+    journal.append(&run, recorded(&[pause])).await.unwrap();
+    assert_eq!(waiting(0).await, both[1..]);
+    // Nothing is recorded twice, and nothing beside it is written.
+    let taken = journal.append(&run, recorded(&[abort, pause])).await.unwrap_err();
+    assert_eq!(taken, JournalError::RequestTaken { ordinal: pause });
+    assert_eq!(waiting(0).await, both[1..]);
+    assert_eq!(journal.entries(&run, 1).await.unwrap().len(), 1);
+
+    journal.drop_requests(vec![pause, abort]).await.unwrap();
+    assert_eq!(waiting(0).await, []);
     let unknown = journal.request(&run_id("nobody"), Timestamp(1), "abort", "{}").await.unwrap_err();
     assert_eq!(unknown.code(), "journal/unknown-run");
 }
