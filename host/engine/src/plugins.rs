@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long one call of a provider may take: it returns `running` for anything longer.
 const PROVIDER: Duration = Duration::from_secs(60);
+/// How long it may take at least, however short a time a rollout may go without progress.
+const PROVIDER_LEAST: Duration = Duration::from_secs(5);
 /// How long one measurement or one delivery may take.
 const OBSERVER: Duration = Duration::from_secs(30);
 /// How long a pure function may take.
@@ -41,6 +43,7 @@ pub struct PluginSet {
     plugins: BTreeMap<PluginName, Plugin>,
     provider: Provider,
     provider_config: String,
+    provider_patience: Duration,
     provider_grants: Grants,
     info: provider::Info,
     asks: BTreeMap<PluginName, Vec<String>>,
@@ -110,6 +113,12 @@ pub async fn load_found(
     })
 }
 
+/// How long one call of the provider may take: a call that outlasts what any rollout may go without progress is of no use.
+fn patience(deployment: &Deployment) -> Duration {
+    let longest = deployment.services.values().map(|service| service.progress_deadline.0).max();
+    longest.map_or(PROVIDER, |ms| Duration::from_millis(ms).clamp(PROVIDER_LEAST, PROVIDER))
+}
+
 impl PluginSet {
     /// Puts loaded plugins together.
     ///
@@ -140,6 +149,7 @@ impl PluginSet {
         Ok(Self {
             provider,
             provider_config: deployment.provider.config.to_string(),
+            provider_patience: patience(deployment),
             provider_grants,
             info,
             asks,
@@ -225,7 +235,7 @@ impl PluginSet {
 
     fn provider_call(&self, function: &str, about: About<'_>) -> (CallOptions, types::CallContext) {
         let Manner { now, observer, taping } = self.log.manner(self.provider.plugin(), function, about);
-        let options = CallOptions::new(PROVIDER).observed(observer).taped(taping);
+        let options = CallOptions::new(self.provider_patience).observed(observer).taped(taping);
         let mut cx = worlds::context(now, &options, self.provider_config.clone());
         cx.extras = about.service.map(|service| self.memory.of(service)).unwrap_or_default();
         (options, cx)

@@ -266,7 +266,10 @@ struct CredentialWord(#[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0
 /// The JSON Schema of `grants`.
 #[must_use]
 pub fn grants_schema() -> Schema {
-    schema_for!(Grants)
+    let mut schema = schema_for!(Grants);
+    // `grants:` with nothing under it grants nothing.
+    schema.insert("type".to_owned(), serde_json::json!(["object", "null"]));
+    schema
 }
 
 #[cfg(test)]
@@ -278,6 +281,7 @@ mod tests {
         let schema = serde_json::to_value(super::grants_schema()).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
         let cases = [
+            json!(null),
             json!({}),
             json!({"http": [{"host": "a.example"}]}),
             json!({"http": [{"host": "a.example", "scheme": "http", "port": 80, "methods": ["GET"], "path": "/", "reads": ["POST"], "resolves": "private"}]}),

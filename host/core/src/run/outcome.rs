@@ -97,8 +97,11 @@ impl ServiceRun {
 
     pub(super) fn failed(&mut self, failure: &Failure, out: &mut Vec<Body>) {
         let now = self.now;
+        // On the way back every attempt is made; forward, not for longer than a rollout may go without progress.
+        let in_vain = !self.is_going_back() && self.current.as_ref().is_some_and(|current| self.is_stuck(current));
         let Some(current) = &mut self.current else { return };
         if self.pending_rollback.is_none()
+            && !in_vain
             && let Some(after) = failure.retry_after
             && current.order.attempt < MAX_ATTEMPTS
         {

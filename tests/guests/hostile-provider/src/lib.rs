@@ -103,6 +103,8 @@ fn instead(trick: &str, state: Option<&str>) -> Option<Progress> {
         Some(Progress::Running(Pending { state, poll_after, note: note.to_owned() }))
     };
     match trick {
+        #[expect(clippy::infinite_loop, clippy::empty_loop, reason = "that is the trick")]
+        "endless" => loop {},
         "running-for-ever" => running(format!("{}", state.map_or(0, str::len)), 0, "almost there"),
         "running-beyond-time" => running("x".to_owned(), u64::MAX, "much later"),
         "running-huge-state" => running("s".repeat(5 << 20), 10, "almost there"),

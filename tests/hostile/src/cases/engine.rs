@@ -63,6 +63,7 @@ pub fn cases() -> Vec<Case> {
         looking("engine-strategy-validate-huge", "a problem of 3 MB", plan("validate-huge"), &["validate"], &[1]),
         looking("engine-strategy-preview-forged", "a preview of 15 MB", plan("preview-forged"), &["plan"], &[0, 1, 2]),
         looking("engine-provider-plan-forged", "a plan that forges lines", cloud("plan-forged"), &["plan"], &[1, 2]),
+        provider("endless", "never answers", LOST, &[]),
         provider("running-for-ever", "is nearly there, for ever", LOST, &["no end after"]),
         provider("running-beyond-time", "asks to be asked again in 584 million years", LOST, &["no end after"]),
         provider("running-huge-state", "5 MB to be remembered at each look", LOST, &[]),
