@@ -33,14 +33,35 @@ pub struct PutService {
 }
 
 /// Body of `PUT /v1/services/{service}/revisions/{revision}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutRevision {
-    /// What to run. Immutable once the revision exists; when absent, the revision must exist and is scaled as it is.
+    /// What to run. Immutable once the revision exists; when neither this nor `external` is there, the revision must exist
+    /// and is scaled as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
-    /// How many instances to keep running.
+    /// Instances that somebody else runs, instead of a `workload`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+    /// How many instances to keep running; of external ones, how many there are.
     pub replicas: u32,
+}
+
+/// Instances that the agent did not start: containers, say. It checks them, sends them their share of the requests and
+/// drains them; starting and stopping them is up to whoever runs them.
+///
+/// An instance is on a loopback port that the agent reserves and names in [`InstanceState::port`], unless `addresses` says
+/// where it is. Whoever runs it starts it once it has the port, and stops it once it is gone from the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct External {
+    /// How to tell that an instance is ready; a TCP connection when absent. Immutable once the revision exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Ready>,
+    /// Where instances are, by number, for those that are not on a port that the agent chooses. On loopback only, unless the
+    /// agent was told that services may listen anywhere. An instance keeps the address that it has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<InstanceId, SocketAddr>,
 }
 
 /// A process to run, and how to tell that it serves.
@@ -190,6 +211,9 @@ pub struct RevisionState {
     pub preview_url: String,
     /// `sha256:` of the workload.
     pub workload_digest: String,
+    /// Whether somebody else runs its instances.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
     /// Requests since this agent process started, through the service's address and the preview together.
     pub requests: Requests,
     /// Whether it is being retired: it goes away once its instances have stopped.
@@ -225,8 +249,11 @@ pub struct InstanceState {
     pub id: InstanceId,
     /// Its process, while it has one.
     pub pid: Option<u32>,
-    /// The loopback port that it was told to listen on.
+    /// The loopback port that it was told to listen on, or, for an external one, is expected on.
     pub port: u16,
+    /// Where an external instance is, if it was said; otherwise it is on `port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
     /// Where it is in its life.
     pub state: InstancePhase,
     /// How often it was started again.

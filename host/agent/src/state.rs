@@ -12,11 +12,15 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LastExit, Workload};
+use crate::api::{External, LastExit, Workload};
 use crate::error::AgentError;
 use crate::ids::{InstanceId, RevisionId, ServiceName, Weight};
 
+/// The version that every agent can read.
 const FORMAT: u32 = 1;
+/// The version with external instances. Written only where there are some: an agent that does not know them must not take
+/// them for processes that it is to start.
+const FORMAT_EXTERNAL: u32 = 2;
 
 /// Everything that the next agent needs to carry on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -26,6 +30,17 @@ pub(crate) struct Saved {
     /// The boot during which the process ids below were valid.
     pub(crate) boot_id: String,
     pub(crate) services: BTreeMap<ServiceName, SavedService>,
+}
+
+impl Saved {
+    /// What in it has no meaning, if anything has none.
+    fn unclear(&self) -> Option<String> {
+        self.services.iter().find_map(|(name, service)| {
+            let odd = |revision: &SavedRevision| revision.workload.is_some() == revision.external.is_some();
+            let (id, _) = service.revisions.iter().find(|(_, revision)| odd(revision))?;
+            Some(format!("revision {id} of service {name} must have either a workload or external instances"))
+        })
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,7 +57,12 @@ pub(crate) struct SavedService {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SavedRevision {
-    pub(crate) workload: Workload,
+    /// What runs; absent for external instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workload: Option<Workload>,
+    /// How external instances are checked; absent for processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external: Option<External>,
     pub(crate) replicas: u32,
     pub(crate) preview_port: u16,
     /// Set once it retires: the bound on draining, in milliseconds.
@@ -57,6 +77,9 @@ pub(crate) struct SavedInstance {
     /// The token in the environment of its present process; written before that process starts.
     pub(crate) token: String,
     pub(crate) port: u16,
+    /// Where an external instance was said to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) elsewhere: Option<SocketAddr>,
     pub(crate) process: Option<SavedProcess>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) restarts: u32,
@@ -127,8 +150,13 @@ impl Store {
             Err(error) => return Err(AgentError::io("read", &path, error)),
         };
         let why = match serde_json::from_slice::<Saved>(&bytes) {
-            Ok(saved) if saved.format == FORMAT => return Ok(saved),
-            Ok(saved) => format!("it has format {}, this agent knows format {FORMAT}", saved.format),
+            Ok(saved) if !(FORMAT..=FORMAT_EXTERNAL).contains(&saved.format) => {
+                format!("it has format {}, this agent knows formats {FORMAT} to {FORMAT_EXTERNAL}", saved.format)
+            }
+            Ok(saved) => match saved.unclear() {
+                None => return Ok(saved),
+                Some(why) => why,
+            },
             Err(error) => error.to_string(),
         };
         let kept = self.keep_aside(&path, &bytes)?;
@@ -163,7 +191,9 @@ impl Store {
         if lock.is_none() {
             return Err(AgentError::NotRunning { state_dir: self.dir.clone(), why: "it has just stopped".to_owned() });
         }
-        let saved = Saved { format: FORMAT, boot_id: self.boot_id.clone(), services };
+        let external = services.values().flat_map(|service| service.revisions.values()).any(|r| r.external.is_some());
+        let format = if external { FORMAT_EXTERNAL } else { FORMAT };
+        let saved = Saved { format, boot_id: self.boot_id.clone(), services };
         let path = self.file();
         let temporary = self.dir.join("agent.json.new");
         let text = serde_json::to_vec_pretty(&saved)

@@ -1,16 +1,17 @@
 //! What callers may change: services, revisions, traffic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Supervisor;
+use super::external;
 use super::instance::{self, Goal};
-use super::model::{Cluster, Instance, Key, Revision, Service, digest};
+use super::model::{Cluster, Instance, Key, Revision, Runs, Service, digest};
 use super::ports;
 use super::process::Process;
-use crate::api::{InstancePhase, PutRevision, PutService, PutTraffic, ServiceState, Workload};
+use crate::api::{External, InstancePhase, PutRevision, PutService, PutTraffic, Ready, ServiceState, Workload};
 use crate::error::AgentError;
 use crate::ids::{InstanceId, RevisionId, ServiceName, Weight};
 use crate::proxy::{Counters, Front, bind};
@@ -89,39 +90,51 @@ impl Supervisor {
         id: &RevisionId,
         put: PutRevision,
     ) -> Result<ServiceState, AgentError> {
-        put.workload.as_ref().map_or(Ok(()), check_workload)?;
+        let given = self.given(&put)?;
         if put.replicas > MOST_REPLICAS {
             let why = format!("replicas is {}, at most {MOST_REPLICAS} are supervised", put.replicas);
             return Err(AgentError::InvalidRequest { why });
         }
         let mut cluster = self.lock();
-        let taken = cluster.ports();
+        let mut taken = cluster.ports();
         let service = live(&mut cluster, name)?;
         let weight = service.weight(id);
+        let before = service.revisions.get(id).map(|revision| (revision.runs.clone(), revision.replicas));
         if let Some(revision) = service.revisions.get_mut(id) {
             if revision.retiring.is_some() {
                 return Err(AgentError::Retiring { what: format!("revision `{id}` of service `{name}`") });
             }
-            if let Some(given) = put.workload.as_ref().map(digest).filter(|given| *given != revision.digest) {
+            if let Some(given) = given.as_ref().map(digest).filter(|given| *given != revision.digest) {
                 let (service, revision, existing) = (name.clone(), id.clone(), revision.digest.clone());
                 return Err(AgentError::RevisionImmutable { service, revision, existing, given });
             }
             if put.replicas == 0 && !weight.is_zero() {
                 return Err(has_traffic(name, id, weight));
             }
+            if let Some(Runs::Elsewhere(external)) = &given {
+                keeps_addresses(revision, external)?;
+                // Instances that are still to come are where this says.
+                revision.runs = Runs::Elsewhere(Arc::clone(external));
+            }
             revision.replicas = put.replicas;
         } else {
-            let workload = put
-                .workload
-                .ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
+            let runs =
+                given.ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
             let port = ports::free(&taken).ok_or_else(|| AgentError::InvalidRequest {
                 why: "no loopback port is free for the preview".to_owned(),
             })?;
-            let mut revision = self.new_revision(name, id, workload, put.replicas, port);
+            taken.insert(port);
+            let mut revision = self.new_revision(name, id, runs, put.replicas, port);
             self.open_preview(name, id, &mut revision, &taken)?;
             service.revisions.insert(id.clone(), revision);
         }
-        self.scale(service, id);
+        if let Err(error) = self.scale(service, id, &mut taken) {
+            match (service.revisions.get_mut(id), before) {
+                (Some(revision), Some(before)) => (revision.runs, revision.replicas) = before,
+                _ => drop(service.revisions.remove(id)),
+            }
+            return Err(error);
+        }
         self.store.save(cluster.saved())?;
         state(&cluster, name)
     }
@@ -130,13 +143,13 @@ impl Supervisor {
         &self,
         name: &ServiceName,
         id: &RevisionId,
-        workload: Workload,
+        runs: Runs,
         replicas: u32,
         preview_port: u16,
     ) -> Revision {
         Revision {
-            digest: digest(&workload),
-            workload: Arc::new(workload),
+            digest: digest(&runs),
+            runs,
             replicas,
             preview_port,
             preview: Front::new(format!("preview of revision {id} of service {name}"), self.proxy_limits.clone()),
@@ -153,7 +166,7 @@ impl Supervisor {
         name: &ServiceName,
         id: &RevisionId,
         revision: &mut Revision,
-        taken: &std::collections::BTreeSet<u16>,
+        taken: &BTreeSet<u16>,
     ) -> Result<(), AgentError> {
         let listener = bind(revision.preview_address()).or_else(|error| {
             revision.preview_port = ports::free(taken).ok_or(error)?;
@@ -169,9 +182,26 @@ impl Supervisor {
     }
 
     /// Brings the number of instances to what is wanted, and gives failed ones another chance.
-    fn scale(self: &Arc<Self>, service: &mut Service, id: &RevisionId) {
+    fn scale(
+        self: &Arc<Self>,
+        service: &mut Service,
+        id: &RevisionId,
+        taken: &mut BTreeSet<u16>,
+    ) -> Result<(), AgentError> {
         let name = service.name.clone();
-        let Some(revision) = service.revisions.get_mut(id) else { return };
+        let Some(revision) = service.revisions.get_mut(id) else { return Ok(()) };
+        let wanted = usize::try_from(revision.replicas).unwrap_or(usize::MAX);
+        let staying = revision.staying();
+        // First everything that can be refused, so that nothing is half done.
+        let mut fresh = Vec::new();
+        let unused = (0..).map(InstanceId).filter(|number| !revision.instances.contains_key(number));
+        for number in unused.take(wanted.saturating_sub(staying.len())) {
+            let instance = match &revision.runs {
+                Runs::Here(_) => Instance::fresh(),
+                Runs::Elsewhere(external) => expected((&name, id), external, number, taken)?,
+            };
+            fresh.push((number, instance));
+        }
         for instance in revision.instances.values_mut().filter(|i| i.phase == InstancePhase::Failed) {
             instance.goal.send_modify(|goal| {
                 if let Goal::Run { attempt } = goal {
@@ -180,41 +210,62 @@ impl Supervisor {
             });
             instance.phase = InstancePhase::Starting;
         }
-        let wanted = usize::try_from(revision.replicas).unwrap_or(usize::MAX);
-        let staying = revision.staying();
         for leaving in staying.iter().skip(wanted) {
             if let Some(instance) = revision.instances.get_mut(leaving) {
                 instance.leaving = true;
                 instance.goal.send_replace(Goal::Retire { drain: SCALE_DRAIN });
             }
         }
-        let mut missing = wanted.saturating_sub(staying.len());
-        let mut number = 0;
-        while missing > 0 {
-            let instance = InstanceId(number);
-            number += 1;
-            if !revision.instances.contains_key(&instance) {
-                let key = Key { service: name.clone(), revision: id.clone(), instance };
-                let workload = Arc::clone(&revision.workload);
-                let started = self.watched(key, workload, Instance::fresh(), None);
-                revision.instances.insert(instance, started);
-                missing -= 1;
-            }
+        for (instance, fresh) in fresh {
+            let key = Key { service: name.clone(), revision: id.clone(), instance };
+            let started = self.watched(key, revision.runs.clone(), fresh, None);
+            revision.instances.insert(instance, started);
         }
+        Ok(())
     }
 
     /// Gives an instance its task. The task waits for the model's lock, so it starts once the caller is done.
     pub(super) fn watched(
         self: &Arc<Self>,
         key: Key,
-        workload: Arc<Workload>,
+        runs: Runs,
         mut instance: Instance,
         process: Option<Process>,
     ) -> Instance {
         let goal = instance.goal.subscribe();
-        let task = instance::run(Arc::clone(self), key, workload, goal, process);
-        instance.task = Some(tokio::spawn(task));
+        instance.task = Some(match runs {
+            Runs::Here(workload) => tokio::spawn(instance::run(Arc::clone(self), key, workload, goal, process)),
+            Runs::Elsewhere(external) => tokio::spawn(external::run(Arc::clone(self), key, external, goal)),
+        });
         instance
+    }
+
+    /// What a request wants to run, if it says so.
+    fn given(&self, put: &PutRevision) -> Result<Option<Runs>, AgentError> {
+        match (&put.workload, &put.external) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => {
+                let why = "a revision has either a `workload` or `external` instances, not both".to_owned();
+                Err(AgentError::InvalidRequest { why })
+            }
+            (Some(workload), None) => {
+                check_workload(workload)?;
+                Ok(Some(Runs::Here(Arc::new(workload.clone()))))
+            }
+            (None, Some(external)) => {
+                check_ready(external.ready.as_ref(), "external")?;
+                for (instance, address) in &external.addresses {
+                    let here = address.ip().is_loopback() || self.scope == ListenScope::Any;
+                    if !here || address.port() == 0 {
+                        let why = format!(
+                            "external.addresses has {address} for instance {instance}; it must be a port of a loopback address"
+                        );
+                        return Err(AgentError::InvalidRequest { why });
+                    }
+                }
+                Ok(Some(Runs::Elsewhere(Arc::new(external.clone()))))
+            }
+        }
     }
 
     /// Sets the weights of a service's revisions, all at once.
@@ -364,10 +415,53 @@ fn check_workload(workload: &Workload) -> Result<(), AgentError> {
     if texts.into_iter().any(|text| text.contains('\0')) {
         return invalid("workload has a zero byte in a text".to_owned());
     }
-    if let Some(path) = workload.ready.as_ref().and_then(|ready| ready.path.as_deref())
+    check_ready(workload.ready.as_ref(), "workload")
+}
+
+fn check_ready(ready: Option<&Ready>, of: &str) -> Result<(), AgentError> {
+    if let Some(path) = ready.and_then(|ready| ready.path.as_deref())
         && (!path.starts_with('/') || path.parse::<http::Uri>().is_err())
     {
-        return invalid(format!("workload.ready.path is `{path}`; it must be a path such as /healthz"));
+        let why = format!("{of}.ready.path is `{path}`; it must be a path such as /healthz");
+        return Err(AgentError::InvalidRequest { why });
     }
     Ok(())
+}
+
+/// An instance that somebody else runs: where it was said to be, or on a port that nobody has.
+fn expected(
+    (service, revision): (&ServiceName, &RevisionId),
+    external: &External,
+    number: InstanceId,
+    taken: &mut BTreeSet<u16>,
+) -> Result<Instance, AgentError> {
+    let Some(address) = external.addresses.get(&number) else {
+        let port = ports::free(taken).ok_or_else(|| AgentError::InvalidRequest {
+            why: "no loopback port is free for an external instance".to_owned(),
+        })?;
+        taken.insert(port);
+        return Ok(Instance::elsewhere(port, None));
+    };
+    if address.ip().is_loopback() && !taken.insert(address.port()) {
+        return Err(AgentError::PortInUse {
+            address: *address,
+            what: format!("instance {number} of revision `{revision}` of service `{service}`"),
+            why: "another instance, preview or service of this agent has this port".to_owned(),
+        });
+    }
+    Ok(Instance::elsewhere(address.port(), Some(*address)))
+}
+
+/// An instance that is there stays where it is: requests may be under way to it.
+fn keeps_addresses(revision: &Revision, external: &External) -> Result<(), AgentError> {
+    let moved = external.addresses.iter().find_map(|(number, address)| {
+        let there = revision.instances.get(number).filter(|instance| !instance.leaving)?.address();
+        (there != *address).then_some((number, there, address))
+    });
+    match moved {
+        None => Ok(()),
+        Some((number, there, address)) => Err(AgentError::InvalidRequest {
+            why: format!("instance {number} is at {there} and cannot move to {address}: scale it away first"),
+        }),
+    }
 }

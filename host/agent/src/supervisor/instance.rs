@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::model::{Instance, Key};
 use super::process::Process;
-use super::readiness::Check;
+use super::watch::Watch;
 use super::{Supervisor, logfile, ports, spawn};
 use crate::api::{InstancePhase, LastExit, Workload};
 use crate::proxy::Upstream;
@@ -30,8 +30,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// A process that ran this long is restarted without memory of earlier trouble.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
-/// Checks that an available instance may miss in a row before it leaves the balancing.
-const MISSES_ALLOWED: u32 = 1;
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// Lines of the log that explain a failure.
 const EXPLAINING_LINES: usize = 5;
@@ -56,7 +54,7 @@ pub(crate) async fn run(
     mut goal: watch::Receiver<Goal>,
     adopted: Option<Process>,
 ) {
-    let mut life = Life { supervisor, key, workload, back_off: BackOff::default(), early_ends: 0 };
+    let mut life = Life { watch: Watch { supervisor, key }, workload, back_off: BackOff::default(), early_ends: 0 };
     let mut held = adopted;
     loop {
         let now = *goal.borrow_and_update();
@@ -70,11 +68,11 @@ pub(crate) async fn run(
         let ended = match held.take().map_or_else(|| life.launch(), Ok) {
             Ok(process) => {
                 let started = Instant::now();
-                let first = life.first_phase(adopted);
+                let first = life.watch.first_phase(adopted);
                 let exit = tokio::select! {
                     exit = process.exited() => Some(exit),
                     _ = goal.wait_for(|goal| !matches!(goal, Goal::Run { .. })) => None,
-                    () = life.watch_readiness(first) => None,
+                    () = life.watch.readiness(life.workload.ready.as_ref(), first) => None,
                 };
                 match exit {
                     None => {
@@ -112,8 +110,7 @@ enum Next {
 }
 
 struct Life {
-    supervisor: Arc<Supervisor>,
-    key: Key,
+    watch: Watch,
     workload: Arc<Workload>,
     back_off: BackOff,
     /// Processes in a row that ended without the instance ever having been available.
@@ -122,15 +119,16 @@ struct Life {
 
 impl Life {
     fn update<R>(&self, change: impl FnOnce(&mut Instance) -> R) -> Option<R> {
-        self.supervisor.update_instance(&self.key, change)
+        self.watch.update(change)
     }
 
     /// Starts the process. There is no await in here: it either happens as a whole or not at all.
     fn launch(&self) -> Result<Process, String> {
-        let store = &self.supervisor.store;
-        let log = store.log_file(&self.key.service, &self.key.revision, self.key.instance);
-        let token = format!("{}.{}", self.supervisor.token_prefix, ports::random_token().map_err(|e| e.to_string())?);
-        let port = ports::free(&self.supervisor.ports()).ok_or("no loopback port is free")?;
+        let store = &self.watch.supervisor.store;
+        let log = store.log_file(&self.watch.key.service, &self.watch.key.revision, self.watch.key.instance);
+        let token =
+            format!("{}.{}", self.watch.supervisor.token_prefix, ports::random_token().map_err(|e| e.to_string())?);
+        let port = ports::free(&self.watch.supervisor.ports()).ok_or("no loopback port is free")?;
         // The intent goes to disk before anything runs: should this agent die in the next moment, the next one looks
         // for a process with this token.
         self.update(|instance| {
@@ -139,88 +137,18 @@ impl Life {
             instance.process = None;
             instance.phase = InstancePhase::Starting;
         });
-        self.supervisor.save().map_err(|error| error.to_string())?;
+        self.watch.supervisor.save().map_err(|error| error.to_string())?;
         let gated = spawn::start(&self.workload, port, &token, store.dir(), &log)?;
         self.update(|instance| {
             instance.process = Some(gated.process.saved());
             instance.started_at = Some(Timestamp::now());
             instance.upstream = Some(Upstream::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
         });
-        if let Err(error) = self.supervisor.save() {
+        if let Err(error) = self.watch.supervisor.save() {
             gated.abandon();
             return Err(error.to_string());
         }
         gated.open().map_err(|error| format!("the process ended before its program ran: {error}"))
-    }
-
-    fn first_phase(&self, adopted: bool) -> InstancePhase {
-        self.update(|instance| {
-            if adopted {
-                instance.adopt();
-            } else {
-                instance.phase = InstancePhase::Starting;
-            }
-            instance.message = None;
-            instance.phase
-        })
-        .unwrap_or(InstancePhase::Starting)
-    }
-
-    /// Checks again and again, and keeps the instance's phase up to date. Never ends.
-    async fn watch_readiness(&self, first: InstancePhase) {
-        let port = self.update(|instance| instance.port).unwrap_or(0);
-        let check = Check::new(&self.workload, port);
-        let mut available = first == InstancePhase::Available;
-        let mut ready_since: Option<Instant> = None;
-        let mut misses = 0;
-        let mut said: Option<String> = None;
-        // Quick at first, so that a fast start is noticed fast.
-        let mut pause = Duration::from_millis(10);
-        loop {
-            match check.ask().await {
-                Ok(()) => {
-                    misses = 0;
-                    let since = *ready_since.get_or_insert_with(Instant::now);
-                    if !available && since.elapsed() >= check.min_ready {
-                        available = true;
-                        said = None;
-                        self.became_available();
-                    }
-                }
-                Err(why) => {
-                    misses += 1;
-                    if !available || misses > MISSES_ALLOWED {
-                        available = false;
-                        ready_since = None;
-                        if said.as_ref() != Some(&why) {
-                            said = Some(why.clone());
-                            self.update(|instance| {
-                                instance.phase = InstancePhase::Starting;
-                                instance.message = Some(format!("not ready: {why}"));
-                            });
-                        }
-                    }
-                }
-            }
-            pause = if available { check.interval } else { (pause * 3 / 2).min(check.interval) };
-            let until_counted = ready_since.map(|since| check.min_ready.saturating_sub(since.elapsed()));
-            let wait = match until_counted {
-                Some(left) if !available && left < pause => left.max(Duration::from_millis(1)),
-                _ => pause,
-            };
-            sleep(wait).await;
-        }
-    }
-
-    fn became_available(&self) {
-        let newly_proven = self.update(|instance| {
-            instance.phase = InstancePhase::Available;
-            instance.message = None;
-            !std::mem::replace(&mut instance.proven, true)
-        });
-        if newly_proven == Some(true) {
-            self.supervisor.save_or_log();
-        }
     }
 
     /// Notes that the process ended by itself.
@@ -250,12 +178,16 @@ impl Life {
     }
 
     fn again(&mut self, why: &str, proven: bool) -> Next {
-        let log = self.supervisor.store.log_file(&self.key.service, &self.key.revision, self.key.instance);
+        let log = self.watch.supervisor.store.log_file(
+            &self.watch.key.service,
+            &self.watch.key.revision,
+            self.watch.key.instance,
+        );
         let lines = logfile::last_lines(&log, EXPLAINING_LINES);
         let lines =
             if lines.is_empty() { String::new() } else { format!("; its log ends with: {}", lines.join(" | ")) };
         self.early_ends = if proven { 0 } else { self.early_ends + 1 };
-        let next = if self.early_ends >= self.supervisor.start_attempts {
+        let next = if self.early_ends >= self.watch.supervisor.start_attempts {
             let times = self.early_ends;
             self.update(|instance| {
                 instance.phase = InstancePhase::Failed;
@@ -271,29 +203,16 @@ impl Life {
             });
             Next::After(delay)
         };
-        tracing::warn!(service = %self.key.service, revision = %self.key.revision, instance = %self.key.instance, why, "instance ended");
-        self.supervisor.save_or_log();
+        tracing::warn!(service = %self.watch.key.service, revision = %self.watch.key.revision, instance = %self.watch.key.instance, why, "instance ended");
+        self.watch.supervisor.save_or_log();
         next
     }
 
     /// Drains and stops the process.
     async fn stop(&self, process: &Process, drain: Duration) {
-        let upstream = self.update(|instance| {
-            instance.phase = InstancePhase::Draining;
-            instance.message = None;
-            instance.upstream.clone()
-        });
-        if let Some(upstream) = upstream.flatten() {
-            upstream.drain();
-            let drained = async {
-                while upstream.in_flight() > 0 {
-                    sleep(Duration::from_millis(10)).await;
-                }
-            };
-            tokio::select! {
-                _ = timeout(drain, drained) => {}
-                _ = process.exited() => {}
-            }
+        tokio::select! {
+            () = self.watch.drain(drain) => {}
+            _ = process.exited() => {}
         }
         process.terminate();
         let grace = self.workload.stop_grace_ms.map_or(DEFAULT_GRACE, Duration::from_millis);
@@ -314,8 +233,8 @@ impl Life {
 
     fn leave(&self, goal: Goal) {
         match goal {
-            Goal::Retire { .. } => self.supervisor.instance_gone(&self.key),
-            Goal::Halt { .. } | Goal::Run { .. } => self.supervisor.save_or_log(),
+            Goal::Retire { .. } => self.watch.supervisor.instance_gone(&self.watch.key),
+            Goal::Halt { .. } | Goal::Run { .. } => self.watch.supervisor.save_or_log(),
         }
     }
 }

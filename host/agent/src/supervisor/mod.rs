@@ -2,6 +2,7 @@
 
 mod adopt;
 mod change;
+mod external;
 mod instance;
 mod limits;
 pub(crate) mod logfile;
@@ -11,6 +12,7 @@ mod process;
 mod readiness;
 mod restore;
 mod spawn;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

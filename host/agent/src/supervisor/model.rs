@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::instance::Goal;
-use crate::api::{InstancePhase, InstanceState, LastExit, RevisionState, ServiceState, Workload};
+use crate::api::{External, InstancePhase, InstanceState, LastExit, RevisionState, ServiceState, Workload};
 use crate::ids::{InstanceId, RevisionId, ServiceName, Weight};
 use crate::proxy::{Counters, Front, ListenerHandle, Target, Upstream};
 use crate::state::{SavedInstance, SavedProcess, SavedRevision, SavedService, Store};
@@ -44,9 +44,18 @@ pub(crate) struct Service {
     pub(crate) revisions: BTreeMap<RevisionId, Revision>,
 }
 
+/// What an instance of a revision is.
+#[derive(Debug, Clone)]
+pub(crate) enum Runs {
+    /// A process that the agent starts and keeps running.
+    Here(Arc<Workload>),
+    /// Somebody else's: the agent sends requests to it, and nothing more.
+    Elsewhere(Arc<External>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Revision {
-    pub(crate) workload: Arc<Workload>,
+    pub(crate) runs: Runs,
     pub(crate) digest: String,
     pub(crate) replicas: u32,
     pub(crate) preview_port: u16,
@@ -62,6 +71,8 @@ pub(crate) struct Revision {
 pub(crate) struct Instance {
     pub(crate) token: String,
     pub(crate) port: u16,
+    /// Where an instance that somebody else runs was said to be; otherwise it is on the loopback port.
+    pub(crate) elsewhere: Option<SocketAddr>,
     pub(crate) process: Option<SavedProcess>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) restarts: u32,
@@ -178,6 +189,7 @@ impl Revision {
             available: self.available(),
             weight,
             preview_url: format!("http://{}", self.preview_address()),
+            external: matches!(self.runs, Runs::Elsewhere(_)),
             workload_digest: self.digest.clone(),
             requests: self.counters.read(),
             retiring: self.retiring.is_some(),
@@ -187,7 +199,14 @@ impl Revision {
 
     fn saved(&self) -> SavedRevision {
         SavedRevision {
-            workload: Workload::clone(&self.workload),
+            workload: match &self.runs {
+                Runs::Here(workload) => Some(Workload::clone(workload)),
+                Runs::Elsewhere(_) => None,
+            },
+            external: match &self.runs {
+                Runs::Here(_) => None,
+                Runs::Elsewhere(external) => Some(External::clone(external)),
+            },
             replicas: self.replicas,
             preview_port: self.preview_port,
             retiring: self.retiring,
@@ -202,6 +221,7 @@ impl Instance {
         Self {
             token: String::new(),
             port: 0,
+            elsewhere: None,
             process: None,
             started_at: None,
             restarts: 0,
@@ -221,6 +241,7 @@ impl Instance {
         Self {
             token: saved.token,
             port: saved.port,
+            elsewhere: saved.elsewhere,
             process: saved.process,
             started_at: saved.started_at,
             restarts: saved.restarts,
@@ -231,12 +252,22 @@ impl Instance {
         }
     }
 
+    /// An instance that somebody else runs, or is about to run, there.
+    pub(crate) fn elsewhere(port: u16, address: Option<SocketAddr>) -> Self {
+        Self { port, elsewhere: address, ..Self::fresh() }
+    }
+
+    /// Where it takes requests.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.elsewhere.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
+    }
+
     /// Takes a process over that an agent before us started.
     ///
     /// One that has served before is taken to serve still, until a check says otherwise: waiting for the check would
     /// answer 503 to everybody in the meantime.
     pub(crate) fn adopt(&mut self) {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = self.address();
         self.upstream.get_or_insert_with(|| Upstream::new(address));
         self.phase = if self.proven { InstancePhase::Available } else { InstancePhase::Starting };
     }
@@ -246,6 +277,7 @@ impl Instance {
             id,
             pid: self.process.map(|process| process.pid),
             port: self.port,
+            address: self.elsewhere,
             state: self.phase,
             restarts: self.restarts,
             started_at: self.started_at,
@@ -258,6 +290,7 @@ impl Instance {
         SavedInstance {
             token: self.token.clone(),
             port: self.port,
+            elsewhere: self.elsewhere,
             process: self.process,
             started_at: self.started_at,
             restarts: self.restarts,
@@ -268,9 +301,16 @@ impl Instance {
     }
 }
 
-/// The digest of a workload: `sha256:` of its JSON, whose fields and map keys have one order.
-pub(crate) fn digest(workload: &Workload) -> String {
-    let text = serde_json::to_vec(workload).unwrap_or_default();
+/// The digest of what runs: `sha256:` of its JSON, whose fields and map keys have one order. Of what somebody else runs
+/// only the check counts: addresses are those of instances, which come and go.
+pub(crate) fn digest(runs: &Runs) -> String {
+    let text = match runs {
+        Runs::Here(workload) => serde_json::to_vec(workload.as_ref()),
+        Runs::Elsewhere(external) => {
+            serde_json::to_vec(&External { addresses: BTreeMap::new(), ..External::clone(external) })
+        }
+    };
+    let text = text.unwrap_or_default();
     let hash = Sha256::digest(&text);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")

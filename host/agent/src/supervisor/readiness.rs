@@ -1,6 +1,6 @@
 //! Asking an instance whether it is ready.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::{Ready, ReadyKind, Workload};
+use crate::api::{Ready, ReadyKind};
 
 /// A readiness check with its defaults filled in.
 #[derive(Debug, Clone)]
@@ -25,15 +25,15 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// The check of a workload whose instance listens on `port`.
-    pub(crate) fn new(workload: &Workload, port: u16) -> Self {
+    /// The check of an instance that listens there; a TCP connection where nothing is said.
+    pub(crate) fn new(ready: Option<&Ready>, address: SocketAddr) -> Self {
         let plain = Ready { kind: ReadyKind::Tcp, path: None, interval_ms: None, timeout_ms: None, min_ready_ms: None };
-        let ready = workload.ready.as_ref().unwrap_or(&plain);
+        let ready = ready.unwrap_or(&plain);
         let millis = |given: Option<u64>, or: u64| Duration::from_millis(given.unwrap_or(or));
         Self {
             kind: ready.kind,
             path: ready.path.clone().unwrap_or_else(|| "/".to_owned()),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address,
             interval: millis(ready.interval_ms, 200).max(Duration::from_millis(10)),
             min_ready: millis(ready.min_ready_ms, 0),
             limit: millis(ready.timeout_ms, 2_000).max(Duration::from_millis(10)),
@@ -65,7 +65,7 @@ impl Check {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no HTTP on port {port}: {error}"))?;
         let request = Request::get(&self.path)
-            .header(header::HOST, format!("127.0.0.1:{port}"))
+            .header(header::HOST, self.address.to_string())
             .header(header::CONNECTION, "close")
             .header(header::USER_AGENT, "basb-agent-readiness")
             .body(Empty::<Bytes>::new())

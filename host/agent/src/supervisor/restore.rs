@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::instance::Goal;
-use super::model::{Cluster, Instance, Key};
+use super::model::{Cluster, Instance, Key, Runs};
 use super::process::Process;
 use super::{Settings, Supervisor, adopt};
 use crate::error::AgentError;
@@ -67,8 +67,12 @@ impl Supervisor {
         service.weights = saved.weights;
         service.deleting = saved.deleting;
         for (id, facts) in saved.revisions {
-            let SavedRevision { workload, replicas, preview_port, retiring, instances } = facts;
-            let mut revision = self.new_revision(&name, &id, workload, replicas, preview_port);
+            let SavedRevision { workload, external, replicas, preview_port, retiring, instances } = facts;
+            let runs = match (workload, external) {
+                (Some(workload), _) => Runs::Here(Arc::new(workload)),
+                (None, external) => Runs::Elsewhere(Arc::new(external.unwrap_or_default())),
+            };
+            let mut revision = self.new_revision(&name, &id, runs, replicas, preview_port);
             revision.retiring = retiring;
             if retiring.is_none()
                 && let Err(error) = self.open_preview(&name, &id, &mut revision, taken)
@@ -82,11 +86,11 @@ impl Supervisor {
                 instance.process = process.as_ref().map(Process::saved);
                 if instance.leaving {
                     instance.goal.send_replace(Goal::Retire { drain: LATE_DRAIN });
-                } else if process.is_some() {
+                } else if process.is_some() || matches!(revision.runs, Runs::Elsewhere(_)) {
                     instance.adopt();
                 }
-                let workload = Arc::clone(&revision.workload);
-                revision.instances.insert(number, self.watched(key, workload, instance, process));
+                let runs = revision.runs.clone();
+                revision.instances.insert(number, self.watched(key, runs, instance, process));
             }
             service.revisions.insert(id, revision);
         }

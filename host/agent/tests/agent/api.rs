@@ -52,7 +52,7 @@ async fn a_walk_through_the_api() {
         code(client.retire_revision(&name("mail.search"), &rev("r1"), None).await),
         (409, "revision-has-traffic".into())
     );
-    let put = PutRevision { workload: Some(workload("r1", &[])), replicas: 0 };
+    let put = PutRevision { workload: Some(workload("r1", &[])), replicas: 0, ..PutRevision::default() };
     assert_eq!(
         code(client.put_revision(&name("mail.search"), &rev("r1"), &put).await),
         (409, "revision-has-traffic".into())
@@ -89,7 +89,7 @@ async fn refusals_have_codes_and_next_steps() {
     assert_eq!(code(client.service(&name("nobody")).await), (404, "no-such-service".into()));
     assert_eq!(code(agent.try_weights("a", &[("r9", 10_000)], None).await), (404, "no-such-revision".into()));
     agent.up("a", "r1", 1).await;
-    let other = PutRevision { workload: Some(workload("r1", &[("X", "1")])), replicas: 1 };
+    let other = PutRevision { workload: Some(workload("r1", &[("X", "1")])), replicas: 1, ..PutRevision::default() };
     assert_eq!(code(client.put_revision(&name("a"), &rev("r1"), &other).await), (409, "revision-immutable".into()));
     assert_eq!(code(agent.try_weights("a", &[("r1", 9_999)], None).await), (400, "invalid-request".into()));
     assert_eq!(code(agent.try_weights("a", &[("r1", 10_000)], Some(7)).await), (409, "version-conflict".into()));
@@ -109,7 +109,7 @@ async fn refusals_have_codes_and_next_steps() {
     assert_eq!(raw(Method::PUT, "/v1/services/x", large).await, (413, "body-too-large".into()));
     let mut bad = workload("r2", &[]);
     bad.env.insert("A-B".into(), "1".into());
-    let bad = PutRevision { workload: Some(bad), replicas: 1 };
+    let bad = PutRevision { workload: Some(bad), replicas: 1, ..PutRevision::default() };
     assert_eq!(code(client.put_revision(&name("a"), &rev("r2"), &bad).await), (400, "invalid-request".into()));
 }
 

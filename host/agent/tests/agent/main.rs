@@ -10,6 +10,7 @@
 )]
 
 mod api;
+mod external;
 mod lives;
 mod logs;
 mod proxying;

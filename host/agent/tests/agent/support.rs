@@ -150,7 +150,7 @@ impl Agent {
     }
 
     pub async fn put_workload(&self, service: &str, revision: &str, workload: Workload, replicas: u32) -> ServiceState {
-        let put = PutRevision { workload: Some(workload), replicas };
+        let put = PutRevision { workload: Some(workload), replicas, ..PutRevision::default() };
         self.client.put_revision(&name(service), &rev(revision), &put).await.unwrap()
     }
 

@@ -131,7 +131,7 @@ impl Bench<'_> {
                 limits: None,
                 stop_grace_ms: None,
             };
-            let put = PutRevision { workload: Some(workload), replicas: REPLICAS };
+            let put = PutRevision { workload: Some(workload), replicas: REPLICAS, ..PutRevision::default() };
             self.client.put_revision(&service, &RevisionId::new(format!("r{release}"))?, &put).await?;
         }
         self.available(&service).await?;
