@@ -3,8 +3,10 @@
 use crate::findings::Findings;
 use crate::rule::Rule;
 use basb_grants::{
-    Grants, HostPattern, HttpGrant, HttpTarget, MailTls, ProgramGrant, Resolves, Scheme, ServerGrant, TcpGrant,
+    ContainersGrant, Grants, HostPattern, HttpGrant, HttpTarget, MailTls, Privilege, ProgramGrant, Resolves, Scheme,
+    ServerGrant, TcpGrant,
 };
+use std::path::Path;
 
 /// Programs that run what their arguments or their input say.
 const INTERPRETERS: &[&str] = &[
@@ -31,6 +33,9 @@ pub fn check(all: &mut Findings<'_>, grants: &Grants) {
 }
 
 fn http(all: &mut Findings<'_>, at: &str, grant: &HttpGrant) {
+    if let HttpTarget::Socket { at: Some(path), .. } = &grant.to {
+        socket(all, at, path, grant.containers.as_ref());
+    }
     let HttpTarget::Host { host, scheme, resolves, .. } = &grant.to else { return };
     name(all, at, host, *resolves);
     if *scheme == Scheme::Http && leaves_the_machine(host) {
@@ -40,6 +45,38 @@ fn http(all: &mut Findings<'_>, at: &str, grant: &HttpGrant) {
             format!("requests to {host} go over http: anybody on the way can read and change them"),
             "use https",
         );
+    }
+}
+
+/// Files of the machine that give all of it away.
+const WHOLE_MACHINE: &[&str] =
+    &["/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/usr", "/var", "/var/run"];
+
+fn socket(all: &mut Findings<'_>, at: &str, path: &Path, containers: Option<&ContainersGrant>) {
+    let Some(containers) = containers else {
+        let message = format!(
+            "any request within `methods` and `path` may go to {}; whoever may make containers there is root on this machine",
+            path.display()
+        );
+        all.add(
+            Rule::SocketByPath,
+            at,
+            message,
+            "for a container engine, write `containers` instead of `methods` and `path`",
+        );
+        return;
+    };
+    for privilege in containers.allow.iter().filter(|privilege| **privilege != Privilege::HostNetwork) {
+        let message =
+            format!("containers may have `{}`: as root in one of them, a program is root here", privilege.as_str());
+        all.add(Rule::ContainerPrivileges, at, message, "remove it from `allow`");
+    }
+    for bind in &containers.binds {
+        let engine = Path::new(&bind.path) == path || bind.path.ends_with(".sock");
+        if engine || WHOLE_MACHINE.contains(&bind.path.as_str()) {
+            let message = format!("containers may mount {}, which is enough to become root here", bind.path);
+            all.add(Rule::ContainerPrivileges, at, message, "mount the one folder that the service needs");
+        }
     }
 }
 

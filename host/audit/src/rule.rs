@@ -121,6 +121,10 @@ rules! {
     ProgramNotPinned = "program-not-pinned", Warning, "A program is granted without its digest.";
     /// A program with any arguments.
     AnyArguments = "any-arguments", Warning, "A program is granted with arguments of any kind.";
+    /// Everything that listens there.
+    SocketByPath = "socket-by-path", Warning, "A unix socket is granted whole; with a container engine behind it, that is root.";
+    /// Containers that are not apart from the machine.
+    ContainerPrivileges = "container-privileges", Warning, "Containers may be given what makes them root on the machine.";
     /// Mail to everybody.
     AnyRecipient = "any-recipient", Warning, "Mail to any address is granted.";
     /// Mail in the clear.

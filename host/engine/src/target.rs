@@ -41,7 +41,7 @@ fn is_here(provider: &Grants) -> bool {
     };
     let http = provider.http.iter().any(|grant| match &grant.to {
         HttpTarget::Host { host, .. } => here(host),
-        HttpTarget::Socket(_) => true,
+        HttpTarget::Socket { .. } => true,
         HttpTarget::Service => false,
     });
     let tcp = provider.tcp.iter().any(|grant| match grant {

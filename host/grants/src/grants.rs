@@ -3,7 +3,7 @@
 //! Stops a typing error from becoming a permission, or from silently taking one away: an unknown capability, an unknown
 //! key or a value out of place is an error, never ignored; there is no `all`.
 
-use crate::{ActionPattern, Capability, HostPattern, PathPattern, TextPattern, parse};
+use crate::{ActionPattern, Capability, ContainersGrant, HostPattern, PathPattern, TextPattern, parse};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -121,6 +121,8 @@ pub struct HttpGrant {
     pub actions: Vec<ActionPattern>,
     /// Which of them read although their method is not GET or HEAD.
     pub reads: Vec<ReadRule>,
+    /// Which operations of a container engine; nothing where the socket is no such engine's.
+    pub containers: Option<ContainersGrant>,
 }
 
 /// Where HTTP requests may go.
@@ -137,8 +139,13 @@ pub enum HttpTarget {
         /// To which addresses the name may lead.
         resolves: Resolves,
     },
-    /// A unix socket that the host knows by name: `http://NAME.socket.internal/…`.
-    Socket(String),
+    /// A unix socket: `http://NAME.socket.internal/…`.
+    Socket {
+        /// The name in the URL.
+        name: String,
+        /// Where it is, absolute; nothing where the host knows it by its name.
+        at: Option<PathBuf>,
+    },
     /// The origin of the URL that the host gave to the call.
     Service,
 }
@@ -294,13 +301,18 @@ mod show {
 
     impl fmt::Display for HttpGrant {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if let (HttpTarget::Socket { name, at }, Some(containers)) = (&self.to, &self.containers) {
+                let at = at.as_deref().map(|at| format!(" at {}", at.display())).unwrap_or_default();
+                return write!(f, "the container engine `{name}`{at}: {containers}");
+            }
             write!(f, "{} ", joined(&self.methods, ", "))?;
             match &self.to {
                 HttpTarget::Host { host, scheme, port, .. } if *port == scheme.default_port() => {
                     write!(f, "{}://{host}", scheme.as_str())?;
                 }
                 HttpTarget::Host { host, scheme, port, .. } => write!(f, "{}://{host}:{port}", scheme.as_str())?,
-                HttpTarget::Socket(name) => write!(f, "socket {name}, ")?,
+                HttpTarget::Socket { name, at: None } => write!(f, "socket {name}, ")?,
+                HttpTarget::Socket { name, at: Some(at) } => write!(f, "socket {name} at {}, ", at.display())?,
                 HttpTarget::Service => f.write_str("the service's own URL, ")?,
             }
             write!(f, "{}", self.path)?;

@@ -5,6 +5,7 @@
 
 mod action;
 mod capability;
+mod containers;
 mod grants;
 mod parse;
 mod pattern;
@@ -13,6 +14,7 @@ mod show;
 
 pub use action::ActionPattern;
 pub use capability::Capability;
+pub use containers::{BindGrant, ContainersGrant, Privilege};
 pub use grants::{
     Access, Effect, FolderGrant, GrantProblem, Grants, HttpGrant, HttpTarget, MailTls, ProgramGrant, ReadRule,
     Resolves, Scheme, ServerGrant, TcpGrant,

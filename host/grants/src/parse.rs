@@ -1,5 +1,7 @@
 //! Reads grants from JSON, and says of everything that is wrong where it is and what to write instead.
 
+mod containers;
+
 use crate::Capability;
 use crate::{
     Access, ActionPattern, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, MailTls,
@@ -277,7 +279,14 @@ impl Reader {
         let kinds: Vec<_> = ["host", "socket", "target"].into_iter().filter(|key| map.contains_key(*key)).collect();
         let to = match kinds.as_slice() {
             ["socket"] => {
-                self.only(at, map, &["socket", "methods", "path", "actions", "reads"]);
+                let engine = map.contains_key("containers");
+                let keys: &[&str] = if engine {
+                    // What may be asked of it is in `containers`.
+                    &["socket", "at", "containers"]
+                } else {
+                    &["socket", "at", "methods", "path", "actions", "reads"]
+                };
+                self.only(at, map, keys);
                 let name = self.text(at, map, "socket")?;
                 if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
                     self.wrong(
@@ -287,7 +296,19 @@ impl Reader {
                     );
                     return None;
                 }
-                HttpTarget::Socket(name.to_owned())
+                let path = self.text(at, map, "at");
+                if name == "agent" && (path.is_some() || engine) {
+                    let help = "remove the key, or give the socket another name";
+                    self.wrong(at, "`agent` is the one-machine cloud, whose socket the host knows".to_owned(), help);
+                }
+                if path.is_some_and(|path| !containers::is_plain_path(path)) {
+                    let help = "write the whole path, such as `/var/run/docker.sock`";
+                    self.wrong(&pointer(at, "at"), "the path of the socket is not absolute and plain".to_owned(), help);
+                }
+                if engine && path.is_none() {
+                    self.wrong(at, "`at` is missing".to_owned(), "add `at: /var/run/docker.sock`");
+                }
+                HttpTarget::Socket { name: name.to_owned(), at: path.map(PathBuf::from) }
             }
             ["target"] => {
                 self.only(at, map, &["target", "methods", "path", "actions", "reads"]);
@@ -309,6 +330,10 @@ impl Reader {
                 return None;
             }
         };
+        let containers = match map.get("containers") {
+            None => None,
+            Some(value) => Some(self.containers(&pointer(at, "containers"), value)?),
+        };
         let mut methods = BTreeSet::new();
         match self.texts(at, map, "methods") {
             Some(list) => {
@@ -325,6 +350,9 @@ impl Reader {
             }
             None => methods.extend(["GET".to_owned(), "HEAD".to_owned()]),
         }
+        if containers.is_some() {
+            methods.extend(["POST".to_owned(), "DELETE".to_owned()]);
+        }
         let path = self.text(at, map, "path").unwrap_or("/**");
         let path = self.pattern(&pointer(at, "path"), PathPattern::parse(path));
         let mut actions = Vec::new();
@@ -338,7 +366,7 @@ impl Reader {
             }
         }
         let reads = self.reads(at, map);
-        Some(HttpGrant { to, methods, path: path?, actions, reads })
+        Some(HttpGrant { to, methods, path: path?, actions, reads, containers })
     }
 
     fn tcp(&mut self, at: &str, map: &Map<String, Value>) -> Option<TcpGrant> {
@@ -474,6 +502,10 @@ mod tests {
         grants(&value).unwrap_err().into_iter().map(|p| (p.pointer, format!("{}: {}", p.message, p.help))).collect()
     }
 
+    fn engine(containers: Value, at: &str) -> Value {
+        json!({"http": [{"socket": "docker", "at": at, "containers": containers}]})
+    }
+
     #[test]
     fn every_form_is_read() {
         let read = grants(&json!({
@@ -483,19 +515,27 @@ mod tests {
                 {"host": "ci.corp.example", "resolves": "private"},
                 {"socket": "agent", "methods": ["GET", "PUT"], "path": "/v1/**"},
                 {"host": "ecs.eu-central-1.amazonaws.com", "methods": ["POST"], "actions": ["DescribeServices", "AmazonEC2ContainerServiceV20141113.Update*"], "reads": [{"action": "Describe*"}]},
-                {"target": "service"}],
+                {"target": "service"},
+                {"socket": "docker", "at": "/var/run/docker.sock", "containers": {"names": ["brain-*"], "images": ["brain:*"],
+                  "allow": ["host-network"], "binds": [{"path": "/srv/vault", "access": "read-write"}],
+                  "volumes": ["cache"], "capabilities": ["CAP_NET_RAW"], "devices": ["/dev/fuse"]}}],
             "tcp": [{"host": "db.example.com", "port": 5432}, {"target": "service"}],
             "files": [{"folder": "vault", "path": "./vault", "access": "read-write"}],
             "exec": [{"program": "tofu", "path": "/usr/bin/tofu", "args": ["plan", "-out=*"], "env": ["TF_LOG"], "folder": "./infra", "effect": "read"}],
             "smtp": [{"server": "office", "host": "mail.example.com", "port": 25, "from": ["*@example.com"]}, {"server": "second", "host": "mail.example.com", "port": 465, "login": "mail"}]
         }))
         .unwrap();
-        assert_eq!(read.http.len(), 6);
+        assert_eq!(read.http.len(), 7);
         assert!(matches!(&read.http[0].to, HttpTarget::Host { scheme: Scheme::Https, port: 443, .. }));
         assert_eq!(read.http[0].methods, BTreeSet::from(["GET".to_owned(), "HEAD".to_owned()]));
         assert_eq!(read.summary()[0].1, "GET, HEAD https://api.example.com/**");
         assert!(
             read.http[4].to_string().ends_with("/** with DescribeServices, AmazonEC2ContainerServiceV20141113.Update*")
+        );
+        assert_eq!(
+            read.http[6].to_string(),
+            "the container engine `docker` at /var/run/docker.sock: containers brain-* of brain:*, host-network, reading and \
+             writing /srv/vault of the machine, volumes cache, capabilities NET_RAW, devices /dev/fuse"
         );
         assert!(matches!(&read.http[4].reads[..], [ReadRule::Action(action)] if action.as_str() == "Describe*"));
         assert_eq!(read.exec[0].to_string(), "/usr/bin/tofu plan -out=* in ./infra, only reading");
@@ -554,6 +594,52 @@ mod tests {
                 json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "login": "My Mail"}]}),
                 "/smtp/0/login",
                 "name of a credential",
+            ),
+            (json!({"http": [{"socket": "agent", "at": "/x"}]}), "/http/0", "the host knows"),
+            (json!({"http": [{"socket": "x", "at": "x"}]}), "/http/0/at", "not absolute"),
+            (json!({"http": [{"socket": "x", "at": "/a/../b"}]}), "/http/0/at", "not absolute"),
+            (engine(json!({}), "/x"), "/http/0/containers", "`names` is missing"),
+            (
+                json!({"http": [{"socket": "x", "containers": {"names": ["a"], "images": ["b"]}}]}),
+                "/http/0",
+                "`at` is missing",
+            ),
+            (
+                json!({"http": [{"socket": "x", "at": "/x", "methods": ["POST"], "containers": {"names": ["a"], "images": ["b"]}}]}),
+                "/http/0/methods",
+                "unknown key",
+            ),
+            (json!({"http": [{"host": "a.example", "containers": {}}]}), "/http/0/containers", "unknown key"),
+            (engine(json!({"names": [], "images": ["b"]}), "/x"), "/http/0/containers/names", "is empty"),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "allow": ["all"]}), "/x"),
+                "/http/0/containers/allow/0",
+                "known:",
+            ),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "priveleged": true}), "/x"),
+                "/http/0/containers/priveleged",
+                "unknown key",
+            ),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "capabilities": ["ALL"]}), "/x"),
+                "/http/0/containers/capabilities/0",
+                "name each one",
+            ),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "binds": [{"path": "/srv/", "access": "read"}]}), "/x"),
+                "/http/0/containers/binds/0/path",
+                "not absolute and plain",
+            ),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "volumes": ["/etc"]}), "/x"),
+                "/http/0/containers/volumes/0",
+                "below `binds`",
+            ),
+            (
+                engine(json!({"names": ["a"], "images": ["b"], "devices": ["sda"]}), "/x"),
+                "/http/0/containers/devices/0",
+                "not an absolute path",
             ),
             (json!({"log": []}), "/log", "needs no grant"),
             (json!("all"), "", "grants are text"),

@@ -27,8 +27,10 @@ struct Grants {
 enum Http {
     /// To a host.
     Host(HttpHost),
-    /// To a unix socket that the host knows by name.
+    /// To a unix socket, by its name.
     Socket(HttpSocket),
+    /// To a container engine.
+    Engine(HttpEngine),
     /// To the service that the call is about.
     Target(HttpService),
 }
@@ -63,6 +65,8 @@ struct HttpSocket {
     /// The socket's name; `agent` is the one-machine cloud.
     #[schemars(regex(pattern = "^[a-z0-9-]+$"))]
     socket: String,
+    /// Where it is, absolute; not for `agent`.
+    at: Option<PlainPath>,
     /// `[GET, HEAD]` unless written.
     #[schemars(length(min = 1))]
     methods: Option<Vec<Method>>,
@@ -74,6 +78,69 @@ struct HttpSocket {
     /// Methods, paths or AWS actions of requests that only read.
     reads: Option<Vec<Read>>,
 }
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpEngine {
+    /// The socket's name.
+    #[schemars(regex(pattern = "^[a-z0-9-]+$"))]
+    socket: String,
+    /// Where it is, absolute.
+    at: PlainPath,
+    /// Only these operations on these containers.
+    containers: Containers,
+}
+
+/// Operations on containers, judged by their bodies. What is not written is not allowed.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Containers {
+    /// Patterns of the names of the containers that may be made, looked at, started, stopped and removed.
+    #[schemars(length(min = 1))]
+    names: Vec<String>,
+    /// Patterns of the images that they may be made of.
+    #[schemars(length(min = 1))]
+    images: Vec<String>,
+    /// What of the machine they may share.
+    allow: Option<Vec<PrivilegeWord>>,
+    /// Files and folders of the machine that they may see: exactly these.
+    binds: Option<Vec<Bind>>,
+    /// Named volumes that they may use.
+    volumes: Option<Vec<VolumeName>>,
+    /// Linux capabilities that they may have beyond the engine's own set.
+    capabilities: Option<Vec<CapabilityName>>,
+    /// Devices of the machine that they may use.
+    devices: Option<Vec<PlainPath>>,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Bind {
+    /// Absolute.
+    path: PlainPath,
+    /// What they may do with it.
+    access: AccessWord,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum PrivilegeWord {
+    HostNetwork,
+    HostPid,
+    Privileged,
+}
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct PlainPath(#[schemars(regex(pattern = "^/([^/]+(/[^/]+)*)?$"))] String);
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct VolumeName(#[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"))] String);
+
+#[derive(JsonSchema)]
+#[serde(transparent)]
+struct CapabilityName(#[schemars(regex(pattern = "^[A-Z_]+$"))] String);
 
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -276,6 +343,10 @@ pub fn grants_schema() -> Schema {
 mod tests {
     use serde_json::json;
 
+    fn engine(containers: serde_json::Value) -> serde_json::Value {
+        json!({"http": [{"socket": "docker", "at": "/var/run/docker.sock", "containers": containers}]})
+    }
+
     #[test]
     fn the_schema_and_the_parser_agree() {
         let schema = serde_json::to_value(super::grants_schema()).unwrap();
@@ -321,6 +392,26 @@ mod tests {
             json!({"files": [{"folder": "", "path": "./v", "access": "read"}]}),
             json!({"exec": [{"program": "x", "path": "x"}]}),
             json!({"exec": [{"program": "x", "path": "/x", "sha256": "1"}]}),
+            json!({"http": [{"socket": "docker", "at": "/var/run/docker.sock", "methods": ["GET"]}]}),
+            json!({"http": [{"socket": "docker", "at": "docker.sock"}]}),
+            json!({"http": [{"host": "a.example", "at": "/x"}]}),
+            engine(json!({"names": ["a-*"], "images": ["*"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "allow": ["host-network", "host-pid", "privileged"],
+                "binds": [{"path": "/srv/v", "access": "read"}, {"path": "/", "access": "read-write"}],
+                "volumes": ["v"], "capabilities": ["CAP_NET_RAW"], "devices": ["/dev/fuse"]})),
+            engine(json!({"names": ["a"]})),
+            engine(json!({"names": [], "images": ["b"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "allow": ["anything"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "binds": [{"path": "x", "access": "read"}]})),
+            engine(json!({"names": ["a"], "images": ["b"], "binds": [{"path": "/x"}]})),
+            engine(json!({"names": ["a"], "images": ["b"], "binds": ["/x:/x"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "volumes": ["/x"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "capabilities": ["net_raw"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "devices": ["/dev/"]})),
+            engine(json!({"names": ["a"], "images": ["b"], "more": 1})),
+            engine(json!([])),
+            json!({"http": [{"socket": "docker", "containers": {"names": ["a"], "images": ["b"]}}]}),
+            json!({"http": [{"socket": "docker", "at": "/x", "path": "/**", "containers": {"names": ["a"], "images": ["b"]}}]}),
             json!({"log": []}),
             json!({"nope": []}),
             json!([]),

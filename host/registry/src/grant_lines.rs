@@ -4,7 +4,8 @@
 //! so a field that is added to it does not compile here until it has its place in the line.
 
 use basb_grants::{
-    Access, Effect, FolderGrant, Grants, HttpGrant, HttpTarget, ProgramGrant, ReadRule, Resolves, ServerGrant, TcpGrant,
+    Access, BindGrant, ContainersGrant, Effect, FolderGrant, Grants, HttpGrant, HttpTarget, ProgramGrant, ReadRule,
+    Resolves, ServerGrant, TcpGrant,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -33,14 +34,17 @@ pub fn credential_line(name: &str, credentials: &Value) -> String {
 }
 
 fn http_line(grant: &HttpGrant) -> String {
-    let HttpGrant { to, methods, path, actions, reads } = grant;
+    let HttpGrant { to, methods, path, actions, reads, containers } = grant;
     let methods = methods.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     let path = text(path);
     let (to, resolves) = match to {
         HttpTarget::Host { host, scheme, port, resolves } => {
             (format!("{}://{host}:{port} {path}", scheme.as_str()), resolves_part(*resolves))
         }
-        HttpTarget::Socket(name) => (format!("socket {} {path}", text(name)), ""),
+        HttpTarget::Socket { name, at } => {
+            let at = at.as_ref().map(|at| format!(" at {}", text(at.display()))).unwrap_or_default();
+            (format!("socket {}{at} {path}", text(name)), "")
+        }
         HttpTarget::Service => (format!("target-service {path}"), ""),
     };
     let reads: BTreeSet<String> = reads
@@ -52,7 +56,25 @@ fn http_line(grant: &HttpGrant) -> String {
         })
         .collect();
     let actions: BTreeSet<String> = actions.iter().map(text).collect();
-    format!("http {methods} {to}{resolves}{}{}", list("actions", actions), list("reads", reads))
+    let containers = containers.as_ref().map(containers_part).unwrap_or_default();
+    format!("http {methods} {to}{resolves}{}{}{containers}", list("actions", actions), list("reads", reads))
+}
+
+fn containers_part(grant: &ContainersGrant) -> String {
+    let ContainersGrant { names, images, allow, binds, volumes, capabilities, devices } = grant;
+    let sorted = |patterns: &[basb_grants::TextPattern]| patterns.iter().map(text).collect::<BTreeSet<_>>();
+    let binds: BTreeSet<String> =
+        binds.iter().map(|BindGrant { path, access }| format!("{} {}", access_word(*access), text(path))).collect();
+    format!(
+        "{}{}{}{}{}{}{}",
+        list("containers", sorted(names)),
+        list("images", sorted(images)),
+        list("allow", allow.iter().map(|privilege| privilege.as_str().to_owned())),
+        list("binds", binds),
+        list("volumes", volumes.iter().map(text)),
+        list("capabilities", capabilities.iter().map(text)),
+        list("devices", devices.iter().map(text)),
+    )
 }
 
 fn tcp_line(grant: &TcpGrant) -> String {
@@ -66,10 +88,7 @@ fn tcp_line(grant: &TcpGrant) -> String {
 
 fn folder_line(grant: &FolderGrant) -> String {
     let FolderGrant { folder, path, access } = grant;
-    let access = match access {
-        Access::Read => "read",
-        Access::ReadWrite => "read-write",
-    };
+    let access = access_word(*access);
     format!("files {access} {} as {}", text(path.display()), text(folder))
 }
 
@@ -107,6 +126,13 @@ fn server_line(grant: &ServerGrant) -> String {
         people("from", from),
         people("to", to)
     )
+}
+
+fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::ReadWrite => "read-write",
+    }
 }
 
 fn effect_word(effect: Effect) -> &'static str {

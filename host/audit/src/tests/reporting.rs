@@ -151,6 +151,25 @@ fn what_is_wide_in_a_grant_is_told() {
     };
     let http = |value: Value| of(&json!({"http": [value]}));
     assert_eq!(http(json!({"host": "*.example.com"})), Vec::<&str>::new());
+    assert_eq!(http(json!({"socket": "agent"})), [""; 0]);
+    assert_eq!(http(json!({"socket": "docker", "at": "/run/docker.sock"})), ["socket-by-path"]);
+    let engine = |more: Value| {
+        let mut containers = json!({"names": ["a-*"], "images": ["a"]});
+        containers.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        http(json!({"socket": "docker", "at": "/run/docker.sock", "containers": containers}))
+    };
+    assert_eq!(
+        engine(json!({"allow": ["host-network"], "binds": [{"path": "/srv/vault", "access": "read-write"}]})),
+        [""; 0]
+    );
+    for root in [
+        json!({"allow": ["privileged"]}),
+        json!({"allow": ["host-pid"]}),
+        json!({"binds": [{"path": "/", "access": "read"}]}),
+        json!({"binds": [{"path": "/run/docker.sock", "access": "read"}]}),
+    ] {
+        assert_eq!(engine(root.clone()), ["container-privileges"], "{root}");
+    }
     assert_eq!(http(json!({"host": "**.example.com"})), ["wide-host"]);
     assert_eq!(http(json!({"host": "a.example", "scheme": "http"})), ["plain-http"]);
     assert_eq!(http(json!({"host": "localhost", "scheme": "http"})), Vec::<&str>::new());

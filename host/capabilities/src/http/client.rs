@@ -4,15 +4,15 @@
 //! way a name may lead, one for the host itself, and one for each client certificate.
 
 use super::answer::{Raw, declared_length};
-use super::connect::{ConnectedAt, NetworkConnector, SocketConnector};
-use super::policy::Route;
+use super::connect::{ConnectedAt, NetworkConnector, Paths, SocketConnector};
+use super::policy::{Route, SOCKET_SUFFIX};
 use super::prepare::Ready;
 use super::tls::Tls;
 use super::{HttpError, Roots, Timing};
 use crate::network::address::Reach;
 use crate::network::{ConnectError, Network, Place, Traveller};
 use crate::{CallScope, Limits, denial};
-use ::http::{HeaderMap, Method, Request as HyperRequest};
+use ::http::{HeaderMap, Method, Request as HyperRequest, Uri};
 use basb_core::Digest;
 use basb_credentials::{ClientIdentity, CredentialName};
 use bytes::{Bytes, BytesMut};
@@ -23,8 +23,8 @@ use hyper_util::client::legacy::{Builder, Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) type NetworkClient = Client<NetworkConnector, Full<Bytes>>;
@@ -50,6 +50,8 @@ pub(super) struct Clients {
     pub(super) host: NetworkClient,
     identities: Mutex<HashMap<IdentityKey, NetworkClient>>,
     sockets: Client<SocketConnector, Full<Bytes>>,
+    /// Sockets that a grant names by their path. An operator wrote each of them, so there are few.
+    paths: Arc<Paths>,
 }
 
 impl Clients {
@@ -63,6 +65,7 @@ impl Clients {
             .http1_max_headers(limits.headers)
             .http1_max_buf_size(limits.header_bytes.max(8 << 10));
         let tls = Tls::new(roots);
+        let paths = Arc::<Paths>::default();
         let connect_timeout = limits.connect_timeout;
         let network = |traveller| {
             builder.build(NetworkConnector { network: way.clone(), traveller, tls: tls.clone(), connect_timeout })
@@ -74,7 +77,8 @@ impl Clients {
             literal: network(Traveller::Plugin(Reach::Literal)),
             host: network(Traveller::Host),
             identities: Mutex::default(),
-            sockets: builder.build(SocketConnector { sockets: sockets.into() }),
+            sockets: builder.build(SocketConnector { sockets: sockets.into(), paths: Arc::clone(&paths) }),
+            paths,
             builder,
             tls,
             way,
@@ -112,6 +116,20 @@ impl Clients {
         Ok(client)
     }
 
+    /// The URL under which connections to a socket are kept: by its path, since two plugins may call two sockets by one name.
+    fn by_path(&self, path: &Path, uri: &Uri) -> Result<Uri, HttpError> {
+        let failed = |why: String| HttpError::Invalid(format!("the socket {}: {why}", path.display()));
+        let digest = Digest::of(path.as_os_str().as_encoded_bytes());
+        // A label of a host has at most 63 characters.
+        let name = format!("at-{}", digest.hex().get(..40).unwrap_or_default());
+        let mut parts = uri.clone().into_parts();
+        let authority = format!("{name}{SOCKET_SUFFIX}").parse::<::http::uri::Authority>();
+        parts.authority = Some(authority.map_err(|error| failed(error.to_string()))?);
+        let mut known = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(name).or_insert_with(|| path.to_owned());
+        Uri::from_parts(parts).map_err(|error| failed(error.to_string()))
+    }
+
     /// One exchange.
     pub(super) async fn exchange(
         &self,
@@ -123,17 +141,21 @@ impl Clients {
         let wanted = ready.wanted();
         let failed = |error: &ClientError| client_error(scope, error, &wanted, &ready.place);
         let client = match (&ready.route, &ready.identity) {
-            (Route::Socket(_), _) => None,
+            (Route::Socket { .. }, _) => None,
             (Route::Network(reach), Some(identity)) => Some(self.identified(*reach, identity)?),
             (Route::Network(Reach::Public), None) => Some(self.public.clone()),
             (Route::Network(Reach::Private), None) => Some(self.private.clone()),
             (Route::Network(Reach::Loopback), None) => Some(self.loopback.clone()),
             (Route::Network(Reach::Literal), None) => Some(self.literal.clone()),
         };
+        let by_path = match &ready.route {
+            Route::Socket { at: Some(path), .. } => Some(self.by_path(path, &ready.uri)?),
+            _ => None,
+        };
         let attempt = async || {
             let mut outgoing = HyperRequest::new(Full::new(ready.body.clone()));
             *outgoing.method_mut() = ready.method.clone();
-            *outgoing.uri_mut() = ready.uri.clone();
+            *outgoing.uri_mut() = by_path.as_ref().unwrap_or(&ready.uri).clone();
             *outgoing.headers_mut() = ready.headers.clone();
             let connection = capture_connection(&mut outgoing);
             let result = match &client {

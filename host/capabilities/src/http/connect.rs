@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -116,10 +116,14 @@ impl Service<Uri> for NetworkConnector {
     }
 }
 
+/// Sockets by the name that stands for their path.
+pub(super) type Paths = Mutex<BTreeMap<String, PathBuf>>;
+
 /// Connects to unix sockets.
 #[derive(Debug, Clone)]
 pub(super) struct SocketConnector {
     pub(super) sockets: Arc<BTreeMap<String, PathBuf>>,
+    pub(super) paths: Arc<Paths>,
 }
 
 impl Service<Uri> for SocketConnector {
@@ -133,14 +137,17 @@ impl Service<Uri> for SocketConnector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let name = uri.host().and_then(|host| host.strip_suffix(SOCKET_SUFFIX)).unwrap_or_default().to_owned();
-        let path = self.sockets.get(&name).cloned();
+        let by_path = || self.paths.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        let path = self.sockets.get(&name).cloned().or_else(by_path);
         Box::pin(async move {
-            let shown = format!("the socket `{name}`");
-            let Some(path) = path else { return Err(ConnectError::Failed(shown, "it is not known".to_owned())) };
+            let Some(path) = path else {
+                return Err(ConnectError::Failed(format!("the socket `{name}`"), "it is not known".to_owned()));
+            };
+            let shown = format!("the socket {}", path.display());
             match UnixStream::connect(&path).await {
                 Ok(stream) => Ok(Wire::new(stream)),
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                    Err(ConnectError::Refused(format!("{shown} ({})", path.display())))
+                    Err(ConnectError::Refused(shown))
                 }
                 Err(error) => Err(ConnectError::Failed(shown, error.to_string())),
             }

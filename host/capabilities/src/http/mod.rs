@@ -10,6 +10,7 @@ pub mod action;
 pub mod answer;
 mod client;
 mod connect;
+pub mod containers;
 pub mod headers;
 pub mod policy;
 mod prepare;

@@ -4,23 +4,33 @@
 //! name that looks like a host; another AWS action than granted; a change during `plan`.
 
 use super::action::Action;
+use super::containers;
 use super::url::Destination;
 use crate::grants::{HttpGrant, HttpTarget, PathPattern, ReadRule};
 use crate::network::Place;
 use crate::network::address::Reach;
 use crate::{Mode, placeholder, yaml_value};
 use ::url::{Host, Url};
+use std::path::PathBuf;
 
 /// What every name of a unix socket ends with. `internal` is reserved for private use, so no such host exists.
 pub const SOCKET_SUFFIX: &str = ".socket.internal";
+
+/// The socket that the host knows without being told where it is: that of the one-machine cloud.
+const AGENT: &str = "agent";
 
 /// By which way a request goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// Over the network.
     Network(Reach),
-    /// To the unix socket of this name.
-    Socket(String),
+    /// To a unix socket.
+    Socket {
+        /// Its name.
+        name: String,
+        /// Where it is; nothing where the host knows it by its name.
+        at: Option<PathBuf>,
+    },
 }
 
 /// What is decided about.
@@ -32,6 +42,8 @@ pub struct Wanted<'a> {
     pub destination: &'a Destination,
     /// The AWS action.
     pub action: &'a Action,
+    /// The body.
+    pub body: &'a [u8],
 }
 
 /// Why a request may not go out.
@@ -43,6 +55,8 @@ pub enum Refusal {
     Unclear(&'static str),
     /// A grant covers it, but it is not known to read, and this call may only read.
     NotARead,
+    /// A grant covers some operations on containers, and this is none of them; why.
+    NotThat(String),
 }
 
 /// Decides.
@@ -65,6 +79,12 @@ pub fn decide(grants: &[HttpGrant], target: Option<&Url>, mode: Mode, wanted: &W
             }
             (false, _) => continue,
         }
+        if let Some(Err(why)) = grant.containers.as_ref().map(|containers| containers::check(containers, wanted)) {
+            if refusal == Refusal::NotGranted {
+                refusal = Refusal::NotThat(why);
+            }
+            continue;
+        }
         match mode {
             Mode::Normal => {}
             Mode::ReadOnly if reads(grant, wanted) => {}
@@ -77,7 +97,7 @@ pub fn decide(grants: &[HttpGrant], target: Option<&Url>, mode: Mode, wanted: &W
         // Of several grants for one place the one that leads furthest counts: each of them was written by the operator.
         match (&best, &route) {
             (Some(Route::Network(have)), Route::Network(new)) if rank(*have) >= rank(*new) => {}
-            (Some(Route::Socket(_)), _) => {}
+            (Some(Route::Socket { .. }), _) => {}
             _ => best = Some(route),
         }
     }
@@ -105,9 +125,9 @@ fn covers(grant: &HttpGrant, target: Option<&Url>, wanted: &Wanted<'_>) -> Optio
 fn place(grant: &HttpGrant, target: Option<&Url>, destination: &Destination) -> Option<Route> {
     let socket = socket_of(destination);
     match &grant.to {
-        HttpTarget::Socket(name) => {
+        HttpTarget::Socket { name, at } => {
             let plain = destination.url.scheme() == "http" && destination.place.port == 80;
-            (plain && socket == Some(name)).then(|| Route::Socket(name.clone()))
+            (plain && socket == Some(name)).then(|| Route::Socket { name: name.clone(), at: at.clone() })
         }
         // A name of a socket is never looked up, whatever pattern might cover it.
         _ if socket.is_some() => None,
@@ -177,13 +197,16 @@ pub fn lines_for_secret(wanted: &Wanted<'_>) -> String {
 }
 
 fn lines(target: Option<&Url>, wanted: &Wanted<'_>, path: &str) -> String {
-    let Wanted { method, destination, action } = *wanted;
+    let Wanted { method, destination, action, body: _ } = *wanted;
     let mut lines = "http:\n".to_owned();
     let same_as_target = target.is_some_and(|target| {
         target.scheme() == destination.url.scheme() && Place::of(target).as_ref() == Some(&destination.place)
     });
     if let Some(name) = socket_of(destination) {
         lines.push_str(&format!("  - socket: {}\n", yaml_value(name)));
+        if name != AGENT {
+            lines.push_str("    at: /PATH/OF/THE/SOCKET\n");
+        }
     } else if same_as_target {
         lines.push_str("  - target: service\n");
     } else {
@@ -227,7 +250,8 @@ mod tests {
         let target = target.map(|t| Url::parse(t).unwrap());
         let destination = parse(url).unwrap();
         let action = Action::of(&method.parse().unwrap(), &destination.url, &HeaderMap::new(), b"");
-        decide(&grants.http, target.as_ref(), mode, &Wanted { method, destination: &destination, action: &action })
+        let wanted = Wanted { method, destination: &destination, action: &action, body: b"" };
+        decide(&grants.http, target.as_ref(), mode, &wanted)
     }
 
     fn ask_action(mode: Mode, grant: serde_json::Value, action: &Action) -> Result<Route, Refusal> {
@@ -236,7 +260,7 @@ mod tests {
         grant.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let grants = Grants::parse(&json!({ "http": [grant] })).unwrap();
         let destination = parse("https://ecs.eu-central-1.amazonaws.com/").unwrap();
-        decide(&grants.http, None, mode, &Wanted { method: "POST", destination: &destination, action })
+        decide(&grants.http, None, mode, &Wanted { method: "POST", destination: &destination, action, body: b"" })
     }
 
     #[test]
@@ -271,7 +295,7 @@ mod tests {
         let agent = json!([{"socket": "agent", "methods": ["PUT"], "path": "/v1/**"}]);
         assert_eq!(
             ask(agent.clone(), "PUT", "http://agent.socket.internal/v1/x"),
-            Ok(Route::Socket("agent".to_owned()))
+            Ok(Route::Socket { name: "agent".to_owned(), at: None })
         );
         assert!(ask(agent.clone(), "PUT", "http://other.socket.internal/v1/x").is_err());
         assert!(ask(agent.clone(), "PUT", "https://agent.socket.internal/v1/x").is_err());
@@ -369,7 +393,7 @@ mod tests {
                 return Ok(());
             }
             let action = action.map_or(Action::None, Action::Named);
-            let wanted = Wanted { method: &method, destination: &destination, action: &action };
+            let wanted = Wanted { method: &method, destination: &destination, action: &action, body: b"" };
             let lines = lines_for(None, &wanted);
             let grants = Grants::parse(&json!({ "http": [yaml_entry(&lines)] })).unwrap();
             let decided = |wanted: &Wanted<'_>| decide(&grants.http, None, Mode::Normal, wanted).is_ok();

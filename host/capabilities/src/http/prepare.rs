@@ -132,7 +132,8 @@ impl Http {
         // What comes back is read here, so what may come back is said here, whatever the plugin wrote.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let action = Action::of(&method, &destination.url, &headers, &request.body);
-        let wanted = Wanted { method: method.as_str(), destination: &destination, action: &action };
+        let body = request.body.as_slice();
+        let wanted = Wanted { method: method.as_str(), destination: &destination, action: &action, body };
         let route = self.decide(scope, &wanted, &shown, origin).map_err(|error| match error {
             // Said at once, so that the operator is not told of one line now and of another one later.
             HttpError::Denied(text) => HttpError::Denied(match placeholder_in(&destination, &headers, &request.body) {
@@ -145,7 +146,7 @@ impl Http {
             other => other,
         })?;
         let place = match &route {
-            Route::Socket(name) => CredentialPlace::Socket(name.clone()),
+            Route::Socket { name, .. } => CredentialPlace::Socket(name.clone()),
             Route::Network(_) => CredentialPlace::Network,
         };
         let url = destination.url.clone();
@@ -218,7 +219,8 @@ impl Http {
             return Err(elsewhere());
         }
         let action = Action::of(&outgoing.method, &outgoing.url, &outgoing.headers, &outgoing.body);
-        let again = Wanted { method: outgoing.method.as_str(), destination: &new, action: &action };
+        let method = outgoing.method.as_str();
+        let again = Wanted { method, destination: &new, action: &action, body: &outgoing.body };
         match policy::decide(&scope.grants.http, scope.target.as_ref(), scope.mode, &again) {
             Ok(found) if found == *route => Ok(()),
             Ok(_) => Err(elsewhere()),
@@ -240,8 +242,11 @@ impl Http {
         let target = scope.target.as_ref();
         let wanted = || format!("{} {shown}", request.method);
         match policy::decide(&scope.grants.http, target, scope.mode, request) {
-            Ok(Route::Socket(name)) if !self.known_sockets.contains(&name) => {
-                let text = format!("there is no socket `{name}`; known: {}", self.known_sockets.join(", "));
+            Ok(Route::Socket { name, at: None }) if !self.known_sockets.contains(&name) => {
+                let known = self.known_sockets.join(", ");
+                let text = format!(
+                    "there is no socket `{name}`; known: {known}; another one has its path under `at` of its grant"
+                );
                 Err(HttpError::Connect(text))
             }
             Ok(route) => Ok(route),
@@ -252,6 +257,7 @@ impl Http {
                 };
                 Err(HttpError::Denied(denial::not_granted(scope, &wanted(), &lines)))
             }
+            Err(Refusal::NotThat(why)) => Err(HttpError::Denied(denial::refused(scope, &wanted(), &why))),
             Err(Refusal::Unclear(why)) => {
                 let why = format!("a grant covers some actions only, and which action this is cannot be told: {why}");
                 Err(HttpError::Denied(denial::refused(scope, &wanted(), &why)))

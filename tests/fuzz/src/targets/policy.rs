@@ -5,6 +5,7 @@ use super::{lines, oracle};
 use crate::Target;
 use basb_capabilities::grants::{HostPattern, HttpGrant, HttpTarget};
 use basb_capabilities::http::action::Action;
+use basb_capabilities::http::containers;
 use basb_capabilities::http::policy::{Refusal, Route, Wanted, decide, lines_for, socket_of};
 use basb_capabilities::http::url::{Destination, parse};
 use basb_capabilities::network::address::Reach;
@@ -68,7 +69,7 @@ fn run(input: &[u8]) {
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
     }
     let action = Action::of(&parsed_method, &destination.url, &headers, form.as_bytes());
-    let wanted = Wanted { method, destination: &destination, action: &action };
+    let wanted = Wanted { method, destination: &destination, action: &action, body: form.as_bytes() };
     let grants = serde_json::from_str::<serde_json::Value>(grants).ok();
     let grants = grants.and_then(|http| Grants::parse(&json!({ "http": http })).ok()).unwrap_or_default().http;
     check(&grants, target.as_ref(), &wanted);
@@ -98,8 +99,8 @@ fn check(grants: &[HttpGrant], target: Option<&Url>, wanted: &Wanted<'_>) {
 fn covers(grant: &HttpGrant, target: Option<&Url>, wanted: &Wanted<'_>, route: &Route) -> bool {
     let Destination { url, place } = wanted.destination;
     let place_covered = match (&grant.to, route) {
-        (HttpTarget::Socket(name), Route::Socket(to)) => {
-            name == to && url.as_str().starts_with(&format!("http://{name}.socket.internal/"))
+        (HttpTarget::Socket { name, at }, Route::Socket { name: to, at: path }) => {
+            name == to && at == path && url.as_str().starts_with(&format!("http://{name}.socket.internal/"))
         }
         (HttpTarget::Host { host, scheme, port, .. }, Route::Network(reach)) => {
             let named = match host {
@@ -122,7 +123,8 @@ fn covers(grant: &HttpGrant, target: Option<&Url>, wanted: &Wanted<'_>, route: &
         Action::Named(action) => grant.actions.iter().any(|pattern| pattern.covers(action)),
         _ => false,
     };
-    place_covered && path && action && grant.methods.contains(wanted.method)
+    let operation = grant.containers.as_ref().is_none_or(|containers| containers::check(containers, wanted).is_ok());
+    place_covered && path && operation && action && grant.methods.contains(wanted.method)
 }
 
 /// What a denial tells the operator to write allows this request, and no other host's, path's or method's.
