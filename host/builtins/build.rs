@@ -39,6 +39,7 @@ fn run() -> Result<()> {
         "plugins",
         "sdk/rust/src",
         "sdk/rust/Cargo.toml",
+        "sdk/agent",
         "sdk/cloud-kit",
         "wit",
         "Cargo.toml",

@@ -1,7 +1,8 @@
 //! Installs what secrets and credentials are tested against: moto (AWS), a token endpoint and clients of OAuth 2.0,
 //! RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside of the checkout; what is there already is left alone.
 
-use crate::shell::{self, Done, cargo, output, say};
+use crate::apt::{self, is_on_path};
+use crate::shell::{self, Done, cargo, say};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,17 +104,5 @@ fn age() -> Done {
         return Ok(());
     }
     let by_hand = "age: install it (Debian: apt-get install age; macOS: brew install age)";
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root || !is_on_path("apt-get") {
-        return Err(by_hand.to_owned());
-    }
-    let install = || shell::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "age"]));
-    // A machine that was never asked to install anything has no list of packages yet.
-    install()
-        .or_else(|_| shell::run(Command::new("apt-get").arg("update")).and_then(|()| install()))
-        .map_err(|e| format!("{by_hand}: {e}"))
-}
-
-fn is_on_path(name: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+    apt::install(by_hand, &["age"])
 }

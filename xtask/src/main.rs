@@ -3,8 +3,10 @@
 //! **Must never** need anything but rustup and a C compiler for `demo` and `test`; what else a benchmark compares with is
 //! asked for by name when it is missing.
 
+mod apt;
 mod bench;
 mod build;
+mod containers;
 mod counterparts;
 mod crash;
 mod demo;
@@ -29,7 +31,7 @@ struct Cli {
 enum Command {
     /// Add what is missing: the WebAssembly targets, or what else is named
     Setup {
-        /// What: the real services that secrets and credentials are tested against, or the tools of other languages
+        /// What: the real services that secrets and credentials are tested against, container engines, or the tools of other languages
         #[arg(value_enum)]
         what: Option<Extra>,
     },
@@ -104,6 +106,8 @@ enum Command {
 enum Extra {
     /// moto, RustyVault and the age tools
     Counterparts,
+    /// Docker and Podman
+    Containers,
     /// What makes components of JavaScript and Python
     Languages,
 }
@@ -112,6 +116,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Setup { what: None } => setup::run(),
         Command::Setup { what: Some(Extra::Counterparts) } => counterparts::run(),
+        Command::Setup { what: Some(Extra::Containers) } => containers::run(),
         Command::Setup { what: Some(Extra::Languages) } => languages::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),

@@ -1,7 +1,7 @@
 //! Everything that CI runs, in the order in which it says most soonest.
 
 use crate::shell::{self, Done, cargo, say};
-use crate::{build, counterparts, languages, setup};
+use crate::{build, containers, counterparts, languages, setup};
 use std::time::Instant;
 
 /// Parts that take minutes and have bounds of time: until they have been seen green on an idle machine, they are asked for.
@@ -49,6 +49,7 @@ pub fn run(only: &[String]) -> Done {
 fn say_what_was_skipped() {
     for (missing, how) in [
         (counterparts::missing(), "cargo xtask setup counterparts"),
+        (containers::missing(), "cargo xtask setup containers"),
         (languages::missing(), "cargo xtask setup languages"),
     ] {
         if !missing.is_empty() {

@@ -5,8 +5,6 @@
 //!
 //! What it must **never** do: change anything in `plan`, `read` or `instances`, or remove a revision that has traffic.
 
-mod agent;
-mod api;
 mod plan;
 
 use std::time::Duration;
@@ -19,8 +17,7 @@ use basb_plugin::provider::{
 use basb_plugin::{Failure, ServiceRef, Weight};
 use serde::Deserialize;
 
-use agent::{Agent, Gone};
-use api::{InstancePhase, PutRevision, PutService, PutTraffic, ServiceState};
+use basb_plugin_agent::{Agent, Gone, InstancePhase, PutRevision, PutService, PutTraffic, ServiceState, listen_to_set};
 
 /// How soon to look again at a revision that drains.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -56,7 +53,7 @@ impl Provider for Local {
 
     fn plan(cx: &ProviderContext, _config: &Config, desired: &Desired) -> Result<ServicePlan, Failure> {
         let agent = Agent::new(cx, &desired.service)?;
-        let wanted = api::Workload::of(&desired.workload)?;
+        let wanted = basb_plugin_agent::Workload::of(&desired.workload)?;
         plan::plan(agent.service()?, desired, &wanted)
     }
 
@@ -160,12 +157,12 @@ impl Provider for Local {
 }
 
 fn deploy(agent: &Agent<'_>, desired: &Desired) -> Result<Progress, Failure> {
-    let workload = api::Workload::of(&desired.workload)?;
+    let workload = basb_plugin_agent::Workload::of(&desired.workload)?;
     let there = agent.service()?;
-    if let Some(listen) = plan::listen_to_set(there.as_ref(), desired)? {
+    if let Some(listen) = listen_to_set(there.as_ref(), desired)? {
         agent.put_service(&PutService { listen })?;
     }
-    let put = PutRevision { workload: Some(workload), replicas: desired.replicas };
+    let put = PutRevision { workload: Some(workload), replicas: desired.replicas, ..PutRevision::default() };
     let state = agent.put_revision(&desired.revision, &put)?;
     Ok(done(
         &state,
@@ -176,7 +173,7 @@ fn deploy(agent: &Agent<'_>, desired: &Desired) -> Result<Progress, Failure> {
 
 fn scale(agent: &Agent<'_>, scaling: &Scaling) -> Result<Progress, Failure> {
     // The agent keeps the workload of a revision that it has.
-    let put = PutRevision { workload: None, replicas: scaling.replicas };
+    let put = PutRevision { replicas: scaling.replicas, ..PutRevision::default() };
     let state = agent.put_revision(&scaling.revision, &put)?;
     Ok(done(
         &state,

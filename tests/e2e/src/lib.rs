@@ -17,6 +17,7 @@
 
 mod cloud;
 mod command;
+pub mod engine;
 mod file;
 pub mod foreign;
 mod lab;

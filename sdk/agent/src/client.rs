@@ -6,6 +6,7 @@ use basb_plugin::http::{HttpError, Request, Response};
 use basb_plugin::provider::ProviderContext;
 use basb_plugin::{Failure, FailureCode, Retry, ServiceRef};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::api::{ErrorBody, ErrorDetail, PutRevision, PutService, PutTraffic, ServiceState};
 
@@ -15,12 +16,14 @@ const BASE: &str = "http://agent.socket.internal/v1/services";
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// The agent, for one service.
+#[derive(Debug)]
 pub struct Agent<'a> {
     cx: &'a ProviderContext,
     name: String,
 }
 
 /// What became of a revision that is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
     /// It is not there.
     Yes,
@@ -55,7 +58,7 @@ impl<'a> Agent<'a> {
         if response.status == 404 && code(&response).as_deref() == Some("no-such-service") {
             return Ok(None);
         }
-        succeeded(&response)?.json().map(Some)
+        whole(succeeded(&response)?).map(Some)
     }
 
     /// Makes the service be there.
@@ -72,7 +75,7 @@ impl<'a> Agent<'a> {
     /// Where it exists with another workload, or should be scaled and is not there.
     pub fn put_revision(&self, revision: &str, put: &PutRevision) -> Result<ServiceState, Failure> {
         check_segment(revision)?;
-        self.put(&format!("/revisions/{revision}"), put)?.json()
+        whole(&self.put(&format!("/revisions/{revision}"), put)?)
     }
 
     /// Sets the shares of traffic.
@@ -98,7 +101,7 @@ impl<'a> Agent<'a> {
         if succeeded(&response)?.status != 202 {
             return Ok(Gone::Yes);
         }
-        let left = response.json::<ServiceState>()?.revision(revision).map_or(0, |revision| revision.instances.len());
+        let left = whole::<ServiceState>(&response)?.revision(revision).map_or(0, |revision| revision.instances.len());
         Ok(Gone::Draining(left))
     }
 
@@ -133,12 +136,20 @@ impl<'a> Agent<'a> {
 }
 
 /// Whether a name is one path segment and nothing else.
-fn check_segment(name: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`FailureCode::Invalid`] where it is not.
+pub fn check_segment(name: &str) -> Result<(), Failure> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !name.is_empty() && name.bytes().all(good) {
         return Ok(());
     }
     Err(Failure::invalid(format!("the agent cannot have the name `{name}`: use a-z, 0-9 and `-`")))
+}
+
+/// The answer's JSON. One that cannot be read did not arrive whole: nobody knows what it would have said.
+fn whole<T: DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    response.json().map_err(|failure| Failure::timed_out(failure.message).context("at the agent"))
 }
 
 fn code(response: &Response) -> Option<String> {

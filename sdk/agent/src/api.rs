@@ -2,6 +2,7 @@
 //! that a newer agent may say more.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use basb_plugin::provider::{self, Observed, ObservedRevision, Readiness};
 use basb_plugin::{Failure, Weight};
@@ -15,13 +16,26 @@ pub struct PutService {
 }
 
 /// Body of `PUT …/revisions/{revision}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct PutRevision {
     /// What runs; absent to scale a revision that is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
+    /// How instances are checked that the agent does not start, instead of a workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// How many instances.
     pub replicas: u32,
+}
+
+/// Instances that the agent does not start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct External {
+    /// How to tell that one of them is ready.
+    pub ready: Ready,
+    /// Where they are, by number, if not on a port that the agent reserves.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<u64, String>,
 }
 
 /// Body of `PUT …/traffic`.
@@ -53,11 +67,11 @@ pub struct Workload {
 }
 
 /// How to tell that an instance is ready.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ready {
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     min_ready_ms: u64,
 }
@@ -67,6 +81,22 @@ pub struct Ready {
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     memory_mb: u64,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Ready {
+    /// How to tell that an instance of this workload is ready.
+    pub fn of(workload: &provider::Workload) -> Ready {
+        let (kind, path) = match &workload.ready {
+            Readiness::None => ("none", None),
+            Readiness::Tcp => ("tcp", None),
+            Readiness::Http(path) => ("http", Some(path.clone())),
+        };
+        Ready { kind: kind.to_owned(), path, min_ready_ms: millis(workload.min_ready) }
+    }
 }
 
 impl Workload {
@@ -83,17 +113,11 @@ impl Workload {
         if workload.command.is_empty() {
             return Err(Failure::invalid("the local provider needs a `command`: the program and its arguments"));
         }
-        let (kind, path) = match &workload.ready {
-            Readiness::None => ("none", None),
-            Readiness::Tcp => ("tcp", None),
-            Readiness::Http(path) => ("http", Some(path.clone())),
-        };
-        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Ok(Workload {
             command: workload.command.clone(),
             working_folder: workload.working_folder.clone(),
             env: workload.env.iter().cloned().collect(),
-            ready: Ready { kind, path, min_ready_ms: millis(workload.min_ready) },
+            ready: Ready::of(workload),
             limits: workload.memory_limit.map(|bytes| Limits { memory_mb: bytes.div_ceil(1024 * 1024).max(1) }),
             stop_grace_ms: millis(workload.stop_grace),
         })
@@ -145,6 +169,9 @@ pub struct RevisionState {
 pub struct InstanceState {
     /// Its number.
     pub id: u64,
+    /// The port on loopback that it is told to listen on.
+    #[serde(default)]
+    pub port: u16,
     /// Where it is in its life.
     pub state: InstancePhase,
     /// How often it was started again.
@@ -195,8 +222,10 @@ impl InstancePhase {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastExit {
-    code: Option<i32>,
-    signal: Option<i32>,
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
 }
 
 impl InstanceState {
