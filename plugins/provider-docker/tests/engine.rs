@@ -546,6 +546,20 @@ fn failures_say_what_the_engine_said() {
     assert_eq!(failure.code, FailureCode::NotFound);
     assert!(failure.message.contains("docker pull brain:1"), "{failure}");
     assert!(model.0.borrow().service.is_none(), "nothing was begun");
+    // A page of somebody between the two says nothing of what is there.
+    for (path, end) in [("images/brain:1/json", "GET"), ("containers/json", "GET")] {
+        let model = Model::new();
+        let between = FakeHost::new().serve(move |request| match request.url.contains(path) && request.method == end {
+            true => Some(Ok(Reply::text(404, "<html>not here</html>"))),
+            false => Some(model.answer(request)),
+        });
+        let failure = apply(&between, &Action::Deploy(Box::new(desired("r1", 1, PLAIN)))).unwrap_err();
+        assert_eq!(
+            (failure.code, matches!(failure.retry, Retry::After(_))),
+            (FailureCode::TimedOut, true),
+            "{failure:?}"
+        );
+    }
     model.0.borrow_mut().api = Some("1.24");
     assert_eq!(deploy(&model, "r1", 1).unwrap_err().code, FailureCode::Invalid);
     let gone =

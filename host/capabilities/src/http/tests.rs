@@ -255,6 +255,42 @@ async fn a_unix_socket_is_reached_by_its_name() {
     server.abort();
 }
 
+/// Two plugins, each with a socket of its own under one name: neither ever uses the other's connection.
+#[tokio::test]
+async fn a_socket_by_its_path_is_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = all(Limits::default());
+    let mut scopes = Vec::new();
+    let mut servers = Vec::new();
+    for status in ["201 Created", "202 Accepted"] {
+        let path = folder.path().join(&status[..3]);
+        let listener = UnixListener::bind(&path).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        servers.push(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer.clone().into_bytes(), Arc::default()));
+            }
+        }));
+        scopes.push(scope(json!([{"socket": "engine", "at": path.to_str().unwrap()}])));
+    }
+    for _ in 0..3 {
+        for (scope, status) in scopes.iter().zip([201, 202]) {
+            let response = all.http().send(scope, get("http://engine.socket.internal/x")).await.unwrap();
+            assert_eq!(response.status, status);
+        }
+    }
+    // The name under which the host itself keeps such connections leads nowhere.
+    let inner = basb_core::Digest::of(folder.path().join("201").as_os_str().as_encoded_bytes());
+    let inner = format!("at-{}", &inner.hex()[..40]);
+    let tried = scope(json!([{"socket": inner}]));
+    let error = all.http().send(&tried, get(&format!("http://{inner}.socket.internal/x"))).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Connect(text) if text.contains("there is no socket")), "{error:?}");
+    let gone = scope(json!([{"socket": "engine", "at": folder.path().join("gone").to_str().unwrap()}]));
+    let error = all.http().send(&gone, get("http://engine.socket.internal/x")).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Connect(text) if text.contains("gone")), "{error:?}");
+    servers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test]
 async fn requests_are_counted_over_the_whole_call() {
     let server = Server::start(OK).await;

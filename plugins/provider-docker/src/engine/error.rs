@@ -86,6 +86,11 @@ impl<'a> Failures<'a> {
 
     fn failure(&self, response: &Response, doing: &str, class: Option<Class>) -> Failure {
         let class = class.unwrap_or(match response.status {
+            // Somebody between the two, or a crash: that says nothing of what is there.
+            _ if said(response).is_none() && response.status != 403 => match Class::of_status(response.status) {
+                class @ (Class::Throttled | Class::Unavailable) => class,
+                _ => Class::InDoubt,
+            },
             // A name that is taken or a container that is in between: whoever looks again sees it.
             409 => Class::Busy,
             status => Class::of_status(status),
@@ -95,10 +100,17 @@ impl<'a> Failures<'a> {
     }
 }
 
+/// Whether the engine itself says that what was named is not there.
+pub(super) fn is_absent(response: &Response) -> bool {
+    response.status == 404 && said(response).is_some()
+}
+
+/// The engine's own words, if these are its words.
+fn said(response: &Response) -> Option<String> {
+    let body = serde_json::from_slice::<ErrorBody>(&response.body).ok()?;
+    Some(body.message.trim().to_owned())
+}
+
 fn message(response: &Response) -> String {
-    match serde_json::from_slice::<ErrorBody>(&response.body) {
-        Ok(body) => body.message.trim().to_owned(),
-        // Not the engine's own words: somebody between, or a crash.
-        Err(_) => response.excerpt(300),
-    }
+    said(response).unwrap_or_else(|| response.excerpt(300))
 }

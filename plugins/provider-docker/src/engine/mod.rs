@@ -107,7 +107,7 @@ impl<'a> Engine<'a> {
     pub fn require_image(&self, name: &str) -> Result<(), Failure> {
         let doing = format!("looking for the image `{name}`");
         let response = self.send(&doing, Request::get(format!("{}/images/{name}/json", self.base)))?;
-        if response.status == 404 {
+        if error::is_absent(&response) {
             return Err(Failure::not_found(format!(
                 "the container engine has no image `{name}`: pull or load it first (`docker pull {name}`)"
             ))
@@ -147,7 +147,7 @@ impl<'a> Engine<'a> {
             let doing = format!("stopping the container {name}");
             match result {
                 // Not modified: it has stopped already. Not found: it is gone.
-                Ok(response) if matches!(response.status, 304 | 404) => {}
+                Ok(response) if response.status == 304 || error::is_absent(&response) => {}
                 Ok(response) => drop(self.failures.succeeded(response, &doing)?),
                 Err(HttpError::TimedOut(_)) => stopped = Stopped::NotYet,
                 Err(other) => return Err(self.failures.unreachable(&doing, &other)),
@@ -164,8 +164,7 @@ impl<'a> Engine<'a> {
         let doing = format!("removing the container {name}");
         let url = format!("{}/containers/{name}?force=true&v=true", self.base);
         let response = self.send(&doing, Request::delete(url))?;
-        // In progress: somebody else is at it.
-        if matches!(response.status, 404 | 409) {
+        if error::is_absent(&response) {
             return Ok(());
         }
         self.failures.succeeded(response, &doing).map(drop)
@@ -181,7 +180,7 @@ impl<'a> Engine<'a> {
         for (result, name) in self.cx.http().send_many(names.iter().map(request).collect()).into_iter().zip(names) {
             let doing = format!("looking at the container {name}");
             let response = result.map_err(|error| self.failures.unreachable(&doing, &error))?;
-            if response.status == 404 {
+            if error::is_absent(&response) {
                 all.push(None);
                 continue;
             }

@@ -51,6 +51,17 @@ pub(crate) const TARGET: Target = Target {
         "\"tls\"",
         "\"none\"",
         "\"login\"",
+        "\"at\"",
+        "\"/run/docker.sock\"",
+        "\"containers\"",
+        "\"names\"",
+        "\"images\"",
+        "\"allow\"",
+        "\"host-network\"",
+        "\"binds\"",
+        "\"volumes\"",
+        "\"capabilities\"",
+        "\"devices\"",
         "{\"action\":\"Describe*\"}",
         "[]",
         "{}",
@@ -106,6 +117,11 @@ fn meaning(grants: &Grants) -> [BTreeSet<String>; 5] {
     let http = http.into_iter().map(|mut grant| {
         sort(&mut grant.actions);
         sort(&mut grant.reads);
+        if let Some(containers) = &mut grant.containers {
+            sort(&mut containers.names);
+            sort(&mut containers.images);
+            sort(&mut containers.binds);
+        }
         grant
     });
     let smtp = smtp.into_iter().map(|mut grant| {

@@ -58,3 +58,24 @@ fn stars_cover(pattern: &[u8], text: &[u8]) -> bool {
         Some((byte, rest)) => text.split_first().is_some_and(|(first, text)| first == byte && stars_cover(rest, text)),
     }
 }
+
+/// Whether a container engine would make a container of this that has nothing of its machine: read as Go reads JSON, where
+/// letters of any case, and some that only fold to them, make the same key.
+pub(crate) fn is_apart_from_the_machine(body: &[u8]) -> bool {
+    use serde_json::Value;
+    let fold = |key: &str| key.to_lowercase().replace('\u{17f}', "s").replace('\u{212a}', "k");
+    let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(body) else { return true };
+    let hosts = body.iter().filter(|(key, _)| fold(key) == "hostconfig").filter_map(|(_, value)| value.as_object());
+    hosts.flatten().all(|(key, value)| match fold(key).as_str() {
+        "privileged" => *value != Value::Bool(true),
+        "networkmode" | "pidmode" | "ipcmode" | "utsmode" | "usernsmode" => value != "host",
+        "mounts" => value.as_array().into_iter().flatten().all(|mount| {
+            let of_kind =
+                |kind: &str| mount.as_object().is_some_and(|m| m.iter().any(|(k, v)| fold(k) == "type" && v == kind));
+            !of_kind("bind") && !of_kind("volume")
+        }),
+        "capadd" | "devices" => value.as_array().is_none_or(Vec::is_empty),
+        "binds" | "volumesfrom" | "devicerequests" | "devicecgrouprules" | "runtime" | "maskedpaths" => value.is_null(),
+        _ => true,
+    })
+}

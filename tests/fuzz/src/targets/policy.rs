@@ -44,6 +44,15 @@ pub(crate) const TARGET: Target = Target {
         "\"reads\":[\"/v1/*\"]",
         "{\"socket\":\"agent\"}",
         "{\"target\":\"service\"}",
+        "{\"socket\":\"docker\",\"at\":\"/run/d\",\"containers\":{\"names\":[\"b-*\"],\"images\":[\"b:*\"]}}",
+        "http://docker.socket.internal/v1.41/containers/create?name=b-1",
+        "/v1.41/containers/b-1/start",
+        "{\"Image\":\"b:1\",\"HostConfig\":{",
+        "\"Privileged\":true",
+        "\"Binds\":[\"/:/x\"]",
+        "\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/\"}]",
+        "\"NetworkMode\":\"host\"",
+        "\"bind\u{17f}\"",
         "\"resolves\":\"private\"",
         "\"scheme\":\"http\"",
         "\"port\":8443",
@@ -123,6 +132,13 @@ fn covers(grant: &HttpGrant, target: Option<&Url>, wanted: &Wanted<'_>, route: &
         Action::Named(action) => grant.actions.iter().any(|pattern| pattern.covers(action)),
         _ => false,
     };
+    if let (Some(containers), Ok(())) =
+        (&grant.containers, grant.containers.as_ref().map_or(Err(String::new()), |all| containers::check(all, wanted)))
+        && containers.allow.is_empty()
+        && containers.binds.is_empty()
+    {
+        assert!(oracle::is_apart_from_the_machine(wanted.body), "{wanted:?}");
+    }
     let operation = grant.containers.as_ref().is_none_or(|containers| containers::check(containers, wanted).is_ok());
     place_covered && path && operation && action && grant.methods.contains(wanted.method)
 }
