@@ -50,6 +50,8 @@ pub mod glue;
 pub mod http;
 pub mod judge;
 pub mod manifest;
+#[cfg(any(test, all(target_arch = "wasm32", feature = "arena")))]
+mod memory;
 pub mod notifier;
 #[doc(hidden)]
 pub mod panic;

@@ -1,30 +1,22 @@
 //! A probe that measures nothing and passes. For the benchmark of large deployments.
 
-#![expect(missing_docs, unsafe_code, reason = "generated bindings")]
+use basb_plugin::probe::{Info, Measurement, Probe, ProbeContext, Target};
+use basb_plugin::{Failure, NoConfig};
 
-wit_bindgen::generate!({ world: "probe-plugin", path: "../../../wit/host/0.1.0" });
+/// Measures nothing.
+#[derive(Debug)]
+pub struct NoOp;
 
-use basb::host::types::{CallContext, Verdict};
-use exports::basb::host::probe::{Guest, Info, Measurement, Target};
+impl Probe for NoOp {
+    type Config = NoConfig;
 
-const MANIFEST: &str = r#"{"manifestVersion":1,"name":"no-op-probe","version":"0.1.0","kind":"probe",
-"publisher":"basb-host","wit":"0.1","capabilities":[],"configSchema":{"type":"object"}}"#;
-
-#[used]
-#[cfg_attr(target_family = "wasm", unsafe(link_section = "basb-host:manifest"))]
-static SECTION: [u8; MANIFEST.len()] = *MANIFEST.as_bytes().first_chunk().unwrap();
-
-struct NoOp;
-
-impl Guest for NoOp {
     fn describe() -> Info {
-        Info { values: Vec::new(), extras: Vec::new() }
+        Info::new()
     }
 
-    fn check(_cx: CallContext, _target: Target) -> Measurement {
-        let summary = "nothing was measured".to_owned();
-        Measurement { verdict: Verdict::Pass, summary, values: Vec::new(), facts: Vec::new() }
+    fn check(_cx: &ProbeContext, _config: &NoConfig, _target: &Target) -> Result<Measurement, Failure> {
+        Ok(Measurement::pass("nothing was measured"))
     }
 }
 
-export!(NoOp);
+basb_plugin::export!(NoOp as probe);
