@@ -1,8 +1,9 @@
 //! The two threads that own the connections: one writes, one reads.
 //!
-//! The writer takes every job that waits, runs each in a savepoint of one transaction, commits once, and answers
-//! afterwards: many callers share one sync of the disk, and an answer means that it is on the disk. A job that fails is
-//! undone alone.
+//! The writer takes every job that waits, runs them in one transaction, commits once, and answers afterwards: many callers
+//! share one sync of the disk, and an answer means that it is on the disk. A job that fails is undone alone: the first of a
+//! transaction with all of it, each later one by a savepoint of its own. Most jobs are alone, and a savepoint has SQLite
+//! keep a copy of every page that it writes to.
 
 use crate::JournalError;
 use crate::error::WorkError;
@@ -128,27 +129,44 @@ fn write_all(mut connection: Connection, jobs: &Receiver<Job>, file: &Path) {
     }
 }
 
-/// Runs what waits, each job in a savepoint of its own.
+/// Runs what waits: the first job, and those behind it each in a savepoint of its own. The second value is an error when
+/// nothing of it is to stand.
 fn write_group(
     connection: &Connection,
     first: Job,
     jobs: &Receiver<Job>,
     file: &Path,
 ) -> (Vec<Answer>, Result<(), JournalError>) {
-    let mut answers = Vec::new();
-    let mut next = Some(first);
-    while let Some(job) = next {
+    let (answer, fate) = write_first(connection, first, file);
+    let mut answers = vec![answer];
+    if fate.is_err() {
+        return (answers, fate);
+    }
+    while answers.len() < MOST_PER_COMMIT
+        && let Ok(job) = jobs.try_recv()
+    {
         let (answer, fate) = write_one(connection, job, file);
         answers.push(answer);
         if fate.is_err() {
             return (answers, fate);
         }
-        next = if answers.len() < MOST_PER_COMMIT { jobs.try_recv().ok() } else { None };
     }
     (answers, Ok(()))
 }
 
-/// Runs one job. The second value is an error when the whole transaction cannot stand any more.
+/// Runs a job that has the transaction for itself so far: where it fails, all of it is undone.
+fn write_first(connection: &Connection, job: Job, file: &Path) -> (Answer, Result<(), JournalError>) {
+    let (went, answer) = job(Ok(connection), file);
+    let fate = went.and_then(|()| if connection.is_autocommit() { Err(undone(file)) } else { Ok(()) });
+    (answer, fate)
+}
+
+/// SQLite ends the whole transaction by itself on some failures (a full disk, for one): then nothing of it stands.
+fn undone(file: &Path) -> JournalError {
+    JournalError::Failed { file: file.to_owned(), why: "the transaction was undone".to_owned() }
+}
+
+/// Runs a job behind others. The second value is an error when the whole transaction cannot stand any more.
 fn write_one(connection: &Connection, job: Job, file: &Path) -> (Answer, Result<(), JournalError>) {
     let statement = |sql: &str| {
         let run = |sql| connection.prepare_cached(sql)?.execute([]);
@@ -159,11 +177,9 @@ fn write_one(connection: &Connection, job: Job, file: &Path) -> (Answer, Result<
         return (answer, Err(error));
     }
     let (went, answer) = job(Ok(connection), file);
-    // SQLite ends the whole transaction by itself on some failures (a full disk, for one): then nothing of it stands.
     if connection.is_autocommit() {
-        let undone = || JournalError::Failed { file: file.to_owned(), why: "the transaction was undone".to_owned() };
-        return (answer, Err(went.err().unwrap_or_else(undone)));
+        return (answer, Err(went.err().unwrap_or_else(|| undone(file))));
     }
-    let undone = if went.is_err() { statement("ROLLBACK TO job") } else { Ok(()) };
-    (answer, undone.and_then(|()| statement("RELEASE job")))
+    let back = if went.is_err() { statement("ROLLBACK TO job") } else { Ok(()) };
+    (answer, back.and_then(|()| statement("RELEASE job")))
 }
