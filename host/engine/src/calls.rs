@@ -9,10 +9,11 @@ use basb_core::run::{Admission, OutsideCall, PluginCall, Record, TapeMark};
 use basb_core::{Digest, PluginName, ServiceName, Timestamp};
 use basb_journal::{Fence, Journal, NewTape, OpenCall, OpenExchange};
 use basb_redact::Redactor;
-use basb_runtime::{CallObserver, CallReport, FinishedCall, Plugin};
+use basb_runtime::{CallObserver, CallReport, CallTape, FinishedCall, Plugin};
 use basb_tape::{Replay, Tape};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -67,13 +68,14 @@ pub fn write_down(over: Vec<Over>, last: u64) -> WrittenDown {
     let mut at = Timestamp(0);
     for call in over {
         at = call.at;
-        let mark = call.tape.map(|taped| {
+        let tape = call.tape.map(|taped| {
             number += 1;
-            let mark = TapeMark { call: number, sha256: basb_tape::digest(&taped.sha256), marks: taped.marks };
             written.tapes.push(NewTape { call: number, at: call.at, sha256: taped.sha256, body: taped.text });
-            mark
+            (number, taped.sha256, taped.marks)
         });
         if let Some(outside) = call.call {
+            // Most calls did nothing outside, and nothing but the digest over all of them names their tapes.
+            let mark = tape.map(|(call, sha256, marks)| TapeMark { call, sha256: basb_tape::digest(&sha256), marks });
             let outside = Box::new(PluginCall { tape: mark, ..outside });
             written.records.push((call.at, Record::Called { service: call.service, call: outside }));
         }
@@ -257,7 +259,7 @@ impl CallObserver for Observer {
         if unfinished {
             self.keep_open(&call);
         }
-        let tape = self.tape(&plugin, &call);
+        let tape = call.report.tape.take().map(|tape| self.tape(&plugin, &call, *tape));
         let CallReport { calls, duration, .. } = call.report;
         let started = Timestamp(ended.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(0)));
         let outside = (!calls.is_empty()).then(|| PluginCall {
@@ -307,12 +309,15 @@ impl Observer {
         self.desk.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), open);
     }
 
-    fn tape(&self, plugin: &PluginName, call: &FinishedCall<'_>) -> Option<Taped> {
-        let from = call.report.tape.as_deref()?;
+    fn tape(&self, plugin: &PluginName, call: &FinishedCall<'_>, from: CallTape) -> Taped {
         let redactor = &self.desk.redactor;
-        let clean = |text: &String| match redactor.is_empty() {
-            true => text.clone(),
-            false => redactor.text(text).into_owned(),
+        let clean = |text: String| match redactor.is_empty() {
+            true => text,
+            false => redactor.text(&text).into_owned(),
+        };
+        let kept = |result: String| match basb_tape::kept(&result) {
+            Cow::Borrowed(_) => result,
+            Cow::Owned(short) => short,
         };
         let tape = Tape {
             plugin: plugin.clone(),
@@ -325,14 +330,14 @@ impl Observer {
                 basb_runtime::Replay::Exact => Replay::Exact,
                 basb_runtime::Replay::BestEffort => Replay::BestEffort,
             },
-            args: from.args.clone(),
-            exchanges: from.exchanges.clone(),
+            args: from.args,
+            exchanges: from.exchanges,
             cut: from.cut,
             outcome: call.outcome.to_owned(),
-            result: from.result.as_ref().map(clean).map(|result| basb_tape::kept(&result).into_owned()),
+            result: from.result.map(clean).map(kept),
         };
         let text = tape.text();
-        Some(Taped { sha256: basb_tape::sha256(&text), marks: tape.marks(), text })
+        Taped { sha256: basb_tape::sha256(&text), marks: tape.marks(), text }
     }
 }
 
