@@ -98,14 +98,16 @@ impl<H: Hands> Workers<H> {
             }
             let hands = Arc::clone(&self.hands);
             let service = pending.service.clone();
-            let handle = self.tasks.spawn(async move {
+            // In a box: all that a call of a plugin may come to is large, and a task is moved several times on its way to
+            // where it runs, and once more when it is over.
+            let handle = self.tasks.spawn(Box::pin(async move {
                 let Pending { service, order, looks } = pending;
                 let carried = match hands.carry_out(service.clone(), order.clone(), looks).await {
                     Carried::Came(outcome) => Ok(outcome),
                     Carried::Again(looks) => Err(Box::new(Pending { service: service.clone(), order, looks })),
                 };
                 Back { service, id, carried }
-            });
+            }));
             self.running.entry(service).or_default().push((id, handle));
         }
     }
