@@ -1,7 +1,7 @@
 //! What came of an effect, and what it means for the service.
 
 use super::record::{Effect, Failure, Gate, Last, Observed, OnTimeout, Outcome, Phase, Side};
-use super::service::{Current, ServiceRun, Todo};
+use super::service::{Current, Seen, ServiceRun, Todo};
 use crate::analysis::Sample;
 use crate::event::Body;
 use crate::{Millis, PluginName, RevisionId, Verdict, Weight};
@@ -131,6 +131,7 @@ impl ServiceRun {
     }
 
     pub(super) fn done(&mut self, effect: Effect, attempt: u32, outcome: &Outcome, out: &mut Vec<Body>) {
+        self.seen = Seen::Before;
         match (effect, outcome) {
             (Effect::Observe, Outcome::Observed { observed }) => self.observed(observed.as_ref()),
             (Effect::Probe { probe, phase }, Outcome::Measured { sample }) => {
@@ -147,7 +148,14 @@ impl ServiceRun {
                     self.give_up(format!("{revision} does not become available: {message}"), out);
                 }
             }
-            (Effect::VerifyTraffic { weights, .. }, Outcome::Done { .. }) => {
+            (Effect::VerifyTraffic { weights, .. }, Outcome::Done { .. } | Outcome::Observed { .. }) => {
+                // Where a strategy is asked next, this is what it goes by.
+                if let Outcome::Observed { observed } = outcome
+                    && self.asks_next()
+                {
+                    self.observed(observed.as_ref());
+                    self.seen = Seen::Now;
+                }
                 let share = |r: &RevisionId| weights.get(r).copied().unwrap_or(Weight::ZERO);
                 self.candidate.weight = share(&self.candidate.revision);
                 if let Some(stable) = &mut self.stable {

@@ -3,7 +3,7 @@
 use super::analyses::Analyses;
 use super::invariant;
 use super::record::{Action, Effect, Gate, Last, Order, Phase, Position, RolloutView, ServiceOutcome};
-use super::service::{Current, Pace, ServiceRun, Todo};
+use super::service::{Current, Pace, Seen, ServiceRun, Todo};
 use crate::analysis::Stop;
 use crate::event::Body;
 use crate::{Millis, RevisionId, Timestamp, Weight};
@@ -210,7 +210,11 @@ impl ServiceRun {
             Phase::Rollout if self.concluding => self.conclude(out),
             Phase::Rollout => {
                 self.last = self.after;
-                self.queue.extend([Todo::Observe, Todo::Next]);
+                // In a pause it would be of the time before it.
+                if self.seen == Seen::Before || self.is_held_back() {
+                    self.queue.push_back(Todo::Observe);
+                }
+                self.queue.push_back(Todo::Next);
             }
             Phase::Verify if self.spec.bake.is_some() && !self.reverts() => self.enter(Phase::Bake, out),
             Phase::Verify | Phase::Bake if self.is_grouped() => self.enter(Phase::Held, out),
@@ -219,6 +223,11 @@ impl ServiceRun {
             Phase::Rollback => self.finish(ServiceOutcome::RolledBack),
             Phase::Waiting | Phase::Held | Phase::Done => self.finish(ServiceOutcome::Failed),
         }
+    }
+
+    /// Whether the strategy is asked once what is under way has come to its end.
+    pub(super) fn asks_next(&self) -> bool {
+        self.phase == Phase::Rollout && !self.concluding && self.queue.is_empty() && self.analysis.is_none()
     }
 
     /// What is there decides how the release goes: not at all, as a repair, or as a rollout.

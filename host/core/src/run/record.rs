@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The version of the records' JSON form.
-pub const RECORD_VERSION: u32 = 1;
+/// The version of the records' JSON form. In runs of version 1 the outcome of [`Effect::VerifyTraffic`] says that the shares
+/// are right and no more; from version 2 on it holds what was read, and nothing is read twice.
+pub const RECORD_VERSION: u32 = 2;
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -251,7 +252,7 @@ pub enum Effect {
         /// The shares; revisions that are not named get none.
         weights: BTreeMap<RevisionId, Weight>,
     },
-    /// Read until the shares are as they were set.
+    /// Read until the shares are as they were set. What was read then is its outcome.
     VerifyTraffic {
         /// The shares.
         weights: BTreeMap<RevisionId, Weight>,

@@ -56,6 +56,15 @@ pub(super) enum Pace {
     InFull,
 }
 
+/// How old what is known of the counterpart is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Something came to its end since it was read.
+    Before,
+    /// What just came to its end has read all of it.
+    Now,
+}
+
 /// A service, as far as the run's history goes.
 #[derive(Debug)]
 pub struct ServiceRun {
@@ -82,6 +91,7 @@ pub struct ServiceRun {
     pub(super) stable_facts: BTreeMap<PluginName, BTreeMap<String, String>>,
     pub(super) strays: Vec<RevisionId>,
     pub(super) repair: bool,
+    pub(super) seen: Seen,
     pub(super) touched_traffic: bool,
     pub(super) deployed: bool,
     pub(super) marked: bool,
@@ -139,6 +149,7 @@ impl ServiceRun {
             stable_facts: BTreeMap::new(),
             strays: Vec::new(),
             repair: false,
+            seen: Seen::Before,
             touched_traffic: false,
             deployed: false,
             marked: false,

@@ -124,7 +124,7 @@ impl Cloud {
                     return Outcome::Unavailable { available: 0, message: "not as it was set".into() };
                 }
                 self.verified.insert(service.clone(), seen);
-                done()
+                Outcome::Observed { observed: Some(self.observe(service)) }
             }
             Effect::NextStep { view, state } => {
                 // Invariants 5 and 6: a rollout begins at step 0 from the last stable revision, a revert has no steps.
