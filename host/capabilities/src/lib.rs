@@ -17,6 +17,7 @@ pub mod http;
 mod limits;
 pub mod log;
 pub mod network;
+pub mod outside;
 mod placeholder;
 mod record;
 mod scope;
@@ -52,6 +53,8 @@ pub struct Options {
     pub resolver: Arc<dyn network::Resolver>,
     /// Who keeps granted programs.
     pub keeper: exec::keeper::Keeper,
+    /// What stands in the network's place; nothing but in tests of plugins.
+    pub outside: Option<Arc<dyn outside::Outside>>,
 }
 
 impl Options {
@@ -67,6 +70,7 @@ impl Options {
             redactor: Redactor::default(),
             resolver: Arc::new(network::SystemResolver),
             keeper: exec::keeper::Keeper::this_program(),
+            outside: None,
         }
     }
 }
@@ -82,6 +86,7 @@ struct Inner {
     limits: Limits,
     redactor: Redactor,
     credentials: Arc<OnceLock<Arc<Credentials>>>,
+    outside: Option<Arc<dyn outside::Outside>>,
     http: http::Http,
     tcp: tcp::Tcp,
     files: files::Files,
@@ -94,22 +99,25 @@ impl Capabilities {
     /// Sets them up. Opens nothing yet: certificates are read at the first HTTPS request.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { sockets, base_dir, limits, roots, redactor, resolver, keeper } = options;
+        let Options { sockets, base_dir, limits, roots, redactor, resolver, keeper, outside } = options;
         let way = network::Network::new(resolver);
         let clean = || redactor.clone();
         let credentials: Arc<OnceLock<Arc<Credentials>>> = Arc::default();
-        let http = http::Http::new(sockets, limits.clone(), roots, clean(), Arc::clone(&credentials), way.clone());
+        let http = http::Http::new(sockets, limits.clone(), roots, clean(), Arc::clone(&credentials), way.clone())
+            .before(outside.clone());
         Self {
             inner: Arc::new(Inner {
-                tcp: tcp::Tcp::new(limits.clone(), clean(), way.clone()),
+                tcp: tcp::Tcp::new(limits.clone(), clean(), way.clone()).before(outside.clone()),
                 files: files::Files::new(base_dir.clone(), limits.clone(), clean()),
-                exec: exec::Exec::new(base_dir, limits.clone(), clean(), keeper),
-                smtp: smtp::Smtp::new(limits.clone(), clean(), way, &http.tls(), Arc::clone(&credentials)),
+                exec: exec::Exec::new(base_dir, limits.clone(), clean(), keeper).before(outside.clone()),
+                smtp: smtp::Smtp::new(limits.clone(), clean(), way, &http.tls(), Arc::clone(&credentials))
+                    .before(outside.clone()),
                 log: log::Log::new(limits.clone(), clean()),
                 http,
                 limits,
                 redactor,
                 credentials,
+                outside,
             }),
         }
     }
@@ -137,6 +145,11 @@ impl Capabilities {
     #[must_use]
     pub fn transport(&self) -> Arc<dyn basb_secrets::Transport> {
         self.inner.http.transport()
+    }
+
+    /// What stands in the network's place, if anything does.
+    pub(crate) fn outside(&self) -> Option<&dyn outside::Outside> {
+        self.inner.outside.as_deref()
     }
 
     /// The one door to the network.

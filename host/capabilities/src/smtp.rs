@@ -14,6 +14,7 @@ pub(crate) mod message;
 use crate::grants::{MailTls, ServerGrant, TextPattern};
 use crate::http::tls::Tls;
 use crate::network::{ConnectError, Network, Place};
+use crate::outside::Outside;
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_credentials::{CredentialName, Credentials};
@@ -120,6 +121,7 @@ pub struct Smtp {
     network: Network,
     tls: Tls,
     credentials: Arc<OnceLock<Arc<Credentials>>>,
+    outside: Option<Arc<dyn Outside>>,
 }
 
 impl Smtp {
@@ -130,7 +132,13 @@ impl Smtp {
         tls: &Tls,
         credentials: Arc<OnceLock<Arc<Credentials>>>,
     ) -> Self {
-        Self { limits, redactor, network, tls: tls.for_mail(), credentials }
+        Self { limits, redactor, network, tls: tls.for_mail(), credentials, outside: None }
+    }
+
+    /// The same with something else in the network's place.
+    pub(crate) fn before(mut self, outside: Option<Arc<dyn Outside>>) -> Self {
+        self.outside = outside;
+        self
     }
 
     /// Hands a message to the server and returns its last answer: the one choke point of this capability.
@@ -191,6 +199,9 @@ impl Smtp {
         let work = async {
             let (login, used) = self.login(scope, grant, &host).await?;
             recording.allow(data.len() as u64, used);
+            if let Some(outside) = &self.outside {
+                return outside.mail(&message).await;
+            }
             let stream = self.network.connect(&place, reach).await.map_err(|error| match &error {
                 ConnectError::Forbidden { class, .. } => {
                     SmtpError::Denied(denial::forbidden_address(scope, "mail", &error.to_string(), *class, &place))

@@ -9,10 +9,12 @@ use crate::exchange::form;
 use crate::grants::{Effect, TcpGrant};
 use crate::network::address::Reach;
 use crate::network::{ConnectError, Network, Place};
+use crate::outside::Outside;
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, Mode, denial, placeholder, yaml_value};
 use basb_redact::Redactor;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -129,11 +131,18 @@ pub struct Tcp {
     limits: Limits,
     redactor: Redactor,
     network: Network,
+    outside: Option<Arc<dyn Outside>>,
 }
 
 impl Tcp {
     pub(crate) fn new(limits: Limits, redactor: Redactor, network: Network) -> Self {
-        Self { limits, redactor, network }
+        Self { limits, redactor, network, outside: None }
+    }
+
+    /// The same with something else in the network's place.
+    pub(crate) fn before(mut self, outside: Option<Arc<dyn Outside>>) -> Self {
+        self.outside = outside;
+        self
     }
 
     /// Does one exchange: the one choke point of this capability.
@@ -201,6 +210,9 @@ impl Tcp {
             return Err(TcpError::Denied(denial::misplaced_secret(scope, shown)));
         }
         recording.allow(exchange.send.len() as u64, Vec::new());
+        if let Some(outside) = &self.outside {
+            return outside.tcp(&exchange).await;
+        }
         let read_limit = (exchange.read_limit as usize).min(self.limits.response_bytes);
         let start = Instant::now();
         let longest = exchange.timeout.min(scope.deadline.saturating_duration_since(start));

@@ -415,6 +415,42 @@ pub enum PluginCommand {
     List,
     /// Show what differs from basb.lock, and agree to it; exit code 2 when something differs
     Update(UpdateArgs),
+    /// Certify a provider, a probe or a notifier without a cloud: a fault at every exchange, one at a time; exit code 1
+    /// when one of them changes what comes of it
+    Test(TestArgs),
+}
+
+/// What to certify.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// A component file, or builtin:NAME
+    #[arg(required_unless_present = "schema", value_name = "FILE")]
+    pub source: Option<String>,
+    /// How: scenario and counterpart [default: conformance.yaml beside FILE, or in this folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kit: Option<PathBuf>,
+    /// Talk to this counterpart in place of the kit file's: http://127.0.0.1:PORT or unix:/path
+    #[arg(long, value_name = "ADDRESS")]
+    pub counterpart: Option<String>,
+    /// Only this fault; may be repeated. 429 means 429 without Retry-After
+    #[arg(long = "fault", value_name = "NAME", value_parser = fault)]
+    pub faults: Vec<basb_conformance::fault::Fault>,
+    /// Only every Nth exchange: a look at a slow counterpart, not a certificate
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub every: usize,
+    /// Write the result as JUnit XML, too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub junit: Option<PathBuf>,
+    /// Print the JSON Schema of the kit file, and do nothing else
+    #[arg(long)]
+    pub schema: bool,
+}
+
+fn fault(word: &str) -> Result<basb_conformance::fault::Fault, String> {
+    basb_conformance::fault::Fault::from_word(word).ok_or_else(|| {
+        let all = basb_conformance::fault::Fault::ALL.map(basb_conformance::fault::Fault::word);
+        format!("there are {}", all.join(", "))
+    })
 }
 
 /// Which plugins to agree to.

@@ -77,6 +77,12 @@ impl From<basb_agent::AgentError> for CliError {
     }
 }
 
+impl From<basb_conformance::KitError> for CliError {
+    fn from(e: basb_conformance::KitError) -> Self {
+        Self::plain(e.code, e.message, e.next)
+    }
+}
+
 impl CliError {
     /// One found by the command itself.
     pub fn plain(code: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {

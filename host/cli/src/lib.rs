@@ -121,6 +121,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
             Command::Postmortem { run } => commands::tapes::postmortem(run.as_deref(), state, printer).await,
             Command::Tape(command) => commands::tapes::tape(command, state, printer).await,
             Command::Audit(args) => commands::audit::run(args, state, printer).await,
+            Command::Plugin(PluginCommand::Test(args)) => commands::conformance::test(args, state, printer).await,
             Command::Agent(AgentCommand::Start) => commands::agent::start(state, printer).await,
             Command::Agent(AgentCommand::Stop { services }) => commands::agent::stop(*services, state, printer).await,
             Command::Agent(AgentCommand::Status) => commands::agent::status(state, printer).await,

@@ -155,6 +155,26 @@ impl Exchanges {
         Ok(answer)
     }
 
+    /// An access to a file: the access itself, or what stands in its place.
+    async fn file<T>(
+        &self,
+        ask: Ask,
+        live: impl Future<Output = Result<T, files::FilesError>> + Send,
+    ) -> Result<Result<T, files::FilesError>, Stop>
+    where
+        T: Serialize + DeserializeOwned + Send,
+    {
+        let Some(outside) = self.capabilities.outside() else { return self.through(ask, live).await };
+        let about = ask.clone();
+        let text = async { serde_json::to_string(&Written::from(&live.await)).unwrap_or_default() };
+        let answer = async {
+            let text = outside.file(&about, Box::pin(text)).await;
+            let read = serde_json::from_str::<Reply<T, files::FilesError>>(&text);
+            read.map_or_else(|e| Err(files::FilesError::Other(e.to_string())), Result::from)
+        };
+        self.through(ask, answer).await
+    }
+
     /// What was done before the call was cut off belongs to the record of what it did.
     fn note_played(&self, ask: &Ask) {
         let counters = &self.scope.counters;
@@ -216,7 +236,7 @@ impl Exchanges {
     /// [`Stop`].
     pub async fn read_file(&self, at: Path) -> Result<Result<files::File, files::FilesError>, Stop> {
         let live = self.capabilities.files().read(&self.scope, &at.folder, &at.path);
-        self.through(Ask::FilesRead(at.clone()), live).await
+        self.file(Ask::FilesRead(at.clone()), live).await
     }
 
     /// Writes a file.
@@ -226,7 +246,7 @@ impl Exchanges {
     pub async fn write_file(&self, write: Write) -> Result<Result<Digest, files::FilesError>, Stop> {
         let Write { folder, path, contents, expect } = write.clone();
         let live = async { self.capabilities.files().write(&self.scope, &folder, &path, contents, expect).await };
-        self.through(Ask::FilesWrite(write), live).await
+        self.file(Ask::FilesWrite(write), live).await
     }
 
     /// The entries of a folder.
@@ -235,7 +255,7 @@ impl Exchanges {
     /// [`Stop`].
     pub async fn list_files(&self, at: Path) -> Result<Result<Vec<files::Entry>, files::FilesError>, Stop> {
         let live = self.capabilities.files().list(&self.scope, &at.folder, &at.path);
-        self.through(Ask::FilesList(at.clone()), live).await
+        self.file(Ask::FilesList(at.clone()), live).await
     }
 
     /// Removes a file.
@@ -244,7 +264,7 @@ impl Exchanges {
     /// [`Stop`].
     pub async fn remove_file(&self, at: Path) -> Result<Result<(), files::FilesError>, Stop> {
         let live = self.capabilities.files().remove(&self.scope, &at.folder, &at.path);
-        self.through(Ask::FilesRemove(at.clone()), live).await
+        self.file(Ask::FilesRemove(at.clone()), live).await
     }
 
     /// A mail.

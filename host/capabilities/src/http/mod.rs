@@ -24,6 +24,7 @@ pub use tls::Roots;
 
 use crate::exchange::form;
 use crate::network::Network;
+use crate::outside::Outside;
 use crate::record::{Recording, Taken};
 use crate::{CallScope, Capability, Limits, denial, placeholder};
 use answer::{Raw, Shown};
@@ -169,6 +170,15 @@ impl Exchange for Live<'_> {
     }
 }
 
+/// From what stands in the network's place.
+struct InPlace<'o>(&'o dyn Outside);
+
+impl Exchange for InPlace<'_> {
+    fn exchange<'a>(&'a self, ready: &'a Ready, _start: Instant) -> BoxFuture<'a, Result<(Raw, Timing), HttpError>> {
+        self.0.http(ready)
+    }
+}
+
 /// Answers above this size are decoded and searched on a thread that may take its time.
 const LARGE: usize = 64 << 10;
 
@@ -180,6 +190,7 @@ pub struct Http {
     credentials: Arc<OnceLock<Arc<Credentials>>>,
     clients: Clients,
     known_sockets: Vec<String>,
+    outside: Option<Arc<dyn Outside>>,
 }
 
 impl Http {
@@ -193,7 +204,13 @@ impl Http {
     ) -> Self {
         let known_sockets = sockets.keys().cloned().collect();
         let clients = Clients::new(sockets, &limits, roots, way);
-        Self { limits, redactor, credentials, clients, known_sockets }
+        Self { limits, redactor, credentials, clients, known_sockets, outside: None }
+    }
+
+    /// The same with something else in the network's place.
+    pub(crate) fn before(mut self, outside: Option<Arc<dyn Outside>>) -> Self {
+        self.outside = outside;
+        self
     }
 
     /// The host's own way to the network.
@@ -213,7 +230,10 @@ impl Http {
     /// # Errors
     /// [`HttpError`].
     pub async fn send(&self, scope: &CallScope, request: Request) -> Result<Response, HttpError> {
-        self.through(scope, request, &Live { http: self, scope }).await
+        match &self.outside {
+            None => self.through(scope, request, &Live { http: self, scope }).await,
+            Some(outside) => self.through(scope, request, &InPlace(outside.as_ref())).await,
+        }
     }
 
     /// The whole door with another way of getting the answer: everything is decided, changed and recorded as for

@@ -53,6 +53,30 @@ impl Ready {
         format!("{} {}", self.method, self.shown)
     }
 
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Where it goes, with everything in it that was added.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Its headers, with everything in them that was added.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Its body, with everything in it that was added.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The credentials that were used.
     #[must_use]
     pub fn credentials(&self) -> &[CredentialName] {

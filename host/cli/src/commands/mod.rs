@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod conformance;
 pub mod drift;
 pub mod env;
 pub mod history;

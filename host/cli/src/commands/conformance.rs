@@ -1,0 +1,69 @@
+//! `basb-host plugin test`.
+
+use crate::args::TestArgs;
+use crate::exit::{CliError, Exit};
+use crate::printer::{Form, Printer};
+use basb_conformance::file::{CounterpartFile, KitFile};
+use basb_conformance::kit::Kit;
+use basb_conformance::matrix::Choice;
+use basb_engine::{StateDir, plugin_bytes};
+use basb_runtime::CacheFolder;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+
+/// What the kit file is called.
+const KIT: &str = "conformance.yaml";
+
+/// Certifies a plugin.
+pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
+    let Some(source) = args.source.as_ref().filter(|_| !args.schema) else {
+        printer.json_pretty(&KitFile::schema());
+        return Ok(Exit::Done);
+    };
+    let path = args.kit.clone().unwrap_or_else(|| kit_beside(source));
+    let mut file = KitFile::read(&path)?;
+    if let Some(address) = &args.counterpart {
+        let CounterpartFile { reset, state, ready, .. } = std::mem::take(&mut file.counterpart);
+        file.counterpart =
+            CounterpartFile { address: Some(address.clone()), reset, state, ready, ..CounterpartFile::default() };
+    }
+    let kit = Kit {
+        bytes: plugin_bytes(source, Path::new("."))?.into_owned(),
+        file,
+        base: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        cache: StateDir::open(state).ok().and_then(|state| CacheFolder::open(state.cache()).ok()),
+    };
+    let mut choice = Choice { every: args.every, ..Choice::default() };
+    if !args.faults.is_empty() {
+        choice.faults.clone_from(&args.faults);
+    }
+    let bar = if printer.can_draw() { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} faults") {
+        bar.set_style(style);
+    }
+    let progress = |done: usize, all: usize| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let report = kit.run(&choice, &progress).await?;
+    bar.finish_and_clear();
+    if let Some(junit) = &args.junit {
+        std::fs::write(junit, report.junit()).map_err(|e| {
+            CliError::plain("cli/file", format!("{} cannot be written: {e}", junit.display()), "check the path")
+        })?;
+    }
+    match printer.form() {
+        Form::Json => printer.json(&report.json()),
+        Form::Text => printer.line(report.text().trim_end()),
+    }
+    Ok(if report.passed() { Exit::Done } else { Exit::Error })
+}
+
+/// The kit file beside a plugin, or else in this folder.
+fn kit_beside(source: &str) -> PathBuf {
+    let beside = Path::new(source).parent().map(|folder| folder.join(KIT));
+    match beside {
+        Some(path) if path.is_file() => path,
+        _ => PathBuf::from(KIT),
+    }
+}

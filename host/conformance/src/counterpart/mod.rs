@@ -1,0 +1,135 @@
+//! What a plugin talks to while it is tested.
+//!
+//! A counterpart has a state, which can be set back and looked at, and counts what is made: how often something is asked
+//! for is the plugin's affair, how often something is made is not.
+
+mod external;
+mod folder;
+
+pub use external::{External, ExternalError, ExternalSetup, LONGEST_PAUSE, Place};
+pub use folder::WithFolder;
+
+use crate::KitError;
+use basb_capabilities::http::HttpError;
+use basb_capabilities::tcp::{Exchange, Reply, TcpError};
+use basb_core::Timestamp;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use url::Url;
+
+/// A request as it goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// Where it goes.
+    pub url: Url,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Sent {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Method and URL without its query.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        format!("{} {url}", self.method)
+    }
+}
+
+/// An answer as it comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Answered {
+    /// An answer with a JSON body; none for null.
+    #[must_use]
+    pub fn json(status: u16, body: &Value) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        Self { status, headers, body }
+    }
+}
+
+/// What is there at a counterpart, as far as two runs must agree about it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct State {
+    /// Everything that is there, without what differs between two runs that did the same, such as generated ids.
+    pub there: Value,
+    /// How many were made so far, by what they are.
+    pub made: BTreeMap<String, u64>,
+    /// What nobody may ask for and was asked for, in words.
+    pub violations: Vec<String>,
+}
+
+/// A state that can be gone back to.
+pub type Saved = Arc<dyn Any + Send + Sync>;
+
+/// What a plugin talks to.
+pub trait Counterpart: Send + Sync + Debug {
+    /// What it is, in a few words.
+    fn name(&self) -> String;
+
+    /// As at the very beginning.
+    fn reset(&self) -> BoxFuture<'_, Result<(), KitError>>;
+
+    /// Answers a request.
+    fn http<'a>(&'a self, sent: &'a Sent, now: Timestamp) -> BoxFuture<'a, Result<Answered, HttpError>>;
+
+    /// Answers a read with what was there before the last change; none where it does not know.
+    fn stale(&self, _sent: &Sent, _now: Timestamp) -> Option<Answered> {
+        None
+    }
+
+    /// Answers an exchange over TCP.
+    fn tcp<'a>(&'a self, exchange: &'a Exchange, _now: Timestamp) -> BoxFuture<'a, Result<Reply, TcpError>> {
+        Box::pin(
+            async move { Err(TcpError::Refused(format!("nobody listens at {}:{}", exchange.host, exchange.port))) },
+        )
+    }
+
+    /// What is there now.
+    fn state(&self, now: Timestamp) -> BoxFuture<'_, Result<State, KitError>>;
+
+    /// Its state, to go back to; none where it cannot.
+    fn save(&self) -> Option<Saved> {
+        None
+    }
+
+    /// Goes back to a state that [`Counterpart::save`] gave.
+    fn restore(&self, _saved: &Saved) {}
+
+    /// Whether time passes there by itself, so that waiting takes real time.
+    fn pace(&self) -> Pace {
+        Pace::Virtual
+    }
+}
+
+/// How time passes at a counterpart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It is told the time.
+    Virtual,
+    /// It has a clock of its own.
+    Real,
+}

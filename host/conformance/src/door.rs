@@ -1,0 +1,449 @@
+//! Where a plugin's exchanges pass on their way to the counterpart, are counted, and meet the fault.
+
+use crate::clock::Clock;
+use crate::counterpart::{Answered, Counterpart, Sent};
+use crate::fault::{DoorKind, Fault, Seen};
+use basb_capabilities::exchange::Ask;
+use basb_capabilities::exec::{Command, ExecError, Output};
+use basb_capabilities::http::answer::Raw;
+use basb_capabilities::http::{HttpError, Ready, Timing};
+use basb_capabilities::outside::Outside;
+use basb_capabilities::smtp::{Message, SmtpError};
+use basb_capabilities::tcp::{Exchange, Reply, TcpError};
+use basb_core::Timestamp;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use url::Url;
+
+/// What `retry-after` says, in seconds.
+const RETRY_AFTER: u64 = 7;
+
+/// So often may be asked again for what is refused for good, until the operation has failed.
+const REFUSALS: u32 = 3;
+
+/// How long an exchange takes, in microseconds: an answer without any time looks like none.
+const TOOK: Timing = Timing { connected: 300, head: 900, total: 1000 };
+
+/// The door.
+#[derive(Debug)]
+pub struct Door {
+    counterpart: Arc<dyn Counterpart>,
+    clock: Clock,
+    inner: Mutex<Inner>,
+    killed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    seen: Vec<Seen>,
+    armed: Option<(usize, Fault)>,
+    hit: bool,
+    most: usize,
+    violations: Vec<String>,
+    /// Answers to reads, by what was asked for: the last, and the one before it that differs.
+    reads: BTreeMap<String, (Answered, Option<Answered>)>,
+    files: BTreeMap<String, (String, Option<String>)>,
+    /// What is not to be asked for again before a time; with the call that was told so.
+    waits: BTreeMap<String, (Timestamp, u64)>,
+    refused: Option<String>,
+    refusals: u32,
+    call: u64,
+}
+
+/// What was read through a door, for stale reads.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    reads: BTreeMap<String, (Answered, Option<Answered>)>,
+    files: BTreeMap<String, (String, Option<String>)>,
+}
+
+/// What happens to one exchange.
+enum Turn {
+    Straight,
+    With(Fault),
+    /// It is refused for good.
+    Forbidden,
+    /// There were too many.
+    Endless,
+}
+
+impl Door {
+    /// A door to a counterpart.
+    #[must_use]
+    pub fn new(counterpart: Arc<dyn Counterpart>, clock: Clock) -> Self {
+        Self { counterpart, clock, inner: Mutex::default(), killed: Notify::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counterpart behind it.
+    #[must_use]
+    pub fn counterpart(&self) -> &Arc<dyn Counterpart> {
+        &self.counterpart
+    }
+
+    /// Forgets everything, and lets `fault` happen at the exchange of this number, from 0. More than `most` exchanges are
+    /// taken for a plugin that never ends.
+    pub fn arm(&self, fault: Option<(usize, Fault)>, most: usize) {
+        let mut inner = self.inner();
+        // What was read before stays known: a stale read shows it.
+        let (reads, files) = (std::mem::take(&mut inner.reads), std::mem::take(&mut inner.files));
+        *inner = Inner { armed: fault, most, reads, files, ..Inner::default() };
+    }
+
+    /// Forgets what was read.
+    pub fn forget(&self) {
+        self.recall(Remembered::default());
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        let inner = self.inner();
+        Remembered { reads: inner.reads.clone(), files: inner.files.clone() }
+    }
+
+    /// Goes back to what was read by then.
+    pub fn recall(&self, remembered: Remembered) {
+        let mut inner = self.inner();
+        inner.reads = remembered.reads;
+        inner.files = remembered.files;
+    }
+
+    /// The counterpart is well again.
+    pub fn heal(&self) {
+        let mut inner = self.inner();
+        inner.refused = None;
+        inner.armed = None;
+    }
+
+    /// A call begins.
+    pub fn begin(&self) {
+        self.inner().call += 1;
+    }
+
+    /// Whether the fault has happened.
+    #[must_use]
+    pub fn was_hit(&self) -> bool {
+        self.inner().hit
+    }
+
+    /// The exchanges since it was armed.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.inner().seen.clone()
+    }
+
+    /// What the plugin did that no plugin may do.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.inner().violations.clone()
+    }
+
+    /// Returns when the host is killed.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
+    }
+
+    /// The host's end: nothing comes after it.
+    async fn die<T>(&self) -> T {
+        self.killed.notify_one();
+        std::future::pending().await
+    }
+
+    /// Counts an exchange, and says what happens to it.
+    fn turn(&self, door: DoorKind, what: &str, key: &str, reads: bool) -> (usize, Turn) {
+        let now = self.clock.now();
+        let mut inner = self.inner();
+        let number = inner.seen.len();
+        inner.seen.push(Seen { door, what: what.to_owned(), reads, answer: 0 });
+        let call = inner.call;
+        match inner.waits.get(key).copied() {
+            Some((until, _)) if now < until => {
+                let left = until.0 - now.0;
+                inner.violations.push(format!("asked for {what} again {left} ms before `retry-after` allows it"));
+            }
+            Some((_, told)) if told == call => {
+                inner.violations.push(format!("asked for {what} again in the same call that was told to slow down"));
+            }
+            Some(_) => {
+                inner.waits.remove(key);
+            }
+            None => {}
+        }
+        if inner.refused.as_deref() == Some(key) {
+            inner.refusals += 1;
+            if inner.refusals == REFUSALS + 1 {
+                let text = format!("asked for {what} more than {REFUSALS} times although it is refused for good");
+                inner.violations.push(text);
+            }
+            return (number, Turn::Forbidden);
+        }
+        if number >= inner.most {
+            if number == inner.most {
+                let text = format!("asked for more than {} things and came to no end; last: {what}", inner.most);
+                inner.violations.push(text);
+            }
+            return (number, Turn::Endless);
+        }
+        match inner.armed {
+            Some((at, fault)) if at == number => {
+                inner.hit = true;
+                inner.armed = None;
+                match fault {
+                    Fault::Refused => {
+                        inner.refused = Some(key.to_owned());
+                        inner.refusals = 1;
+                    }
+                    Fault::ThrottledRetryAfter => {
+                        inner.waits.insert(key.to_owned(), (Timestamp(now.0 + RETRY_AFTER * 1000), call));
+                    }
+                    Fault::Throttled | Fault::Unavailable => {
+                        inner.waits.insert(key.to_owned(), (now, call));
+                    }
+                    _ => {}
+                }
+                (number, Turn::With(fault))
+            }
+            _ => (number, Turn::Straight),
+        }
+    }
+
+    fn answered(&self, number: usize, bytes: usize) {
+        if let Some(seen) = self.inner().seen.get_mut(number) {
+            seen.answer = bytes;
+        }
+    }
+
+    async fn straight(&self, sent: &Sent, key: &str, number: usize) -> Result<Answered, HttpError> {
+        let answer = self.counterpart.http(sent, self.clock.now()).await?;
+        self.answered(number, answer.body.len());
+        if is_read(&sent.method) {
+            let mut inner = self.inner();
+            let before = inner.reads.remove(key);
+            let older = match before {
+                Some((last, older)) if last == answer => older,
+                Some((last, _)) => Some(last),
+                None => None,
+            };
+            inner.reads.insert(key.to_owned(), (answer.clone(), older));
+        }
+        Ok(answer)
+    }
+
+    /// What was there before: as the counterpart knows it, or else as it was seen here.
+    fn stale(&self, sent: &Sent, key: &str) -> Option<Answered> {
+        self.counterpart.stale(sent, self.clock.now()).or_else(|| {
+            let inner = self.inner();
+            inner.reads.get(key).map(|(last, older)| older.clone().unwrap_or_else(|| last.clone()))
+        })
+    }
+
+    async fn faulty(&self, fault: Fault, sent: &Sent, key: &str, number: usize) -> Result<Answered, HttpError> {
+        let what = sent.shown();
+        let said = |status, text: &str| {
+            let body = serde_json::json!({ "error": { "code": "injected", "message": text } });
+            Answered::json(status, &body)
+        };
+        let broken = || HttpError::Broken(format!("the connection for {what} broke: connection reset by peer"));
+        match fault {
+            Fault::ResetBefore => Err(broken()),
+            Fault::ThrottledRetryAfter => {
+                let mut answer = said(429, "too many requests");
+                answer.headers.push(("retry-after".to_owned(), RETRY_AFTER.to_string()));
+                Ok(answer)
+            }
+            Fault::Throttled => Ok(said(429, "too many requests")),
+            Fault::ServerError => Ok(said(500, "something went wrong")),
+            Fault::Unavailable => Ok(said(503, "come back later")),
+            Fault::Refused => Ok(said(403, "you may not do that")),
+            Fault::KillBefore => self.die().await,
+            Fault::StaleRead => match self.stale(sent, key) {
+                Some(answer) => Ok(answer),
+                None => {
+                    self.inner().hit = false;
+                    self.straight(sent, key, number).await
+                }
+            },
+            Fault::ResetAfter
+            | Fault::TimeOut
+            | Fault::Truncated
+            | Fault::Malformed
+            | Fault::Huge
+            | Fault::KillAfter => {
+                let mut answer = self.straight(sent, key, number).await?;
+                match fault {
+                    Fault::ResetAfter => Err(broken()),
+                    Fault::TimeOut => Err(HttpError::TimedOut(format!(
+                        "{what} was not answered within 60000 ms: whether it had an effect is in doubt"
+                    ))),
+                    Fault::KillAfter => self.die().await,
+                    Fault::Huge => {
+                        Err(HttpError::TooLarge(format!("the answer to {what} is over the limit of 8388608 bytes")))
+                    }
+                    Fault::Truncated => {
+                        answer.body.truncate(answer.body.len() / 2);
+                        Ok(answer)
+                    }
+                    _ => {
+                        answer.headers.retain(|(name, _)| name != "content-type");
+                        answer.headers.push(("content-type".to_owned(), "text/html".to_owned()));
+                        answer.body =
+                            b"<html><head><title>Gateway</title></head><body>Please wait</body></html>".to_vec();
+                        Ok(answer)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pass(&self, sent: &Sent) -> Result<Answered, HttpError> {
+        let key = format!("{} {}", sent.method, sent.url);
+        match self.turn(DoorKind::Http, &sent.shown(), &key, is_read(&sent.method)) {
+            (number, Turn::Straight) => self.straight(sent, &key, number).await,
+            (number, Turn::With(fault)) => self.faulty(fault, sent, &key, number).await,
+            (_, Turn::Forbidden) => {
+                let body = serde_json::json!({ "error": { "code": "injected", "message": "you may not do that" } });
+                Ok(Answered::json(403, &body))
+            }
+            (_, Turn::Endless) => Err(HttpError::Exhausted("the kit lets nothing more through".to_owned())),
+        }
+    }
+}
+
+fn is_read(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
+}
+
+/// A request that is ready, as a counterpart takes it.
+fn sent(ready: &Ready) -> Result<Sent, HttpError> {
+    let url = Url::parse(&ready.uri().to_string()).map_err(|e| HttpError::Invalid(e.to_string()))?;
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Ok(Sent {
+        method: ready.method().as_str().to_owned(),
+        url,
+        headers: ready.headers().iter().map(header).collect(),
+        body: ready.body().to_vec(),
+    })
+}
+
+fn raw(answer: Answered) -> Raw {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+            headers.append(name, value);
+        }
+    }
+    Raw { status: answer.status, headers, body: answer.body }
+}
+
+impl Outside for Door {
+    fn http<'a>(&'a self, request: &'a Ready) -> BoxFuture<'a, Result<(Raw, Timing), HttpError>> {
+        Box::pin(async move {
+            let sent = sent(request)?;
+            Ok((raw(self.pass(&sent).await?), TOOK))
+        })
+    }
+
+    fn tcp<'a>(&'a self, exchange: &'a Exchange) -> BoxFuture<'a, Result<Reply, TcpError>> {
+        Box::pin(async move {
+            let what = format!("TCP {}:{}", exchange.host, exchange.port);
+            let straight = async |number| {
+                let reply = self.counterpart.tcp(exchange, self.clock.now()).await?;
+                self.answered(number, reply.received.len());
+                Ok(reply)
+            };
+            match self.turn(DoorKind::Tcp, &what, &what, exchange.send.is_empty()) {
+                (number, Turn::Straight) => straight(number).await,
+                (_, Turn::With(Fault::ResetBefore)) => Err(TcpError::Other(format!("{what} broke: connection reset"))),
+                (_, Turn::With(Fault::KillBefore)) => self.die().await,
+                (number, Turn::With(fault)) => {
+                    let mut reply = straight(number).await?;
+                    match fault {
+                        Fault::ResetAfter => Err(TcpError::Other(format!("{what} broke: connection reset"))),
+                        Fault::TimeOut => Err(TcpError::TimedOut(format!("{what} was not answered in time"))),
+                        Fault::KillAfter => self.die().await,
+                        Fault::Truncated => {
+                            reply.received.truncate(reply.received.len() / 2);
+                            Ok(reply)
+                        }
+                        _ => {
+                            reply.received = vec![0xff; reply.received.len()];
+                            Ok(reply)
+                        }
+                    }
+                }
+                (_, Turn::Forbidden | Turn::Endless) => {
+                    Err(TcpError::Other("the kit lets nothing more through".to_owned()))
+                }
+            }
+        })
+    }
+
+    fn exec<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Output, ExecError>> {
+        let text = format!("the kit has no counterpart for the program `{}`", command.program);
+        Box::pin(async move { Err(ExecError::NotStarted(text)) })
+    }
+
+    fn mail<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<String, SmtpError>> {
+        let text = format!("the kit has no counterpart for mail through `{}`", message.server);
+        Box::pin(async move { Err(SmtpError::Unavailable(text)) })
+    }
+
+    fn file<'a>(&'a self, access: &'a Ask, live: BoxFuture<'a, String>) -> BoxFuture<'a, String> {
+        let failed = |word: &str, text: &str| serde_json::json!({ "error": { word: text } }).to_string();
+        Box::pin(async move {
+            let (what, reads) = (access.shown(), access.reads());
+            let straight = async |number| {
+                let text = live.await;
+                self.answered(number, text.len());
+                if reads {
+                    let mut inner = self.inner();
+                    let older = match inner.files.remove(&what) {
+                        Some((last, older)) if last == text => older,
+                        Some((last, _)) => Some(last),
+                        None => None,
+                    };
+                    inner.files.insert(what.clone(), (text.clone(), older));
+                }
+                text
+            };
+            match self.turn(DoorKind::Files, &what, &what, reads) {
+                (number, Turn::Straight) => straight(number).await,
+                (_, Turn::With(Fault::ResetBefore)) => failed("other", "input/output error"),
+                (_, Turn::With(Fault::Huge)) => failed("tooLarge", "the file is over the limit"),
+                (_, Turn::With(Fault::Refused) | Turn::Forbidden) => failed("denied", "you may not do that"),
+                (_, Turn::With(Fault::KillBefore)) => self.die().await,
+                (number, Turn::With(Fault::StaleRead)) => {
+                    let older = {
+                        let inner = self.inner();
+                        inner.files.get(&what).map(|(last, older)| older.clone().unwrap_or_else(|| last.clone()))
+                    };
+                    match older {
+                        Some(older) => older,
+                        None => {
+                            self.inner().hit = false;
+                            straight(number).await
+                        }
+                    }
+                }
+                (number, Turn::With(fault)) => {
+                    let text = straight(number).await;
+                    match fault {
+                        Fault::ResetAfter => failed("other", "input/output error"),
+                        Fault::KillAfter => self.die().await,
+                        _ => text,
+                    }
+                }
+                (_, Turn::Endless) => failed("other", "the kit lets nothing more through"),
+            }
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! The file beside a plugin that says how it is certified: `conformance.yaml`, version 1.
+
+use crate::KitError;
+use crate::script::form::Script;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The version of the form.
+pub const KIT_FILE_VERSION: u32 = 1;
+
+/// How a plugin is certified.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KitFile {
+    /// The version of this form: 1.
+    pub conformance: u32,
+    /// The plugin's configuration.
+    #[serde(default)]
+    pub config: Value,
+    /// What is granted to it, as in a deployment file.
+    #[serde(default)]
+    pub grants: Value,
+    /// What stands in the environment for secrets from there, in place of that of this process.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Files that are there at the beginning, by their paths in the folder that relative paths in `grants` start from.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Where secrets come from, as in a deployment file.
+    #[serde(default)]
+    pub secret_stores: Value,
+    /// Secrets, as in a deployment file.
+    #[serde(default)]
+    pub secrets: Value,
+    /// Credentials, as in a deployment file. All of them are for the plugin.
+    #[serde(default)]
+    pub credentials: Value,
+    /// What it talks to.
+    #[serde(default)]
+    pub counterpart: CounterpartFile,
+    /// What is asked of a provider.
+    #[serde(default)]
+    pub provider: Option<ProviderScenario>,
+    /// What is asked of a probe.
+    #[serde(default)]
+    pub probe: Option<ProbeScenario>,
+    /// What is asked of a notifier.
+    #[serde(default)]
+    pub notifier: Option<NotifierScenario>,
+}
+
+/// What the plugin talks to: one of these; files alone when none is given.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CounterpartFile {
+    /// A scripted counterpart, in a file of its own.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// A scripted counterpart, here.
+    #[serde(default)]
+    pub script: Option<Box<Script>>,
+    /// One that was recorded from a run.
+    #[serde(default)]
+    pub recorded: Option<PathBuf>,
+    /// One that runs on this machine: `http://127.0.0.1:PORT` or `unix:/path`.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// What starts it: program and arguments; `{port}` stands for a free port, here and in the addresses.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Where it is set back (`POST`): a path at its address, or a URL on this machine.
+    #[serde(default)]
+    pub reset: Option<String>,
+    /// Where its state is (`GET`): a path at its address, or a URL on this machine.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// A path that is asked for until it answers.
+    #[serde(default)]
+    pub ready: Option<String>,
+}
+
+/// What is asked of a provider.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderScenario {
+    /// Where users reach the service, as `host:port`.
+    #[serde(default)]
+    pub listen: Option<String>,
+    /// What runs, in every revision.
+    #[serde(default)]
+    pub workload: WorkloadFile,
+    /// How many instances.
+    #[serde(default = "two")]
+    pub replicas: u32,
+    /// A change behind the host's back, for the drift that must be seen.
+    #[serde(default)]
+    pub drift: Option<RequestFile>,
+    /// Only these steps, in this order; all of them when left out.
+    #[serde(default)]
+    pub steps: Vec<crate::drive::provider::StepName>,
+}
+
+fn two() -> u32 {
+    2
+}
+
+/// A request of the kit's own to the counterpart.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestFile {
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// Headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body, as JSON. `{a}`, `{b}` and `{c}` in its texts and in the URL stand for the revisions' ids.
+    #[serde(default)]
+    pub body: Value,
+}
+
+/// What runs.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadFile {
+    /// Program and arguments.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// The container image. `{release}` stands for `a`, `b` and `c`.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// Environment variables; `RELEASE` is added, and is another one in each revision.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The path that is asked for to see whether an instance is ready; a process that lives is, when left out.
+    #[serde(default)]
+    pub ready_path: Option<String>,
+    /// The most memory of an instance, in bytes.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+    /// Settings of the provider.
+    #[serde(default)]
+    pub settings: Value,
+}
+
+/// What is asked of a probe.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProbeScenario {
+    /// What is measured, one after the other.
+    pub targets: Vec<TargetFile>,
+}
+
+/// Something that is measured.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetFile {
+    /// Its name in reports.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// What must come of it: `pass`, `fail`, `inconclusive`, `error` or `no-data`.
+    pub verdict: String,
+    /// The configuration for this one, in place of the other.
+    #[serde(default)]
+    pub config: Value,
+    /// Named values for which the target has no field.
+    #[serde(default)]
+    pub extras: BTreeMap<String, String>,
+}
+
+/// What is asked of a notifier.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NotifierScenario {
+    /// The kinds of events that are delivered; a few usual ones when left out.
+    #[serde(default)]
+    pub events: Vec<String>,
+}
+
+impl KitFile {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`KitError`] with the place of what is wrong.
+    pub fn read(path: &Path) -> Result<Self, KitError> {
+        let text = read(path)?;
+        let mut file: Self = parse(path, &text)?;
+        if file.conformance != KIT_FILE_VERSION {
+            let message =
+                format!("{} is of version {}, and this program reads version 1", path.display(), file.conformance);
+            return Err(KitError::new("kit/newer", message, "use a newer basb-host"));
+        }
+        if let Some(script) = &file.counterpart.file {
+            let path = path.parent().unwrap_or(Path::new(".")).join(script);
+            let text = read(&path)?;
+            file.counterpart.script = Some(Box::new(parse(&path, &text)?));
+        }
+        Ok(file)
+    }
+
+    /// The JSON Schema of this file.
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+fn read(path: &Path) -> Result<String, KitError> {
+    std::fs::read_to_string(path).map_err(|e| {
+        let message = format!("{} cannot be read: {e}", path.display());
+        KitError::new(
+            "kit/unreadable",
+            message,
+            "give the file with `--kit FILE`; its form: `basb-host plugin test --schema`",
+        )
+    })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, KitError> {
+    serde_saphyr::from_str(text).map_err(|e| {
+        let message = format!("{}: {e}", path.display());
+        KitError::new("kit/bad-file", message, "its form: `basb-host plugin test --schema`")
+    })
+}

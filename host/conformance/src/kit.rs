@@ -1,0 +1,70 @@
+//! Everything together: a plugin's bytes and its kit file make a report.
+
+use crate::KitError;
+use crate::counterpart::{Counterpart, External, ExternalSetup, WithFolder};
+use crate::file::{CounterpartFile, KitFile};
+use crate::matrix::{Choice, Plan, Progress, certify};
+use crate::report::Report;
+use crate::script::Scripted;
+use crate::script::form::Script;
+use crate::stage::Stage;
+use basb_runtime::{CacheFolder, inspect};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A plugin to be certified.
+#[derive(Debug)]
+pub struct Kit {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// How it is certified.
+    pub file: KitFile,
+    /// The folder of the kit file: relative paths start there.
+    pub base: PathBuf,
+    /// Where compiled plugins are kept.
+    pub cache: Option<CacheFolder>,
+}
+
+impl Kit {
+    /// Certifies it.
+    ///
+    /// # Errors
+    /// [`KitError`] when the kit cannot be run; what is wrong with the plugin is in the report.
+    pub async fn run(self, choice: &Choice, progress: Progress<'_>) -> Result<Report, KitError> {
+        let kind = inspect(&self.bytes).ok().and_then(|inspection| inspection.kind);
+        // What is asked for is looked at first: a kit file without a scenario should not start a process.
+        let plan = kind.map(|kind| Plan::of(kind, &self.file)).transpose()?;
+        let folder = tempfile::Builder::new().prefix("basb-kit").tempdir();
+        let folder = folder.map_err(|e| {
+            KitError::new("kit/folder", format!("there is no place for a folder: {e}"), "check the space on the disk")
+        })?;
+        let inner = counterpart(&self.file.counterpart, &self.base).await?;
+        let counterpart: Arc<dyn Counterpart> =
+            Arc::new(WithFolder::new(inner, folder.path().to_owned(), &self.file.files));
+        let stage = Stage::new(self.bytes, &self.file, folder.path(), counterpart, self.cache).await?;
+        let plan = match plan {
+            Some(plan) => plan,
+            None => Plan::of(stage.kind, &self.file)?,
+        };
+        certify(&stage, &plan, choice, progress).await
+    }
+}
+
+async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Counterpart>, KitError> {
+    if let Some(address) = &file.address {
+        let setup = ExternalSetup {
+            address: address.clone(),
+            command: file.command.clone(),
+            folder: base.to_owned(),
+            reset: file.reset.clone(),
+            state: file.state.clone(),
+            ready: file.ready.clone(),
+        };
+        return Ok(Arc::new(External::new(&setup).await?));
+    }
+    if let Some(script) = &file.script {
+        return Ok(Arc::new(Scripted::new((**script).clone())?));
+    }
+    // Files alone: nobody is to be reached.
+    Ok(Arc::new(Scripted::new(Script::empty("nobody"))?))
+}

@@ -1,0 +1,66 @@
+//! A provider that certifies, and what it does wrong when it is told to.
+
+use crate::plugins::{kit_file, kits};
+use basb_conformance::kit::Kit;
+use basb_conformance::matrix::{Choice, Until};
+use basb_conformance::report::Report;
+use basb_runtime::CacheFolder;
+use serde_json::json;
+use std::path::Path;
+
+/// The provider.
+pub const GUEST: &str = "guest-cloud-provider";
+
+/// The bugs, by the names in its configuration.
+const BUGS: [&str; 13] = [
+    "naive-retry",
+    "missing-page",
+    "ignored-etag",
+    "lost-operation",
+    "swallowed-error",
+    "retries-for-ever",
+    "ignores-retry-after",
+    "ready-too-early",
+    "believes-a-stale-read",
+    "partial-retire",
+    "key-ignored",
+    "unreadable-is-empty",
+    "gives-up",
+];
+
+/// A bug, and how it was caught.
+pub struct Bug {
+    pub name: &'static str,
+    /// The first failure; none when the plugin passed.
+    pub caught: Option<String>,
+}
+
+/// Runs the kit over the provider with each of its bugs, after it was seen that it passes without.
+pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
+    let wanted: Vec<&str> = BUGS.into_iter().filter(|bug| bug.contains(only) || "seeded".contains(only)).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let bytes = basb_guest_build::build(GUEST);
+    let sound = run(&bytes, None, cache).await;
+    assert!(sound.passed(), "without a bug it must pass, or a bug that is caught says nothing:\n{}", sound.text());
+    let mut all = Vec::new();
+    for name in wanted {
+        let report = run(&bytes, Some(name), cache).await;
+        let first = report.failures.first().map(|f| format!("{} at {}: {}", f.fault, f.step, f.why));
+        let caught = report.without_fault.clone().map(|why| format!("without a fault, at {why}")).or(first);
+        all.push(Bug { name, caught });
+    }
+    all
+}
+
+/// Certifies the provider.
+pub async fn run(bytes: &[u8], bug: Option<&str>, cache: &Path) -> Report {
+    let mut file = kit_file("cloud-provider");
+    if let Some(bug) = bug {
+        file.config = json!({ "bug": bug });
+    }
+    let kit = Kit { bytes: bytes.to_vec(), file, base: kits(), cache: CacheFolder::open(cache).ok() };
+    let until = if bug.is_some() { Until::FirstFailure } else { Until::End };
+    kit.run(&Choice { until, ..Choice::default() }, &|_, _| {}).await.unwrap_or_else(|e| panic!("{e}; {}", e.next))
+}
