@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod build;
 mod containers;
+mod conformance;
 mod counterparts;
 mod crash;
 mod demo;
@@ -43,7 +44,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, hostile, crash, docs
+        /// Only these: fmt, clippy, unit, end-to-end, hostile, crash, conformance, docs
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain
@@ -67,6 +68,15 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Only cases whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Certify every default provider, probe and notifier, and look for seeded bugs; writes docs/conformance.md
+    Conformance {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Only plugins and bugs whose name contains this; `seeded` for all bugs. Writes no table
         #[arg(long, default_value = "")]
         only: String,
     },
@@ -131,6 +141,10 @@ fn main() -> ExitCode {
             let share = if share { crash::Share::Ci } else { crash::Share::Whole };
             let form = if json { bench::Form::Json } else { bench::Form::Text };
             crash::run(&crash::Options { only, share, seed, jobs, form })
+        }
+        Command::Conformance { json, only } => {
+            let form = if json { bench::Form::Json } else { bench::Form::Text };
+            conformance::run(&only, form, conformance::Table::Write)
         }
         Command::Hostile { json, only } => {
             hostile::run(&only, if json { bench::Form::Json } else { bench::Form::Text })

@@ -5,20 +5,21 @@ use crate::{build, containers, counterparts, languages, setup};
 use std::time::Instant;
 
 /// Parts that take minutes and have bounds of time: until they have been seen green on an idle machine, they are asked for.
-const WHEN_NAMED: [&str; 2] = ["hostile", "crash"];
+const WHEN_NAMED: [&str; 3] = ["hostile", "crash", "conformance"];
 
 /// A part of the tests: its name, and what runs it.
 type Part = (&'static str, fn() -> Done);
 
 /// Runs the parts that are named, or all of them.
 pub fn run(only: &[String]) -> Done {
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("fmt", fmt),
         ("clippy", clippy),
         ("unit", unit),
         ("end-to-end", end_to_end),
         ("hostile", hostile),
         ("crash", crash),
+        ("conformance", conformance),
         ("docs", docs),
     ];
     if let Some(unknown) = only.iter().find(|name| !parts.iter().any(|(part, _)| part == name)) {
@@ -85,6 +86,12 @@ fn end_to_end() -> Done {
 fn hostile() -> Done {
     build::workspace()?;
     crate::hostile::run_built("", crate::bench::Form::Text)
+}
+
+/// Every fault at every exchange of the default plugins, and the seeded bugs.
+fn conformance() -> Done {
+    build::workspace()?;
+    crate::conformance::run_built("", crate::bench::Form::Text, crate::conformance::Table::Leave)
 }
 
 /// The share of the kills that CI has time for; `cargo xtask crash` runs all of them.

@@ -415,9 +415,63 @@ pub enum PluginCommand {
     List,
     /// Show what differs from basb.lock, and agree to it; exit code 2 when something differs
     Update(UpdateArgs),
+    /// Write a project of a plugin that builds, tests and certifies as it stands
+    New(NewArgs),
+    /// Build a project of a plugin: the component, with its manifest in it
+    Build {
+        /// The project
+        #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+        /// The component's file [default: target/plugin/NAME.wasm]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+    },
+    /// Make a kit file of what a plugin was asked for and answered in a run, for `plugin test`
+    Record {
+        /// The run's id, or the beginning of it
+        run: String,
+        /// The plugin's name in the deployment file
+        plugin: String,
+        /// The kit file [default: PLUGIN.recorded.json]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+    },
     /// Certify a provider, a probe or a notifier without a cloud: a fault at every exchange, one at a time; exit code 1
     /// when one of them changes what comes of it
     Test(TestArgs),
+}
+
+/// What to write.
+#[derive(Debug, Clone, Args)]
+pub struct NewArgs {
+    /// What it makes
+    #[arg(value_enum)]
+    pub kind: NewKind,
+    /// Its name, such as provider-acme: that of the folder, the package and the plugin
+    pub name: String,
+    /// Who publishes it
+    #[arg(long, default_value = "unknown", value_name = "NAME")]
+    pub publisher: String,
+    /// A folder with the SDK, in place of its repository
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub sdk: Option<PathBuf>,
+}
+
+/// The kinds of plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NewKind {
+    /// Makes services run somewhere
+    Provider,
+    /// Takes a measurement
+    Probe,
+    /// Delivers events
+    Notifier,
+    /// Decides how a candidate gets its traffic
+    Strategy,
+    /// Compares samples
+    Judge,
+    /// Renders documents
+    Generator,
 }
 
 /// What to certify.

@@ -83,6 +83,12 @@ impl From<basb_conformance::KitError> for CliError {
     }
 }
 
+impl From<basb_authoring::AuthoringError> for CliError {
+    fn from(e: basb_authoring::AuthoringError) -> Self {
+        Self::plain(e.code(), e.to_string(), e.next_step())
+    }
+}
+
 impl CliError {
     /// One found by the command itself.
     pub fn plain(code: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {

@@ -73,6 +73,10 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
         }
         Command::Plugin(PluginCommand::Inspect { source }) => return commands::plugin::inspect(source, printer),
         Command::Plugin(PluginCommand::List) => return commands::plugin::list(printer),
+        Command::Plugin(PluginCommand::New(args)) => return commands::authoring::new(args, printer),
+        Command::Plugin(PluginCommand::Build { folder, out }) => {
+            return commands::authoring::build(folder, out.as_deref(), printer);
+        }
         Command::State(command) => return commands::state::run(command, cli.global.state.as_deref(), printer),
         Command::Plugin(PluginCommand::Update(args)) => return commands::lock::update(args, printer),
         _ => {}
@@ -121,6 +125,9 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<Exit, CliError> {
             Command::Postmortem { run } => commands::tapes::postmortem(run.as_deref(), state, printer).await,
             Command::Tape(command) => commands::tapes::tape(command, state, printer).await,
             Command::Audit(args) => commands::audit::run(args, state, printer).await,
+            Command::Plugin(PluginCommand::Record { run, plugin, out }) => {
+                commands::conformance::record(run, plugin, out.as_deref(), state, printer).await
+            }
             Command::Plugin(PluginCommand::Test(args)) => commands::conformance::test(args, state, printer).await,
             Command::Agent(AgentCommand::Start) => commands::agent::start(state, printer).await,
             Command::Agent(AgentCommand::Stop { services }) => commands::agent::stop(*services, state, printer).await,

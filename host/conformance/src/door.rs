@@ -195,23 +195,22 @@ impl Door {
             Some((at, fault)) if at == number => {
                 inner.hit = true;
                 inner.armed = None;
-                match fault {
-                    Fault::Refused => {
-                        inner.refused = Some(key.to_owned());
-                        inner.refusals = 1;
-                    }
-                    Fault::ThrottledRetryAfter => {
-                        inner.waits.insert(key.to_owned(), (Timestamp(now.0 + RETRY_AFTER * 1000), call));
-                    }
-                    Fault::Throttled | Fault::Unavailable => {
-                        inner.waits.insert(key.to_owned(), (now, call));
-                    }
-                    _ => {}
+                if fault == Fault::Refused {
+                    inner.refused = Some(key.to_owned());
+                    inner.refusals = 1;
                 }
                 (number, Turn::With(fault))
             }
             _ => (number, Turn::Straight),
         }
+    }
+
+    /// From now on, and not for what was asked for at the same time: the plugin knows only when it has the answer.
+    fn told_to_wait(&self, key: &str, millis: u64) {
+        let now = self.clock.now();
+        let mut inner = self.inner();
+        let call = inner.call;
+        inner.waits.insert(key.to_owned(), (Timestamp(now.0 + millis), call));
     }
 
     fn answered(&self, number: usize, bytes: usize) {
@@ -254,11 +253,15 @@ impl Door {
         match fault {
             Fault::ResetBefore => Err(broken()),
             Fault::ThrottledRetryAfter => {
+                self.told_to_wait(key, RETRY_AFTER * 1000);
                 let mut answer = said(429, "too many requests");
                 answer.headers.push(("retry-after".to_owned(), RETRY_AFTER.to_string()));
                 Ok(answer)
             }
-            Fault::Throttled => Ok(said(429, "too many requests")),
+            Fault::Throttled => {
+                self.told_to_wait(key, 0);
+                Ok(said(429, "too many requests"))
+            }
             Fault::ServerError => Ok(said(500, "something went wrong")),
             Fault::Unavailable => Ok(said(503, "come back later")),
             Fault::Refused => Ok(said(403, "you may not do that")),
@@ -304,7 +307,10 @@ impl Door {
 
     async fn pass(&self, sent: &Sent) -> Result<Answered, HttpError> {
         let key = format!("{} {}", sent.method, sent.url);
-        match self.turn(DoorKind::Http, &sent.shown(), &key, is_read(&sent.method)) {
+        let turn = self.turn(DoorKind::Http, &sent.shown(), &key, is_read(&sent.method));
+        // Whatever was asked for at once has been asked for before the first of it is answered.
+        tokio::task::yield_now().await;
+        match turn {
             (number, Turn::Straight) => self.straight(sent, &key, number).await,
             (number, Turn::With(fault)) => self.faulty(fault, sent, &key, number).await,
             (_, Turn::Forbidden) => {

@@ -1,6 +1,7 @@
 //! The file beside a plugin that says how it is certified: `conformance.yaml`, version 1.
 
 use crate::KitError;
+use crate::counterpart::Recording;
 use crate::script::form::Script;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,9 +63,9 @@ pub struct CounterpartFile {
     /// A scripted counterpart, here.
     #[serde(default)]
     pub script: Option<Box<Script>>,
-    /// One that was recorded from a run.
+    /// What was recorded of a run: its calls are asked for once more, and answered as they were.
     #[serde(default)]
-    pub recorded: Option<PathBuf>,
+    pub recording: Option<Box<Recording>>,
     /// One that runs on this machine: `http://127.0.0.1:PORT` or `unix:/path`.
     #[serde(default)]
     pub address: Option<String>,
@@ -80,6 +81,10 @@ pub struct CounterpartFile {
     /// A path that is asked for until it answers.
     #[serde(default)]
     pub ready: Option<String>,
+    /// Why it cannot show what was there before, such as `one process answers, under one lock`. Stale reads are left out then,
+    /// and the report says why.
+    #[serde(default)]
+    pub consistent: Option<String>,
 }
 
 /// What is asked of a provider.
@@ -168,6 +173,9 @@ pub struct TargetFile {
     /// The configuration for this one, in place of the other.
     #[serde(default)]
     pub config: Value,
+    /// Faults that it may pass with, and why: `403: whoever answers 403 is alive`.
+    #[serde(default)]
+    pub passes_despite: BTreeMap<String, String>,
     /// Named values for which the target has no field.
     #[serde(default)]
     pub extras: BTreeMap<String, String>,

@@ -1,7 +1,8 @@
 //! Everything together: a plugin's bytes and its kit file make a report.
 
 use crate::KitError;
-use crate::counterpart::{Counterpart, External, ExternalSetup, WithFolder};
+use crate::counterpart::{Counterpart, External, ExternalSetup, Recorded, WithFolder};
+use crate::fault::Fault;
 use crate::file::{CounterpartFile, KitFile};
 use crate::matrix::{Choice, Plan, Progress, certify};
 use crate::report::Report;
@@ -46,7 +47,15 @@ impl Kit {
             Some(plan) => plan,
             None => Plan::of(stage.kind, &self.file)?,
         };
-        certify(&stage, &plan, choice, progress).await
+        let mut choice = choice.clone();
+        let mut left_out = Vec::new();
+        if let Some(why) = &self.file.counterpart.consistent {
+            choice.faults.retain(|fault| *fault != Fault::StaleRead);
+            left_out.push((Fault::StaleRead, why.clone()));
+        }
+        let mut report = certify(&stage, &plan, &choice, progress).await?;
+        report.left_out = left_out;
+        Ok(report)
     }
 }
 
@@ -61,6 +70,9 @@ async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Coun
             ready: file.ready.clone(),
         };
         return Ok(Arc::new(External::new(&setup).await?));
+    }
+    if let Some(recording) = &file.recording {
+        return Ok(Arc::new(Recorded::new(recording)?));
     }
     if let Some(script) = &file.script {
         return Ok(Arc::new(Scripted::new((**script).clone())?));

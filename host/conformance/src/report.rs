@@ -90,6 +90,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Every fault that did not happen.
     pub skipped: Vec<Failure>,
+    /// Faults that were left out, and why they cannot happen.
+    pub left_out: Vec<(Fault, String)>,
 }
 
 impl Report {
@@ -147,6 +149,7 @@ impl Report {
             "faults": faults,
             "failures": told(&self.failures),
             "skipped": told(&self.skipped),
+            "leftOut": self.left_out.iter().map(|(fault, why)| json!({ "fault": fault.word(), "why": why })).collect::<Vec<_>>(),
         })
     }
 
@@ -166,6 +169,9 @@ impl Report {
         for (fault, counts) in &self.faults {
             let Counts { injected, passed, failed, skipped } = counts;
             let _ = writeln!(text, "  {:<16} {injected:>8} {passed:>8} {failed:>8} {skipped:>8}", fault.word());
+        }
+        for (fault, why) in &self.left_out {
+            let _ = writeln!(text, "  {:<16} left out: {why}", fault.word());
         }
         let _ = writeln!(text);
         for failure in &self.failures {
@@ -247,6 +253,7 @@ mod tests {
             faults: BTreeMap::from([(Fault::ResetAfter, counts)]),
             failures: vec![failure],
             skipped: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 

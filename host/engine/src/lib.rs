@@ -74,8 +74,8 @@ pub use session::{
 };
 pub use state::StateDir;
 pub use tapes::{
-    Backtest, BacktestRun, CallDifference, MissingPlugin, ReplayKind, ReplayReport, Tampered, backtest, check_tapes,
-    export_tapes, import_tapes, replay,
+    Backtest, BacktestRun, CallDifference, MissingPlugin, PluginTapes, ReplayKind, ReplayReport, Tampered, backtest,
+    check_tapes, export_tapes, import_tapes, plugin_tapes, replay,
 };
 pub use undo::{BackTo, Undone};
 pub use unlock::{Held as HeldBy, Unlock};

@@ -68,7 +68,7 @@ impl Notifier for ObsidianNotifier {
         let path = local.fill(&config.path);
         let lines = lines::of(event, &local);
         for _ in 0..TRIES {
-            let found = cx.files().read_if_there(&config.folder, &path)?;
+            let found = cx.files().read_if_there(&config.folder, &path).map_err(refusal)?;
             let (before, expect) = match found {
                 None => (None, Expectation::Absent),
                 Some(file) => (Some(text(file.contents, &path)?), Expectation::Digest(file.digest)),
@@ -81,7 +81,7 @@ impl Notifier for ObsidianNotifier {
                 Ok(digest) => return Ok(Receipt::new(format!("written to {path}")).extra("digest", digest)),
                 // Somebody wrote in the meantime: what they wrote is read, and kept.
                 Err(FilesError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(refusal(error)),
             }
         }
         Err(Failure::conflict(format!("{path} changed {TRIES} times while it was being written"))
@@ -90,6 +90,14 @@ impl Notifier for ObsidianNotifier {
 }
 
 basb_plugin::export!(ObsidianNotifier as notifier);
+
+/// A disk that fails or is full may do so for a while only: the event is delivered later, and not lost.
+fn refusal(error: FilesError) -> Failure {
+    match error {
+        FilesError::Other(_) => Failure::from(error).retry_after(Duration::from_secs(5)),
+        error => error.into(),
+    }
+}
 
 fn text(contents: Vec<u8>, path: &str) -> Result<String, Failure> {
     String::from_utf8(contents).map_err(|_| {

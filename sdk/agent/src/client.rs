@@ -161,13 +161,14 @@ fn succeeded(response: &Response) -> Result<&Response, Failure> {
         return Ok(response);
     }
     match response.json::<ErrorBody>() {
-        Ok(body) => Err(failure(response.status, body.error)),
-        // Not the agent's own words: somebody between, or a crash.
-        Err(_) => Err(response.to_failure()),
+        Ok(body) => Err(failure(response, body.error)),
+        // Not the agent's own words: somebody between, or a crash. That says nothing of what is there, whatever its status.
+        Err(_) => Err(response.to_failure().retry_after(Duration::from_secs(1))),
     }
 }
 
-fn failure(status: u16, error: ErrorDetail) -> Failure {
+fn failure(response: &Response, error: ErrorDetail) -> Failure {
+    let status = response.status;
     let again = |ms| Retry::After(Duration::from_millis(ms));
     let (code, retry) = match error.code.as_str() {
         "invalid-request" | "body-too-large" | "not-loopback" => (FailureCode::Invalid, Retry::Never),
@@ -177,7 +178,9 @@ fn failure(status: u16, error: ErrorDetail) -> Failure {
         "retiring" => (FailureCode::Conflict, again(1_000)),
         "version-conflict" => (FailureCode::Conflict, again(200)),
         "no-available-instance" => (FailureCode::Unhealthy, again(1_000)),
-        _ if status >= 500 => (FailureCode::Unavailable, again(1_000)),
+        // As any server says it, with its own word of when to come back.
+        _ if status == 429 => (FailureCode::Throttled, response.to_failure().retry),
+        _ if status >= 500 => (FailureCode::Unavailable, response.to_failure().retry),
         _ => (FailureCode::Other, Retry::Never),
     };
     let message = match error.next.trim() {

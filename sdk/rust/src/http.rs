@@ -181,7 +181,8 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`crate::FailureCode::Other`] where it is none, or not of that shape, with the body's beginning.
+    /// [`crate::FailureCode::Other`] where it is none, or not of that shape, with the body's beginning. It is repeated after
+    /// a second: an answer that cannot be read, such as a proxy's page or one that was cut off, says nothing of the effect.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| {
             Failure::other(format!(
@@ -189,6 +190,7 @@ impl Response {
                 self.status,
                 self.excerpt(200)
             ))
+            .retry_after(Duration::from_secs(1))
         })
     }
 

@@ -13,6 +13,7 @@
 
 mod plugins;
 mod seeded;
+mod serve;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,13 @@ enum Command {
         #[arg(long)]
         table: Option<PathBuf>,
     },
+    /// Serve a scripted counterpart on 127.0.0.1, as an external one
+    Serve {
+        /// The script
+        script: PathBuf,
+        /// The port
+        port: u16,
+    },
     /// Build the provider with the seeded bugs into a file
     Guest {
         /// The file
@@ -60,6 +68,10 @@ fn main() -> ExitCode {
     basb_runtime::compiler::serve_if_asked();
     basb_capabilities::exec::keeper::serve_if_asked();
     match Cli::parse().command {
+        Command::Serve { script, port } => {
+            tokio::runtime::Runtime::new().unwrap().block_on(serve::serve(&script, port));
+            ExitCode::SUCCESS
+        }
         Command::Guest { file } => {
             std::fs::write(&file, basb_guest_build::build(seeded::GUEST)).unwrap();
             ExitCode::SUCCESS

@@ -1,12 +1,13 @@
-//! `basb-host plugin test`.
+//! `basb-host plugin test` and `plugin record`.
 
 use crate::args::TestArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
+use basb_conformance::counterpart::Recording;
 use basb_conformance::file::{CounterpartFile, KitFile};
 use basb_conformance::kit::Kit;
 use basb_conformance::matrix::Choice;
-use basb_engine::{StateDir, plugin_bytes};
+use basb_engine::{StateDir, plugin_bytes, plugin_tapes};
 use basb_runtime::CacheFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -23,9 +24,15 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
     let path = args.kit.clone().unwrap_or_else(|| kit_beside(source));
     let mut file = KitFile::read(&path)?;
     if let Some(address) = &args.counterpart {
-        let CounterpartFile { reset, state, ready, .. } = std::mem::take(&mut file.counterpart);
-        file.counterpart =
-            CounterpartFile { address: Some(address.clone()), reset, state, ready, ..CounterpartFile::default() };
+        let CounterpartFile { reset, state, ready, consistent, .. } = std::mem::take(&mut file.counterpart);
+        file.counterpart = CounterpartFile {
+            address: Some(address.clone()),
+            reset,
+            state,
+            ready,
+            consistent,
+            ..CounterpartFile::default()
+        };
     }
     let kit = Kit {
         bytes: plugin_bytes(source, Path::new("."))?.into_owned(),
@@ -57,6 +64,48 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
         Form::Text => printer.line(report.text().trim_end()),
     }
     Ok(if report.passed() { Exit::Done } else { Exit::Error })
+}
+
+/// Makes a kit file of a plugin's calls in a run.
+pub async fn record(
+    run: &str,
+    plugin: &str,
+    out: Option<&Path>,
+    state: Option<&Path>,
+    printer: Printer,
+) -> Result<Exit, CliError> {
+    let session = crate::commands::session(state)?;
+    let found = plugin_tapes(session.journal(), run, plugin).await?;
+    let digest = found.digest().map(ToString::to_string).unwrap_or_default();
+    let recording = Recording::of(found.run.as_str(), &digest, &found.tapes);
+    let calls = recording.calls.len();
+    let exchanges: usize = recording.calls.iter().map(|call| call.exchanges.len()).sum();
+    // JSON is YAML too; people read it rarely, and a diff of it should be small.
+    let kit = serde_json::json!({
+        "conformance": basb_conformance::file::KIT_FILE_VERSION,
+        "grants": found.grants,
+        "counterpart": { "recording": recording },
+    });
+    let path = out.map_or_else(|| PathBuf::from(format!("{plugin}.recorded.json")), Path::to_owned);
+    let text = serde_json::to_string_pretty(&kit).unwrap_or_default();
+    std::fs::write(&path, &text).map_err(|e| {
+        CliError::plain("cli/file", format!("{} cannot be written: {e}", path.display()), "check the path")
+    })?;
+    let left_out = found.tapes.len() - calls;
+    match printer.form() {
+        Form::Json => printer.json(&serde_json::json!({
+            "version": 1, "run": found.run, "file": path, "calls": calls, "exchanges": exchanges,
+            "leftOut": left_out, "withoutText": found.without_text,
+        })),
+        Form::Text => {
+            printer.line(&format!("{} holds {calls} calls of {plugin} with {exchanges} exchanges", path.display()));
+            if left_out > 0 {
+                printer.note(&format!("{left_out} calls that did not come to their end are left out"));
+            }
+            printer.line(&format!("`basb-host plugin test FILE --kit {}` asks for them once more", path.display()));
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// The kit file beside a plugin, or else in this folder.

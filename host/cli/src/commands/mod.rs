@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod authoring;
 pub mod conformance;
 pub mod drift;
 pub mod env;

@@ -97,6 +97,10 @@ impl Counterpart for WithFolder {
         self.inner.stale(sent, now)
     }
 
+    fn unknown(&self) -> Option<String> {
+        self.inner.unknown()
+    }
+
     fn tcp<'a>(&'a self, exchange: &'a Exchange, now: Timestamp) -> BoxFuture<'a, Result<Reply, TcpError>> {
         self.inner.tcp(exchange, now)
     }

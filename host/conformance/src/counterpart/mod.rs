@@ -5,9 +5,11 @@
 
 mod external;
 mod folder;
+mod recorded;
 
 pub use external::{External, ExternalError, ExternalSetup, LONGEST_PAUSE, Place};
 pub use folder::WithFolder;
+pub use recorded::{Recorded, RecordedCall, RecordedExchange, Recording};
 
 use crate::KitError;
 use basb_capabilities::http::HttpError;
@@ -98,6 +100,11 @@ pub trait Counterpart: Send + Sync + Debug {
 
     /// Answers a read with what was there before the last change; none where it does not know.
     fn stale(&self, _sent: &Sent, _now: Timestamp) -> Option<Answered> {
+        None
+    }
+
+    /// Something that was asked for and that it cannot know; what came of it says nothing.
+    fn unknown(&self) -> Option<String> {
         None
     }
 

@@ -4,6 +4,7 @@
 pub mod notifier;
 pub mod probe;
 pub mod provider;
+pub mod recorded;
 
 use crate::counterpart::{LONGEST_PAUSE, Pace};
 use crate::stage::Stage;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use url::Url;
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -112,6 +114,8 @@ pub struct Driver<'s> {
     pub kept: Kept,
     /// How many calls were made.
     pub calls: u64,
+    /// The URL that the next calls are about.
+    target: Option<Url>,
 }
 
 /// A call's exchanges, as they would be on the disk.
@@ -131,7 +135,7 @@ impl<'s> Driver<'s> {
     /// A driver at the beginning.
     #[must_use]
     pub fn new(stage: &'s Stage) -> Self {
-        Self { stage, kept: Kept { at: stage.clock.now().0, ..Kept::default() }, calls: 0 }
+        Self { stage, kept: Kept { at: stage.clock.now().0, ..Kept::default() }, calls: 0, target: None }
     }
 
     /// The plugin and its door.
@@ -180,6 +184,7 @@ impl<'s> Driver<'s> {
         let mut cut_off: Option<(String, Vec<Exchange>)> = None;
         for _ in 0..KILLS {
             let mut options = CallOptions::new(DEADLINE);
+            options.target.clone_from(&self.target);
             if matches!(function, "plan" | "read" | "instances") {
                 options = options.read_only();
             }

@@ -24,6 +24,8 @@ pub async fn measure(driver: &mut Driver<'_>, target: &TargetFile) -> End {
         url: target.url.clone(),
         extras: target.extras.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
     };
+    // As in a run: `target: service` in a grant stands for its origin.
+    driver.target = target.url.parse().ok();
     // A measurement changes nothing, so it has no key and is made again from its beginning.
     let measured: Result<Measurement, Failed> =
         driver.call("check", None, &config, |cx| json(&(cx, wanted.clone()))).await;

@@ -196,14 +196,11 @@ fn done(what: impl Into<Value>) -> Step {
     Ok(End::Done(what.into()))
 }
 
-/// What two runs must agree about of what is there.
+/// What two runs must agree about of what is there. How many instances are available is a matter of the moment.
 fn seen(observed: Option<&Observed>) -> Value {
     let Some(observed) = observed else { return Value::Null };
-    let mut revisions: Vec<Value> = observed
-        .revisions
-        .iter()
-        .map(|r| object!({ "id": r.id, "desired": r.desired, "available": r.available, "weight": r.weight }))
-        .collect();
+    let mut revisions: Vec<Value> =
+        observed.revisions.iter().map(|r| object!({ "id": r.id, "desired": r.desired, "weight": r.weight })).collect();
     revisions.sort_by_key(Value::to_string);
     object!({ "revisions": revisions, "url": observed.url.is_some() })
 }

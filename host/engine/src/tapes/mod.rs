@@ -6,12 +6,14 @@ mod check;
 mod decisions;
 mod export;
 mod play;
+mod record;
 mod replay;
 
 pub use backtest::{Backtest, BacktestRun, backtest};
 pub use check::{Tampered, check_tapes};
 pub use export::{export_tapes, import_tapes};
 pub use play::{CallDifference, ReplayKind};
+pub use record::{PluginTapes, plugin_tapes};
 pub use replay::{MissingPlugin, ReplayReport, replay};
 
 use crate::EngineError;
