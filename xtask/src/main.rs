@@ -6,8 +6,8 @@
 mod apt;
 mod bench;
 mod build;
-mod containers;
 mod conformance;
+mod containers;
 mod counterparts;
 mod crash;
 mod demo;

@@ -104,7 +104,7 @@ impl Stage {
         let mut options = Options::new(folder);
         options.outside = Some(Arc::clone(&door) as Arc<dyn basb_capabilities::outside::Outside>);
         for grant in &grants.http {
-            if let HttpTarget::Socket(name) = &grant.to {
+            if let HttpTarget::Socket { name, .. } = &grant.to {
                 // Known by name and never opened: what would go there goes to the counterpart.
                 options.sockets.insert(name.clone(), folder.join("no-such-socket"));
             }

@@ -16,6 +16,7 @@ mod seeded;
 mod serve;
 mod table;
 
+use basb_conformance::report::Report;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use std::io::Write as _;
@@ -83,12 +84,21 @@ fn main() -> ExitCode {
             let plugins = runtime.block_on(plugins::certify_all(&only, &cache));
             let seeded = runtime.block_on(seeded::look_for_all(&only, &cache));
             let caught = seeded.iter().filter(|bug| bug.caught.is_some()).count();
-            let passed = plugins.iter().all(|report| report.passed()) && caught == seeded.len();
+            let passed = plugins.iter().all(plugins::Certified::passed) && caught == seeded.len();
             if let Some(file) = table {
                 std::fs::write(&file, table::document(&plugins, &seeded)).unwrap();
             }
             if json {
-                let one = |report: &basb_conformance::report::Report| json!({ "name": report.name, "faults": report.injected(), "passed": report.passed(), "report": report.json() });
+                let one = |plugin: &plugins::Certified| {
+                    let report = plugin.report.as_ref();
+                    json!({
+                        "name": plugin.name,
+                        "faults": report.map_or(0, Report::injected),
+                        "passed": plugin.passed(),
+                        "why": report.is_none().then_some("it has no kit file yet"),
+                        "report": report.map(Report::json),
+                    })
+                };
                 let bug = |bug: &seeded::Bug| json!({ "name": bug.name, "caughtBy": bug.caught });
                 let document = json!({
                     "version": 1,
@@ -99,8 +109,11 @@ fn main() -> ExitCode {
                 });
                 say(&document.to_string());
             } else {
-                for report in &plugins {
-                    say(&report.text());
+                for plugin in &plugins {
+                    match &plugin.report {
+                        Some(report) => say(&report.text()),
+                        None => say(&format!("{}: NOT CERTIFIED: it has no kit file yet", plugin.name)),
+                    }
                 }
                 for bug in &seeded {
                     let how = bug.caught.as_deref().unwrap_or("NOT CAUGHT");
