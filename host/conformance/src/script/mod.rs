@@ -101,6 +101,3 @@ impl Counterpart for Scripted {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

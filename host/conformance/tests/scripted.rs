@@ -1,4 +1,9 @@
-use super::*;
+//! A counterpart that is written down answers as its file says.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests stop them")]
+
+use basb_conformance::counterpart::{Counterpart, Sent, State};
+use basb_conformance::script::{Scripted, form};
+use basb_core::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
