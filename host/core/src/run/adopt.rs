@@ -1,7 +1,7 @@
 //! Taking what is there for what is stable: it changes nothing outside, and writes down what was found.
 
-use super::record::{Phase, StartMode};
 use super::service::{ServiceRun, Todo};
+use super::{Phase, StartMode};
 use crate::Weight;
 use crate::event::Body;
 

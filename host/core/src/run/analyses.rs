@@ -1,6 +1,6 @@
 //! Analyses of a service while they run: which measurement is due, and what all of them came to.
 
-use super::record::{Effect, Order};
+use super::{Effect, Order};
 use crate::analysis::{MetricRun, Sample, Stop, overall};
 use crate::event::Body;
 use crate::model::Analysis;

@@ -2,8 +2,8 @@
 //! plan is worth nothing.
 
 use super::Run;
-use super::record::{Effect, Gate, Last, OnTimeout, RunStart};
 use super::service::ServiceRun;
+use super::{Effect, Gate, Last, OnTimeout, RunStart};
 use crate::event::Body;
 use crate::model::Quorum;
 use crate::{Digest, ServiceName, Timestamp};

@@ -1,8 +1,8 @@
 //! Groups: services that become stable together or not at all. A member that has passed everything is held until all are
 //! there; if one fails, all go back, and none before those of the group that depend on it.
 
-use super::record::{Phase, ServiceOutcome};
 use super::service::ServiceRun;
+use super::{Phase, ServiceOutcome};
 use super::{Run, RunStart};
 use crate::event::Body;
 use crate::{PluginName, ServiceName, Timestamp};

@@ -4,7 +4,7 @@
 //! capacity away from those that carry the traffic, or declares a candidate stable that never had any. Sources: Argo
 //! Rollouts' `trafficrouting.go`, see `docs`; each is also a property test over random strategies and faults.
 
-use super::record::{Action, RolloutView};
+use super::{Action, RolloutView};
 use crate::Weight;
 
 /// An action that would break an invariant.

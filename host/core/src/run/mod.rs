@@ -13,19 +13,23 @@ mod group;
 pub mod invariant;
 mod outcome;
 mod pause;
+mod phase;
 mod phases;
 mod plan;
 mod record;
 mod revert;
 mod rollback;
+mod rollout;
 mod service;
 mod verbs;
 
 pub use call::{Admission, OutsideCall, PluginCall, TapeMark};
 pub use gate::{Approved, OpenGate};
 pub use pause::Paused;
+pub use phase::{Phase, RunOutcome, ServiceOutcome};
 pub use plan::plan_digest;
 pub use record::*;
+pub use rollout::*;
 pub use service::ServiceRun;
 
 use crate::event::{Body, EVENT_VERSION, Event};

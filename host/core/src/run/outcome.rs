@@ -1,7 +1,7 @@
 //! What came of an effect, and what it means for the service.
 
-use super::record::{Effect, Failure, Gate, Last, Observed, OnTimeout, Outcome, Phase, Side};
 use super::service::{Current, Seen, ServiceRun, Todo};
+use super::{Effect, Failure, Gate, Last, Observed, OnTimeout, Outcome, Phase, Side};
 use crate::analysis::Sample;
 use crate::event::Body;
 use crate::{Millis, PluginName, RevisionId, Verdict, Weight};

@@ -1,7 +1,7 @@
 //! Pauses: nothing new begins, what is under way ends, and the time does not count. The way back is never held up.
 
-use super::record::{Effect, Phase, Verb};
 use super::service::{Current, ServiceRun};
+use super::{Effect, Phase, Verb};
 use crate::event::Body;
 use crate::{Millis, Timestamp};
 

@@ -2,8 +2,8 @@
 
 use super::analyses::Analyses;
 use super::invariant;
-use super::record::{Action, Effect, Gate, Last, Order, Phase, Position, RolloutView, ServiceOutcome};
 use super::service::{Current, Pace, Seen, ServiceRun, Todo};
+use super::{Action, Effect, Gate, Last, Order, Phase, Position, RolloutView, ServiceOutcome};
 use crate::analysis::Stop;
 use crate::event::Body;
 use crate::{Millis, RevisionId, Timestamp, Weight};

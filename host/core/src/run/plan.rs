@@ -1,6 +1,6 @@
 //! What names a plan: a digest of everything that decides what a run will do.
 
-use super::record::{RunStart, ServiceStart};
+use super::{RunStart, ServiceStart};
 use crate::model::Deployment;
 use crate::{Digest, PluginName, ServiceName};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Bringing back a revision that was stable before: capacity, all of the traffic, verification. It never runs the steps
 //! of a rollout again.
 
-use super::record::StartMode;
+use super::StartMode;
 use super::service::{ServiceRun, Todo};
 use crate::Weight;
 use crate::event::Body;

@@ -3,8 +3,8 @@
 //! It never runs the steps of a rollout again, and a way back that fails ends in a state of its own.
 
 use super::invariant::allowed_missing;
-use super::record::{Phase, ServiceOutcome, Side};
 use super::service::{ServiceRun, Todo};
+use super::{Phase, ServiceOutcome, Side};
 use crate::event::Body;
 use crate::{ServiceName, Timestamp, Weight};
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 use super::agenda::{Noted, Standing};
 use super::analyses::Analyses;
 use super::pause::Paused;
-use super::record::{
+use super::{
     Effect, Gate, Last, Order, Outcome, Phase, Position, ServiceOutcome, ServiceStart, Side, StableRevision, StartMode,
 };
 use crate::event::Body;

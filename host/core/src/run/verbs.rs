@@ -2,8 +2,8 @@
 //! functions, so that an answer cannot promise anything else than what happens.
 
 use super::phases::PAUSE;
-use super::record::{Effect, Last, Phase, Verb};
 use super::service::{Pace, ServiceRun, Todo};
+use super::{Effect, Last, Phase, Verb};
 use super::{Run, ServiceOutcome};
 use crate::event::Body;
 use crate::{ServiceName, Timestamp, Weight};
