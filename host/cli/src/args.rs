@@ -316,7 +316,7 @@ pub enum StateCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
-    /// Copy the journal into a new file, while runs go on
+    /// Copy the journal, and the plugins of its runs, into a new file, while runs go on
     Backup {
         /// The file
         #[arg(value_hint = ValueHint::FilePath)]

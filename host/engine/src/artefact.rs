@@ -1,7 +1,7 @@
 //! What a revision runs, by its content: what one environment passes on to the next.
 
+use crate::begin::RunNotes;
 use crate::cause::Cause;
-use crate::session::RunNotes;
 use crate::{EngineError, revision, stable};
 use basb_core::Digest;
 use basb_core::model::Workload;

@@ -4,9 +4,9 @@
 //! every answer says what happens, and what has nothing to act on is an error. How it gets to the run is in `asking`.
 
 use crate::EngineError;
+use crate::begin::Started;
 use crate::clock::now;
 use crate::history::RunView;
-use crate::session::Started;
 use basb_core::event::Event;
 use basb_core::run::{Record, Verb};
 use basb_core::{Digest, RunId, ServiceName};

@@ -8,7 +8,7 @@ use basb_core::{PluginName, RevisionId, RunId, ServiceName, Weight};
 use basb_runtime::wit::provider;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What is there beside what should be.
@@ -59,7 +59,7 @@ pub struct Seen {
     pub available: u32,
     /// Its share of traffic.
     pub weight: Weight,
-    /// The digest of what runs, where the counterpart tells.
+    /// The digest of what runs, where the counterpart tells: compared with the one that was told when it was rolled out.
     pub workload_digest: Option<String>,
 }
 
@@ -93,7 +93,8 @@ pub enum DifferenceKind {
     Traffic,
     /// A revision that should not be there.
     Stray,
-    /// It is there, and the provider would change something to make it what was deployed.
+    /// It is there and runs something else than what was rolled out, or the provider would change something to make it
+    /// what was deployed.
     Workload,
 }
 
@@ -142,9 +143,10 @@ pub(crate) fn seen(observed: Option<provider::Observed>) -> Vec<Seen> {
     all.collect()
 }
 
-/// Everything that differs between what is stable and what is there.
+/// Everything that differs between what is stable and what is there. `digest` is what the counterpart said that the stable
+/// revision runs when it was rolled out.
 #[must_use]
-pub fn compare(stable: Option<&StableRevision>, there: &[Seen]) -> Vec<Difference> {
+pub fn compare(stable: Option<&StableRevision>, digest: Option<&str>, there: &[Seen]) -> Vec<Difference> {
     let mut all = Vec::new();
     let mut differ = |kind, revision: Option<&str>, expected: String, found: String| {
         all.push(Difference { kind, revision: revision.map(str::to_owned), expected, found });
@@ -153,14 +155,14 @@ pub fn compare(stable: Option<&StableRevision>, there: &[Seen]) -> Vec<Differenc
     let as_it_is = |s: &Seen| format!("there with {} and {} of the traffic", instances(s.desired), s.weight);
     let Some(stable) = stable else {
         for s in there {
-            differ(DifferenceKind::Unmanaged, Some(&s.id), "not there: nothing is stable".to_owned(), as_it_is(s));
+            differ(DifferenceKind::Unmanaged, Some(&s.id), "absent: nothing is stable".to_owned(), as_it_is(s));
         }
         return all;
     };
     let id = stable.revision.as_str();
     match there.iter().find(|s| s.id == id) {
         None => {
-            let found = if there.is_empty() { "not there, nor is any other revision" } else { "not there" };
+            let found = if there.is_empty() { "absent, and so is any other revision" } else { "absent" };
             let expected = format!("there with {} and all of the traffic", instances(stable.replicas));
             differ(DifferenceKind::Missing, Some(id), expected, found.to_owned());
         }
@@ -176,10 +178,17 @@ pub fn compare(stable: Option<&StableRevision>, there: &[Seen]) -> Vec<Differenc
                 let found = format!("{} of the traffic", s.weight);
                 differ(DifferenceKind::Traffic, Some(id), "100% of the traffic".to_owned(), found);
             }
+            // A counterpart that tells nothing any more says nothing about it.
+            if let (Some(expected), Some(found)) = (digest, s.workload_digest.as_deref())
+                && expected != found
+            {
+                let expected = format!("what was rolled out, workload {expected}");
+                differ(DifferenceKind::Workload, Some(id), expected, format!("workload {found}"));
+            }
         }
     }
     for s in there.iter().filter(|s| s.id != id) {
-        differ(DifferenceKind::Stray, Some(&s.id), "not there".to_owned(), as_it_is(s));
+        differ(DifferenceKind::Stray, Some(&s.id), "absent".to_owned(), as_it_is(s));
     }
     all
 }
@@ -196,7 +205,18 @@ impl Session {
         self.recall(deployment, &prepared.plugins).await?;
         let stable = stable::of_deployment(self.journal(), deployment).await?;
         let names: BTreeSet<&ServiceName> = deployment.services.keys().chain(stable.keys()).collect();
-        let looks = names.into_iter().map(|name| look(prepared, name, stable.get(name)));
+        let workloads: BTreeMap<(ServiceName, RevisionId), String> = self
+            .journal()
+            .workloads(&deployment.name, &deployment.environment)
+            .await?
+            .into_iter()
+            .map(|(service, revision, digest)| ((service, revision), digest))
+            .collect();
+        let looks = names.into_iter().map(|name| {
+            let stable = stable.get(name);
+            let digest = stable.and_then(|s| workloads.get(&(name.clone(), s.revision.clone())));
+            look(prepared, name, stable, digest.map(String::as_str))
+        });
         let services = stream::iter(looks).buffered(AT_ONCE).collect().await;
         let unfinished = self.open_runs(&deployment.name, &deployment.environment).await?;
         Ok(DriftReport {
@@ -210,10 +230,15 @@ impl Session {
     }
 }
 
-async fn look(prepared: &Prepared, name: &ServiceName, stable: Option<&StableRevision>) -> ServiceDrift {
+async fn look(
+    prepared: &Prepared,
+    name: &ServiceName,
+    stable: Option<&StableRevision>,
+    digest: Option<&str>,
+) -> ServiceDrift {
     let read = async {
         let there = prepared.plugins.look(convert::service_ref(&prepared.deployment, name)).await.map(seen)?;
-        let mut differences = compare(stable, &there);
+        let mut differences = compare(stable, digest, &there);
         if let (Some(stable), true) = (stable, differences.is_empty()) {
             differences.extend(changed(prepared, name, stable).await?);
         }
@@ -282,6 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn another_workload_under_the_same_id_is_a_difference() {
+        let runs =
+            |digest: Option<&str>| Seen { workload_digest: digest.map(str::to_owned), ..there("r1", 2, 2, 10_000) };
+        for (told, tells, differs) in [
+            (Some("sha256:a"), Some("sha256:a"), false),
+            (Some("sha256:a"), Some("sha256:b"), true),
+            (None, Some("sha256:b"), false),
+            (Some("sha256:a"), None, false),
+        ] {
+            let found = compare(Some(&stable()), told, &[runs(tells)]);
+            let expected = if differs { vec![DifferenceKind::Workload] } else { Vec::new() };
+            assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), expected, "{told:?} {tells:?}");
+        }
+    }
+
+    #[test]
     fn every_difference_is_told_and_nothing_else() {
         use DifferenceKind::*;
         let cases: [(Option<StableRevision>, Vec<Seen>, &[DifferenceKind]); 9] = [
@@ -296,10 +337,10 @@ mod tests {
             (Some(stable()), vec![there("r9", 2, 2, 10_000)], &[Missing, Stray]),
         ];
         for (stable, there, expected) in cases {
-            let found = compare(stable.as_ref(), &there);
+            let found = compare(stable.as_ref(), None, &there);
             assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), expected, "{there:?}");
         }
-        let lost = compare(Some(&stable()), &[there("r1", 1, 0, 2_500)]);
+        let lost = compare(Some(&stable()), None, &[there("r1", 1, 0, 2_500)]);
         let said: Vec<String> = lost.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,

@@ -11,13 +11,16 @@
 use crate::calls::{Over, WrittenDown, write_down};
 use crate::clock::now;
 use crate::memory::Memory;
+use crate::sights::Sights;
 use crate::workers::{Workers, until};
 use crate::{EngineError, courier};
 use basb_core::event::Event;
 use basb_core::model::Deployment;
 use basb_core::run::{Effect, Failure, Order, Outcome, Record, Run, RunOutcome};
 use basb_core::{Millis, ServiceName, Timestamp};
-use basb_journal::{Append, Fence, Finish, Journal, JournalError, NewEntry, NewMemory, NewStable, ServiceKey};
+use basb_journal::{
+    Append, Fence, Finish, Journal, JournalError, NewEntry, NewMemory, NewStable, NewWorkload, ServiceKey,
+};
 use basb_redact::Redactor;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -121,6 +124,8 @@ pub struct Around<'a> {
     pub called: &'a mut mpsc::UnboundedReceiver<Over>,
     /// What the provider wants to be given back.
     pub memory: &'a Memory,
+    /// What counterparts say that revisions run.
+    pub sights: &'a Sights,
     /// Knows every secret: nothing that is written down or shown holds one.
     pub redactor: Redactor,
 }
@@ -364,6 +369,12 @@ impl Head {
         {
             let service = service_key(&self.run.start().deployment, service);
             self.turn.append.memory.push(NewMemory { service, text });
+        }
+        if let Record::Outcome { service, .. } = &record
+            && let Some((revision, digest)) = around.sights.news(service, &around.redactor)
+        {
+            let service = service_key(&self.run.start().deployment, service);
+            self.turn.append.workloads.push(NewWorkload { service, revision, digest });
         }
         self.seq = self.seq.saturating_add(1);
         let events = self.run.apply(at, self.seq, &record);

@@ -6,7 +6,7 @@ use crate::convert;
 use crate::drive::{Carried, Hands, Looks};
 use crate::plugins::PluginSet;
 use basb_core::model::Workload;
-use basb_core::run::{Effect, Failure, Order, Outcome, Phase, Run, RunStart};
+use basb_core::run::{Effect, Failure, Order, Outcome, Phase, Run, RunStart, StartMode};
 use basb_core::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Weight};
 use basb_runtime::wit::{probe, provider};
 use std::collections::{BTreeMap, HashMap};
@@ -176,6 +176,22 @@ impl PluginHands {
         Carried::Again(Looks { count: looks.count.saturating_add(1), pause, seen: Some(seen) })
     }
 
+    /// What the counterpart says that the candidate runs, if it was not stable before: what was is compared with what was
+    /// seen then.
+    fn candidates_digest(&self, service: &ServiceName, observed: &provider::Observed) -> Option<String> {
+        let from = self.start.services.get(service)?;
+        if from.stable.as_ref().is_some_and(|stable| stable.revision == from.candidate) {
+            return None;
+        }
+        observed.revisions.iter().find(|r| r.id == from.candidate.as_str())?.workload_digest.clone()
+    }
+
+    fn note(&self, service: &ServiceName, digest: Option<&str>) {
+        if let (Some(digest), Some(from)) = (digest, self.start.services.get(service)) {
+            self.plugins.sights().note(service, &from.candidate, digest);
+        }
+    }
+
     async fn verify_traffic(
         &self,
         (service, order): (&ServiceName, u32),
@@ -185,6 +201,7 @@ impl PluginHands {
     ) -> Carried {
         let message = match self.observe(service, order).await {
             Ok(observed) => {
+                let digest = observed.as_ref().and_then(|o| self.candidates_digest(service, o));
                 let observed = observed.map(convert::observed);
                 let seen: BTreeMap<RevisionId, Weight> = observed
                     .iter()
@@ -193,6 +210,7 @@ impl PluginHands {
                     .map(|r| (r.revision.clone(), r.weight))
                     .collect();
                 if seen == *weights {
+                    self.note(service, digest.as_deref());
                     return Carried::Came(match self.start.version {
                         // Whoever began this run, and may take it up again, reads no more than that.
                         ..=1 => Outcome::Done { summary: "verified".to_owned() },
@@ -266,9 +284,14 @@ impl PluginHands {
         };
         let service_ref = || convert::service_ref(deployment, service);
         match &order.effect {
-            Effect::Observe => settle(
-                self.observe(service, order.id).await.map(|o| Outcome::Observed { observed: o.map(convert::observed) }),
-            ),
+            Effect::Observe => settle(self.observe(service, order.id).await.map(|observed| {
+                // What is adopted was rolled out by somebody else: this is the first look at it.
+                if self.start.services.get(service).is_some_and(|from| from.mode == StartMode::Adopt) {
+                    let digest = observed.as_ref().and_then(|o| self.candidates_digest(service, o));
+                    self.note(service, digest.as_deref());
+                }
+                Outcome::Observed { observed: observed.map(convert::observed) }
+            })),
             Effect::Probe { probe, phase } => self.measure((service, order.id), probe, None, Some(*phase)).await,
             Effect::Measure { probe, revision, .. } => {
                 self.measure((service, order.id), probe, revision.as_ref(), None).await

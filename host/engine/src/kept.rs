@@ -59,6 +59,35 @@ impl KeptPlugins {
         })
     }
 
+    /// Every plugin that is kept, with its digest; what is not what its name says is left out.
+    ///
+    /// # Errors
+    /// [`EngineError::StateDir`] when the folder cannot be read.
+    pub fn all(&self) -> Result<Vec<(Digest, Vec<u8>)>, EngineError> {
+        let read = || -> std::io::Result<Vec<(Digest, Vec<u8>)>> {
+            let mut all = Vec::new();
+            let folder = match std::fs::read_dir(&self.0) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+                folder => folder?,
+            };
+            for entry in folder {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "wasm") {
+                    let bytes = std::fs::read(&path)?;
+                    let digest = Digest::of(&bytes);
+                    if self.path(&digest) == path {
+                        all.push((digest, bytes));
+                    } else {
+                        tracing::warn!(file = %path.display(), "a kept plugin is not what its name says");
+                    }
+                }
+            }
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(all)
+        };
+        read().map_err(|source| EngineError::StateDir { path: self.0.clone(), source })
+    }
+
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -77,10 +106,12 @@ mod tests {
         let digest = kept.keep(b"bytes").unwrap();
         assert_eq!(kept.keep(b"bytes").unwrap(), digest);
         assert_eq!(kept.find("p", &digest).unwrap(), b"bytes");
+        assert_eq!(kept.all().unwrap(), [(digest.clone(), b"bytes".to_vec())]);
         std::fs::write(kept.path(&digest), b"others").unwrap();
         let error = kept.find("p", &digest).unwrap_err();
         assert_eq!(error.code(), "plugin/not-kept");
         assert!(error.next_step().contains("--plugin"));
+        assert_eq!(kept.all().unwrap(), []);
         let builtin = &basb_builtins::all()[0];
         assert_eq!(kept.find("b", &Digest::of(builtin.bytes)).unwrap(), builtin.bytes);
     }

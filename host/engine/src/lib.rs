@@ -8,6 +8,7 @@ mod access;
 mod artefact;
 mod ask;
 mod asking;
+mod begin;
 mod bounds;
 mod calls;
 mod care;
@@ -40,17 +41,21 @@ mod revision;
 mod revisions;
 mod schema;
 mod session;
+mod sights;
 mod stable;
 mod state;
+mod status;
 mod tapes;
 mod target;
 mod undo;
 mod unlock;
+mod work;
 mod workers;
 
 pub use artefact::Artefact;
 pub use ask::{Answer, Answered, Ask, Says};
-pub use care::{recover_journal, restore_journal};
+pub use begin::{RunChoice, Started};
+pub use care::{BackedUp, RestoredState, Unkept, backup_state, recover_journal, restore_journal};
 pub use cause::Cause;
 pub use clock::now;
 pub use drift::{Difference, DifferenceKind, DriftReport, Seen, ServiceDrift, Unreadable};
@@ -69,10 +74,9 @@ pub use prepare::{Prepared, prepare};
 pub use promotion::Promoted;
 pub use revisions::{ServiceRevisions, StableLine, Which};
 pub use schema::deployment_schema;
-pub use session::{
-    Deployed, GateStatus, RunChoice, Session, SessionOptions, Started, StatusReport, Unfinished, ensure_agent,
-};
+pub use session::{Session, SessionOptions, ensure_agent};
 pub use state::StateDir;
+pub use status::{Deployed, GateStatus, StatusReport, Unfinished};
 pub use tapes::{
     Backtest, BacktestRun, CallDifference, MissingPlugin, PluginTapes, ReplayKind, ReplayReport, Tampered, backtest,
     check_tapes, export_tapes, import_tapes, plugin_tapes, replay,

@@ -320,8 +320,10 @@ impl PlanFile {
                     differ(What::Candidate, shown, old.candidate.as_str(), new.candidate.as_str());
                     let (was, is) = told_apart(&old.actions, &new.actions);
                     differ(What::Actions, shown, &was, &is);
-                    let steps =
-                        |s: &ServicePlan| s.steps.iter().map(|s| s.summary.as_str()).collect::<Vec<_>>().join("; ");
+                    let steps = |s: &ServicePlan| {
+                        let all: Vec<&str> = s.steps.iter().map(|s| s.summary.as_str()).collect();
+                        if all.is_empty() { "none".to_owned() } else { all.join("; ") }
+                    };
                     differ(What::Steps, shown, &steps(old), &steps(new));
                 }
                 (old, _) => {

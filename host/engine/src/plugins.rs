@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::calls::{About, CallLog, Manner};
 use crate::memory::{self, Memory};
+use crate::sights::Sights;
 use crate::{EngineError, bounds, hands::call_failure, target};
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
@@ -50,6 +51,7 @@ pub struct PluginSet {
     access: Access,
     log: CallLog,
     memory: Memory,
+    sights: Sights,
 }
 
 /// Which plugins a deployment uses, and as what.
@@ -157,6 +159,7 @@ impl PluginSet {
             access,
             log: CallLog::default(),
             memory: Memory::default(),
+            sights: Sights::default(),
         })
     }
 
@@ -176,6 +179,11 @@ impl PluginSet {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// What counterparts say that revisions run.
+    pub fn sights(&self) -> &Sights {
+        &self.sights
     }
 
     /// How many there are.

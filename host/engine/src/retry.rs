@@ -1,12 +1,13 @@
 //! A finished run without success, once more: the deployment that was recorded, with the very plugins and programs.
 
 use crate::ask::{Answer, Answered, Ask, Says};
+use crate::begin::{self, RunNotes};
 use crate::history::rebuild;
 use crate::lease::HeldLease;
 use crate::owner::Owner;
 use crate::plugins::PluginSet;
 use crate::revision::{self, Programs};
-use crate::session::{RUN_FINISHED, RunNotes, Session};
+use crate::session::{RUN_FINISHED, Session};
 use crate::{EngineError, prepare};
 use basb_core::ServiceName;
 use basb_core::run::{RunOutcome, RunStart, ServiceStart, Verb, plan_digest};
@@ -166,7 +167,7 @@ impl Session {
             services.insert(name.clone(), ServiceStart { stable, ..from.clone() });
         }
         let plan = plan_digest(&old.deployment, &services, &old.plugins);
-        let start = RunStart { run: crate::session::new_run_id()?, services, plan: Some(plan), ..old.clone() };
+        let start = RunStart { run: begin::new_run_id()?, services, plan: Some(plan), ..old.clone() };
         Ok((start, notes, plugins))
     }
 }

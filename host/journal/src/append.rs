@@ -7,7 +7,8 @@ use crate::row;
 use crate::runs::RunStart;
 use crate::stable::ServiceKey;
 use crate::tapes::NewTape;
-use crate::{Fence, Journal, JournalError, lease, mailbox, outbox, stable, tapes};
+use crate::workloads::NewWorkload;
+use crate::{Fence, Journal, JournalError, lease, mailbox, outbox, stable, tapes, workloads};
 use basb_core::{RevisionId, RunId, ServiceName, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -74,6 +75,8 @@ pub struct Append {
     pub stable: Vec<NewStable>,
     /// What providers want to be given back.
     pub memory: Vec<NewMemory>,
+    /// What revisions run.
+    pub workloads: Vec<NewWorkload>,
     /// Notifications for the outbox.
     pub notifications: Vec<NewNotification>,
     /// Tapes of plugin calls.
@@ -272,6 +275,9 @@ pub(crate) fn write(connection: &Connection, run: &RunId, append: &Append) -> Re
     }
     for new in &append.memory {
         memory::insert(connection, new)?;
+    }
+    for new in &append.workloads {
+        workloads::insert(connection, new)?;
     }
     for new in &append.notifications {
         outbox::insert(connection, new)?;

@@ -28,6 +28,7 @@ mod schema;
 mod stable;
 mod tapes;
 mod worker;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
@@ -46,3 +47,4 @@ pub use runs::{Entry, Only, RunFilter, RunRecord, RunStart, RunState};
 pub use schema::SCHEMA_VERSION;
 pub use stable::{ServiceKey, StableRevision};
 pub use tapes::{NewTape, OpenCall, OpenExchange, Pruned, StoredTape};
+pub use workloads::NewWorkload;

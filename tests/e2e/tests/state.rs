@@ -72,6 +72,48 @@ fn a_backup_of_a_run_under_way_is_restored_and_goes_on() {
     assert!(kept.into_iter().any(|name| name.contains(".replaced-")), "the old one is there");
 }
 
+/// A plugin that is part of no program: the builtin one with a section that says nothing.
+fn own_plugin(lab: &Lab) {
+    let mut bytes = basb_builtins::all().iter().find(|b| b.name == "probe-http").unwrap().bytes.to_vec();
+    let name = b"own";
+    bytes.extend([0, u8::try_from(name.len() + 1).unwrap(), u8::try_from(name.len()).unwrap()]);
+    bytes.extend(name);
+    std::fs::write(lab.root().join("own.wasm"), bytes).unwrap();
+}
+
+#[test]
+fn a_backup_holds_what_a_replay_needs() {
+    let lab = Lab::new();
+    own_plugin(&lab);
+    let text = FileOptions::default().text(lab.port(), lab.second_port());
+    lab.write_text(&basb_e2e::swap(&text, "builtin:probe-http", "./own.wasm"));
+    let run = lab.run(1).exits(0).events().run();
+    lab.stop();
+    let made = lab.host(&["--json", "state", "backup", "copy.sqlite3"]).exits(0).json();
+    assert!(made["plugins"].as_u64().unwrap() >= 5, "{made}");
+    assert_eq!(made["unkept"], serde_json::json!([]));
+    lab.host(&["state", "check", "copy.sqlite3"]).exits(0);
+
+    // Everything is lost but the back-up: the state folder, and the plugin's file.
+    std::fs::remove_file(lab.root().join("own.wasm")).unwrap();
+    let lost = |folder: &str| std::fs::remove_dir_all(lab.state().join(folder)).unwrap();
+    ["journal", "plugins", "agent"].into_iter().for_each(lost);
+    let restored = lab.host(&["--json", "state", "restore", "copy.sqlite3"]).exits(0).json();
+    assert_eq!((&restored["plugins"], &restored["unkept"]), (&made["plugins"], &made["unkept"]));
+    let report = lab.host(&["--json", "replay", &run]).exits(0).json();
+    assert_eq!((&report["identical"], &report["missing"]), (&true.into(), &serde_json::json!([])), "{report}");
+
+    // What is not kept when a back-up is made is named, then and when it is restored.
+    lost("plugins");
+    let made = lab.host(&["state", "backup", "poor.sqlite3"]).exits(0);
+    let named = format!("the plugin http (sha256:");
+    assert!(made.stderr.contains(&named) && made.stderr.contains(&run), "{}", made.stderr);
+    lost("journal");
+    let restored = lab.host(&["--json", "state", "restore", "poor.sqlite3"]).exits(0).json();
+    let unkept = restored["unkept"].as_array().unwrap();
+    assert_eq!((unkept.len(), &unkept[0]["name"], &unkept[0]["runs"][0]), (1, &"http".into(), &run.into()));
+}
+
 #[test]
 fn a_damaged_journal_is_found_recovered_and_kept() {
     let lab = Lab::new();

@@ -4,7 +4,7 @@ use super::{counted, prepare, session};
 use crate::args::FileArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
-use basb_engine::{DriftReport, ServiceDrift};
+use basb_engine::{DifferenceKind, DriftReport, ServiceDrift};
 use console::style;
 use std::path::Path;
 
@@ -16,6 +16,11 @@ pub async fn run(file: &FileArgs, state: Option<&Path>, printer: Printer) -> Res
     match printer.form() {
         Form::Json => printer.json(&report),
         Form::Text => show(&report, printer),
+    }
+    if report.services.iter().flat_map(|s| &s.differences).any(|d| d.kind == DifferenceKind::Workload) {
+        printer.note(
+            "a run goes by the id of a revision and leaves another workload under the same id as it is: roll a changed revision out",
+        );
     }
     if let Some(run) = &report.unfinished {
         printer

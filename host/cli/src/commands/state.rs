@@ -4,9 +4,9 @@ use super::counted;
 use crate::args::StateCommand;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
-use basb_engine::{StateDir, recover_journal, restore_journal};
+use basb_engine::{RestoredState, StateDir, Unkept, backup_state, recover_journal, restore_journal};
 use basb_journal::FILE_NAME;
-use basb_journal::care::{Checked, Recovered, Replace, backup, check};
+use basb_journal::care::{Checked, Recovered, Replace, check};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -30,24 +30,38 @@ pub fn run(command: &StateCommand, state: Option<&Path>, printer: Printer) -> Re
             Ok(Exit::Error)
         }
         StateCommand::Backup { file } => {
-            let made = backup(&journal, file)?;
+            let made = backup_state(&state, file)?;
+            let journal = &made.checked;
             match printer.form() {
-                Form::Json => printer.json(&json!({ "version": 1, "backup": checked(&made) })),
-                Form::Text => printer.line(&format!("{}: {}", made.file.display(), what(&made))),
+                Form::Json => printer.json(&json!({
+                    "version": 1, "backup": checked(journal), "plugins": made.plugins, "unkept": made.unkept,
+                })),
+                Form::Text => printer.line(&format!(
+                    "{}: {}, with {}",
+                    journal.file.display(),
+                    what(journal),
+                    counted(made.plugins, "plugin")
+                )),
             }
+            tell_unkept(&made.unkept, printer);
             Ok(Exit::Done)
         }
         StateCommand::Restore { file, replace } => {
             let replace = if *replace { Replace::Any } else { Replace::OnlyEmpty };
-            let restored = restore_journal(&state, file, replace)?;
+            let RestoredState { journal: restored, plugins, unkept } = restore_journal(&state, file, replace)?;
             match printer.form() {
                 Form::Json => printer.json(&json!({
                     "version": 1, "journal": checked(&restored.checked), "kept": restored.kept, "closed": restored.closed,
+                    "plugins": plugins, "unkept": unkept,
                 })),
-                Form::Text => {
-                    printer.line(&format!("{}: {}", restored.checked.file.display(), what(&restored.checked)))
-                }
+                Form::Text => printer.line(&format!(
+                    "{}: {}, with {}",
+                    restored.checked.file.display(),
+                    what(&restored.checked),
+                    counted(plugins, "plugin")
+                )),
             }
+            tell_unkept(&unkept, printer);
             if let Some(kept) = &restored.kept {
                 printer.note(&format!("the journal that was there is kept: {}", kept.display()));
             }
@@ -76,6 +90,18 @@ pub fn run(command: &StateCommand, state: Option<&Path>, printer: Printer) -> Re
     }
 }
 
+fn tell_unkept(unkept: &[Unkept], printer: Printer) {
+    for plugin in unkept {
+        let runs: Vec<&str> = plugin.runs.iter().map(basb_core::RunId::as_str).collect();
+        printer.note(&format!(
+            "the plugin {} ({}) is not kept: `basb-host replay` needs it with `--plugin FILE` for {}",
+            plugin.name,
+            plugin.digest,
+            runs.join(", ")
+        ));
+    }
+}
+
 fn what(checked: &Checked) -> String {
     format!("{}, {}, {} bytes", counted(checked.runs.len(), "run"), entries(checked.entries), checked.bytes)
 }
@@ -97,7 +123,9 @@ fn show_checked(found: &Checked, printer: Printer) {
         printer.json(&json!({ "version": 1, "whole": found.is_whole(), "journal": checked(found) }));
         return;
     }
-    printer.line(&format!("{}: {}", found.file.display(), what(found)));
+    // What cannot be read was not counted.
+    let holds = if found.damage.is_empty() { what(found) } else { format!("{} bytes", found.bytes) };
+    printer.line(&format!("{}: {holds}", found.file.display()));
     found.damage.iter().for_each(|line| printer.line(&format!("  damaged: {line}")));
     found.broken().for_each(|b| printer.line(&format!("  broken: {b}")));
     if found.is_whole() {

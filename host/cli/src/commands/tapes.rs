@@ -247,12 +247,12 @@ async fn show(session: &Session, run: Option<&str>, call: Option<u64>, printer: 
                     let service = parsed.service.as_ref().map_or("-", |s| s.as_str());
                     let best = if parsed.replay == basb_tape::Replay::Exact { "" } else { "  best effort" };
                     printer.line(&format!(
-                        "{:>6}  {}  {service:16}  {}.{}  {} exchanges  {}{best}",
+                        "{:>6}  {}  {service:16}  {}.{}  {}  {}{best}",
                         tape.call,
                         at.get(..23).unwrap_or(&at),
                         parsed.plugin,
                         parsed.function,
-                        parsed.exchanges.len(),
+                        counted(parsed.exchanges.len(), "exchange"),
                         parsed.outcome,
                     ));
                     if call.is_some() {

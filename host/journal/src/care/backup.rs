@@ -1,5 +1,6 @@
 //! A copy of one state of the journal, made while others are at work on it.
 
+use super::beside::{self, Beside};
 use super::check::{Checked, check, read_only};
 use super::files::{new_private, sync_file, sync_folder};
 use crate::{FILE_NAME, JournalError};
@@ -8,12 +9,13 @@ use std::fs;
 use std::path::Path;
 
 /// Writes everything that is committed by now into a new file, for its owner alone: one file, without a log beside it.
-/// Runs go on meanwhile. The copy is checked before it gets its name.
+/// Runs go on meanwhile. The copy is checked before it gets its name. What is given beside it comes back when it is
+/// restored.
 ///
 /// # Errors
 /// [`JournalError::Exists`] when there is such a file, [`JournalError::Corrupted`] when the journal is damaged, or why
 /// it cannot be read or written. There is no half of a copy then.
-pub fn backup(folder: &Path, to: &Path) -> Result<Checked, JournalError> {
+pub fn backup(folder: &Path, to: &Path, beside: &[Beside]) -> Result<Checked, JournalError> {
     let file = folder.join(FILE_NAME);
     let io = |e: std::io::Error| JournalError::from_io(to, &e);
     if fs::symlink_metadata(to).is_ok() {
@@ -26,6 +28,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<Checked, JournalError> {
     // SQLite writes into an empty file that is there: so it is private from its first byte on.
     new_private(&new).map_err(io)?;
     let made = copy(&file, &new).and_then(|()| {
+        beside::put(&new, beside)?;
         let checked = check(&new)?;
         if let Some(why) = checked.damage.first().cloned().or_else(|| checked.broken().next().map(ToString::to_string))
         {

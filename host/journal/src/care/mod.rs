@@ -4,14 +4,18 @@
 //! there is never deleted: a file that is replaced is kept beside the new one.
 
 mod backup;
+mod beside;
 mod check;
 mod files;
+mod first;
 mod recover;
 mod restore;
 mod salvage;
 
 pub use backup::backup;
+pub use beside::Beside;
 pub use check::{Checked, check};
+pub use first::first_records;
 pub use recover::{Recovered, recover};
 pub use restore::{Replace, Restored, restore};
 pub use salvage::{Closing, SavedRun};

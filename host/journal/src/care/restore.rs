@@ -1,6 +1,7 @@
 //! Putting a back-up into the place of the journal.
 
 use super::backup::copy;
+use super::beside::{self, Beside};
 use super::check::{Checked, check, read_only};
 use super::files::{Alone, free_name, new_private, sync_file};
 use super::salvage::Closing;
@@ -35,7 +36,7 @@ pub struct Restored {
 
 /// Puts a back-up into the place of a folder's journal. `word` becomes part of the old file's new name. A run that was
 /// unfinished in the back-up is closed with what `close` says: what it did after that is not known, and going on could do
-/// things twice.
+/// things twice. What lies beside the journal in the back-up is handed to `keep` before the journal is replaced.
 ///
 /// # Errors
 /// [`JournalError::NotEmpty`] when the journal holds runs and may not be replaced, [`JournalError::InUse`] when somebody
@@ -47,6 +48,7 @@ pub fn restore(
     replace: Replace,
     word: &str,
     close: &dyn Fn(&RunId) -> Closing,
+    keep: &dyn Fn(&Beside) -> std::io::Result<()>,
 ) -> Result<Restored, JournalError> {
     let from_io = |e: std::io::Error| JournalError::from_io(from, &e);
     check_magic(&fs::File::open(from).map_err(from_io)?, from)?;
@@ -63,6 +65,9 @@ pub fn restore(
     let io = |e: std::io::Error| JournalError::from_io(&new, &e);
     new_private(&new).map_err(io)?;
     let checked = copy(from, &new).and_then(|()| {
+        for one in &beside::take(&new)? {
+            keep(one).map_err(io)?;
+        }
         let mut connection = Connection::open(&new).map_err(|e| JournalError::from_sqlite(&new, &e))?;
         migrate(&mut connection).map_err(|e| JournalError::from_sqlite(&new, &e))?;
         let closed = close_open(&mut connection, close).map_err(|e| e.at(&new))?;

@@ -1,7 +1,7 @@
 //! Back-up, restore, check and recovery of the file.
 
 use super::{entry, run_id, service, stable, start, with_run};
-use crate::care::{Closing, Replace, backup, check, recover, restore};
+use crate::care::{Beside, Closing, Replace, backup, check, first_records, recover, restore};
 use crate::{Append, Entry, FILE_NAME, Finish, Journal, RunState};
 use basb_core::{RunId, Timestamp};
 use std::fs;
@@ -12,6 +12,10 @@ use std::process::{Command, Stdio};
 fn closing(_: &RunId) -> Closing {
     let finish = Finish { at: Timestamp(9), outcome: "superseded".into(), body: "{}".into() };
     Closing { entries: vec![entry(9, "finished")], finish }
+}
+
+fn nothing(one: &Beside) -> std::io::Result<()> {
+    panic!("{} lies beside it", one.name)
 }
 
 /// A journal with a finished run, an open one and stable revisions; closed, so that everything is in one file.
@@ -66,7 +70,7 @@ async fn a_backup_while_somebody_writes_is_one_state() {
         });
         for n in 0..10 {
             let to = place.path().join(format!("{n}.backup"));
-            let made = backup(folder.path(), &to).unwrap();
+            let made = backup(folder.path(), &to, &[]).unwrap();
             assert!(made.is_whole(), "{made:?}");
             assert_eq!(made.entries % 2, 0, "half of an append: {made:?}");
             assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
@@ -77,11 +81,11 @@ async fn a_backup_while_somebody_writes_is_one_state() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 10, "nothing is left beside them");
     let first = place.path().join("0.backup");
     let before = fs::read(&first).unwrap();
-    assert_eq!(backup(folder.path(), &first).unwrap_err().code(), "journal/exists");
+    assert_eq!(backup(folder.path(), &first, &[]).unwrap_err().code(), "journal/exists");
     assert_eq!(fs::read(&first).unwrap(), before);
     let nowhere = place.path().join("no/such/folder");
-    assert_eq!(backup(folder.path(), &nowhere).unwrap_err().code(), "journal/not-a-journal");
-    assert_eq!(backup(place.path(), &place.path().join("x")).unwrap_err().code(), "journal/not-a-journal");
+    assert_eq!(backup(folder.path(), &nowhere, &[]).unwrap_err().code(), "journal/not-a-journal");
+    assert_eq!(backup(place.path(), &place.path().join("x"), &[]).unwrap_err().code(), "journal/not-a-journal");
 }
 
 #[tokio::test]
@@ -89,10 +93,10 @@ async fn a_restored_journal_is_what_was_backed_up() {
     let (folder, all) = filled(50).await;
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("copy");
-    let made = backup(folder.path(), &copy).unwrap();
+    let made = backup(folder.path(), &copy, &[]).unwrap();
 
     let elsewhere = place.path().join("state/journal");
-    let restored = restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing).unwrap();
+    let restored = restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing, &nothing).unwrap();
     assert_eq!(restored.kept, None);
     assert_eq!((restored.checked.runs.len(), made.runs.len()), (2, 2));
     assert_eq!(restored.closed, [run_id("r-2")], "what it did after the back-up is not known");
@@ -105,11 +109,11 @@ async fn a_restored_journal_is_what_was_backed_up() {
     journal.append(&run_id("r-3"), entry(99, "more")).await.unwrap();
     drop(journal);
     let more = read(&elsewhere).await;
-    let refused = restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing).unwrap_err();
+    let refused = restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing, &nothing).unwrap_err();
     assert_eq!(refused.code(), "journal/not-empty");
     assert_eq!(read(&elsewhere).await, more);
     for n in 1..3 {
-        let restored = restore(&elsewhere, &copy, Replace::Any, "old", &closing).unwrap();
+        let restored = restore(&elsewhere, &copy, Replace::Any, "old", &closing, &nothing).unwrap();
         let kept = restored.kept.unwrap();
         assert_eq!(read(&elsewhere).await, all);
         let expected = if n == 1 { 102 } else { 101 };
@@ -119,7 +123,7 @@ async fn a_restored_journal_is_what_was_backed_up() {
     // An empty journal is no loss.
     let empty = place.path().join("empty");
     drop(Journal::open(&empty).unwrap());
-    assert!(restore(&empty, &copy, Replace::OnlyEmpty, "old", &closing).unwrap().kept.is_some());
+    assert!(restore(&empty, &copy, Replace::OnlyEmpty, "old", &closing, &nothing).unwrap().kept.is_some());
     assert_eq!(read(&empty).await, all);
 
     // What is no back-up changes nothing.
@@ -133,7 +137,7 @@ async fn a_restored_journal_is_what_was_backed_up() {
     ] {
         let from = place.path().join(name);
         fs::write(&from, content).unwrap();
-        assert_eq!(restore(&empty, &from, Replace::Any, "old", &closing).unwrap_err().code(), code, "{name}");
+        assert_eq!(restore(&empty, &from, Replace::Any, "old", &closing, &nothing).unwrap_err().code(), code, "{name}");
     }
     assert_eq!(read(&empty).await, all);
 }
@@ -143,22 +147,22 @@ async fn a_journal_that_somebody_has_open_is_left_alone() {
     let (folder, _) = filled(5).await;
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("copy");
-    backup(folder.path(), &copy).unwrap();
+    backup(folder.path(), &copy, &[]).unwrap();
     let file = journal_file(folder.path());
     let script = format!("exec 3<'{}'; echo; read _", file.display());
     let mut other =
         Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     for refused in [
-        restore(folder.path(), &copy, Replace::Any, "old", &closing).unwrap_err(),
-        recover(folder.path(), "damaged", &closing).unwrap_err(),
+        restore(folder.path(), &copy, Replace::Any, "old", &closing, &nothing).unwrap_err(),
+        recover(folder.path(), "damaged", &closing, &nothing).unwrap_err(),
     ] {
         assert_eq!(refused.code(), "journal/in-use");
         assert!(refused.to_string().contains(&format!("process {}", other.id())), "{refused}");
     }
     drop(other.stdin.take());
     other.wait().unwrap();
-    assert!(restore(folder.path(), &copy, Replace::Any, "old", &closing).is_ok());
+    assert!(restore(folder.path(), &copy, Replace::Any, "old", &closing, &nothing).is_ok());
 }
 
 #[tokio::test]
@@ -167,7 +171,7 @@ async fn what_is_whole_needs_no_recovery() {
     let checked = check(&journal_file(folder.path())).unwrap();
     assert!(checked.is_whole(), "{checked:?}");
     assert_eq!((checked.entries, checked.runs.len()), (40, 2));
-    assert_eq!(recover(folder.path(), "damaged", &closing).unwrap(), None);
+    assert_eq!(recover(folder.path(), "damaged", &closing, &nothing).unwrap(), None);
     assert_eq!(read(folder.path()).await, all);
     assert_eq!(check(&folder.path().join("none")).unwrap_err().code(), "journal/not-a-journal");
 }
@@ -252,7 +256,7 @@ async fn a_file_without_its_first_page_is_saved_whole() {
     damaged[16..4096].fill(0xff);
     fs::write(&file, &damaged).unwrap();
     assert!(Journal::open(folder.path()).is_err());
-    let recovered = recover(folder.path(), "damaged", &closing).unwrap().unwrap();
+    let recovered = recover(folder.path(), "damaged", &closing, &nothing).unwrap().unwrap();
     assert_eq!(recovered.runs.iter().map(|r| (r.saved, r.closed)).collect::<Vec<_>>(), [(400, false), (400, false)]);
     assert_eq!(read(folder.path()).await, all);
 }
@@ -273,7 +277,7 @@ async fn what_waits_in_the_log_is_saved_too() {
     main.truncate(main.len() / 2);
     fs::write(journal_file(place.path()), &main).unwrap();
     let expected = journal.entries(&run, 1).await.unwrap();
-    let entries = match recover(place.path(), "damaged", &closing).unwrap() {
+    let entries = match recover(place.path(), "damaged", &closing, &nothing).unwrap() {
         Some(recovered) => {
             let mut kept = recovered.kept.into_os_string();
             kept.push("-wal");
@@ -301,4 +305,38 @@ async fn a_damaged_file_is_reported_at_open() {
         assert!(found.next_step().contains("basb-host state recover"), "{}", found.next_step());
         assert_eq!(fs::read(&file).unwrap(), damaged, "nothing is changed");
     }
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_backup_comes_back_and_leaves_the_journal() {
+    let (folder, all) = filled(3).await;
+    let place = tempfile::tempdir().unwrap();
+    let (copy, elsewhere) = (place.path().join("copy"), place.path().join("elsewhere"));
+    let beside: Vec<Beside> =
+        [("a", vec![7; 5000]), ("b", Vec::new())].map(|(name, bytes)| Beside { name: name.to_owned(), bytes }).into();
+    backup(folder.path(), &copy, &beside).unwrap();
+    assert!(check(&copy).unwrap().is_whole());
+    let firsts: Vec<_> = first_records(&copy).unwrap().into_iter().map(|(run, _)| run).collect();
+    assert_eq!(firsts, ["r-1", "r-2"].map(run_id));
+
+    // What cannot be kept keeps the journal from being replaced.
+    let full = |_: &Beside| Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    let refused = restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing, &full).unwrap_err();
+    assert_eq!(refused.code(), "journal/disk-full");
+    assert!(!journal_file(&elsewhere).exists());
+
+    let kept = std::sync::Mutex::new(Vec::new());
+    let keep = |one: &Beside| {
+        kept.lock().unwrap().push(one.clone());
+        Ok(())
+    };
+    restore(&elsewhere, &copy, Replace::OnlyEmpty, "old", &closing, &keep).unwrap();
+    assert_eq!(*kept.lock().unwrap(), beside);
+    assert_eq!(read(&elsewhere).await, all);
+    let tables = |file: &Path| {
+        let connection = rusqlite::Connection::open(file).unwrap();
+        let mut found = connection.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+        found.query_map([], |r| r.get::<_, String>(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(tables(&journal_file(&elsewhere)), tables(&journal_file(folder.path())));
 }

@@ -2,7 +2,7 @@
 
 use super::{key, run_id};
 use crate::{FILE_NAME, Journal, NewTape, OpenCall, OpenExchange, RunState, SCHEMA_VERSION};
-use basb_core::Timestamp;
+use basb_core::{RevisionId, Timestamp};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ const V1: &str = include_str!("golden-v1.sql");
 const V2: &str = include_str!("golden-v2.sql");
 const V3: &str = include_str!("golden-v3.sql");
 const V4: &str = include_str!("golden-v4.sql");
+const V5: &str = include_str!("golden-v5.sql");
 
 fn restored(dump: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -20,10 +21,10 @@ fn restored(dump: &str) -> tempfile::TempDir {
 
 #[tokio::test]
 async fn old_formats_are_readable() {
-    for dump in [V1, V2, V3, V4] {
+    for dump in [V1, V2, V3, V4, V5] {
         format_is_readable(dump).await;
     }
-    for dump in [V2, V3, V4] {
+    for dump in [V2, V3, V4, V5] {
         let journal = restored(dump);
         let journal = Journal::open(journal.path()).unwrap();
         assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
@@ -42,7 +43,11 @@ async fn old_formats_are_readable() {
     let journal = Journal::open(journal.path()).unwrap();
     let key = key("capture");
     let memory = journal.memory(&key.deployment, &key.environment).await.unwrap();
-    assert_eq!(memory, [(key.service, "r2 1 10000".to_owned())]);
+    assert_eq!(memory, [(key.service.clone(), "r2 1 10000".to_owned())]);
+    let journal = restored(V5);
+    let journal = Journal::open(journal.path()).unwrap();
+    let workloads = journal.workloads(&key.deployment, &key.environment).await.unwrap();
+    assert_eq!(workloads, [(key.service, RevisionId::new("r2").unwrap(), "sha256:00".to_owned())]);
 }
 
 async fn format_is_readable(dump: &str) {
@@ -88,10 +93,10 @@ fn tables(path: &Path) -> Vec<String> {
 /// A change of the tables without a new format, or a migration that leads somewhere else, is noticed here.
 #[test]
 fn an_old_file_and_a_new_one_have_the_same_tables() {
-    assert_eq!(SCHEMA_VERSION, 4, "a new format needs a dump of its own beside these");
+    assert_eq!(SCHEMA_VERSION, 5, "a new format needs a dump of its own beside these");
     let new = tempfile::tempdir().unwrap();
     drop(Journal::open(new.path()).unwrap());
-    for dump in [V1, V2, V3, V4] {
+    for dump in [V1, V2, V3, V4, V5] {
         let old = restored(dump);
         drop(Journal::open(old.path()).unwrap());
         assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
@@ -103,7 +108,7 @@ fn an_old_file_and_a_new_one_have_the_same_tables() {
 #[ignore = "writes the folder that is named in BASB_JOURNAL_GOLDEN"]
 async fn write_a_sample() {
     use super::{entry, stable, start};
-    use crate::{Append, NewEntry, NewMemory, NewNotification, NextAttempt};
+    use crate::{Append, NewEntry, NewMemory, NewNotification, NewWorkload, NextAttempt};
     use basb_core::Millis;
     let journal = Journal::open(Path::new(&std::env::var("BASB_JOURNAL_GOLDEN").unwrap())).unwrap();
     let at = 1_700_000_000_000;
@@ -154,6 +159,11 @@ async fn write_a_sample() {
     };
     journal.write_ahead(&open, None, call).await.unwrap();
     let memory = NewMemory { service: key("capture"), text: "r2 1 10000".to_owned() };
-    journal.append(&late, Append { memory: vec![memory], ..Append::default().addendum() }).await.unwrap();
+    let (service, revision) = (key("capture"), RevisionId::new("r2").unwrap());
+    let workload = NewWorkload { service, revision, digest: "sha256:00".to_owned() };
+    journal
+        .append(&late, Append { memory: vec![memory], workloads: vec![workload], ..Append::default().addendum() })
+        .await
+        .unwrap();
     println!("{}", journal.verify(&done).await.unwrap().hash);
 }
