@@ -183,6 +183,19 @@ fn looks(name: &str, known: &[(String, &'static str)], seen: &str) {
         (r"sha256:[0-9a-f]{64}", "sha256:[DIGEST]"),
         (r" +\d+ bytes", " [SIZE] bytes"),
         (r"size +\d+", "size [SIZE]"),
+        (r"\S+@\S+ pid (\d+|\[PID\])", "[WHO] pid [PID]"),
+        (r"\b\d+ (entries|decisions)\b", "[N] $1"),
+        (r"\b\d+ of \d+ calls? of (plugins|strategies)", "[N] of [N] calls of $1"),
+        (r"\(\d+(\.\d+)? ?m?s ago\)", "([TOOK] ago)"),
+        (r"\b1\d{12}\b", "[MILLIS]"),
+        (r"\b\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT", "[DATE]"),
+        (r#""timing":\{[^}]*\}"#, r#""timing":{}"#),
+        // How many records come before one differs with how often it was looked whether something is there.
+        (r"(?m)^(- \[DATE\]) #\d+", "$1 #[RECORD]"),
+        (r"\brecord \d+", "record [RECORD]"),
+        (r"\b\d+ records", "[N] records"),
+        (r"\bplan [0-9a-f]{12}\b", "plan [PLAN]"),
+        (r"\.(replaced|damaged)-\w+", ".$1-[DATE]"),
         (r"\d of \d measurements", "[N] of [N] measurements"),
         // Shares come in the order of the revisions' digests.
         (r"traffic \[\w+\] \d+%, \[\w+\] \d+%", "traffic [SHARES]"),
@@ -221,4 +234,170 @@ fn how_it_looks() {
     known.push((lab.run(3).exits(3).events().run(), "[RUN-2]"));
     looks("show-rolled-back", &known, &out(&["show"], 0));
     looks("history", &known, &out(&["history"], 0));
+}
+
+/// Data and what is said beside it, one behind the other.
+fn all_of(out: &basb_e2e::Output) -> String {
+    let beside = if out.stderr.is_empty() { String::new() } else { format!("--- standard error\n{}", out.stderr) };
+    format!("{}{beside}", out.stdout)
+}
+
+/// What differs from run to run in what is said of processes, people and measurements.
+fn known_of(lab: &Lab) -> Vec<(String, &'static str)> {
+    vec![
+        (lab.root().to_str().unwrap().to_owned(), "[ROOT]"),
+        (program("second-brain").to_str().unwrap().to_owned(), "[PROGRAM]"),
+        (format!("127.0.0.1:{}", lab.port()), "127.0.0.1:[PORT]"),
+    ]
+}
+
+fn candidate(lab: &Lab, args: &[&str]) -> String {
+    let plan = lab.host(&[&["--json", "plan"], args].concat()).json();
+    plan.pointer("/services/0/candidate").unwrap().as_str().unwrap().to_owned()
+}
+
+#[test]
+fn how_plans_and_ways_back_look() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    lab.host(&["plugin", "update", "--accept"]).exits(0);
+    let mut known = known_of(&lab);
+    known.push((candidate(&lab, &[]), "[FIRST]"));
+    known.push((candidate(&lab, &["--set", "release=2"]), "[SECOND]"));
+    known.push((lab.run(1).exits(0).events().run(), "[RUN-1]"));
+    let see = |known: &[(String, &'static str)], name: &str, args: &[&str], code: i32| {
+        looks(name, known, &all_of(&lab.host(args).exits(code)));
+    };
+    see(&known, "plan-out", &["plan", "--set", "release=2", "--out", "plan.json"], 2);
+    see(&known, "drift-none", &["drift"], 0);
+    known.push((lab.run(2).exits(0).events().run(), "[RUN-2]"));
+    see(&known, "run-stale", &["run", "plan.json"], 1);
+    see(&known, "revisions", &["revisions"], 0);
+    let out = lab.host(&["--json", "undo"]).exits(0);
+    known.push((out.events().run(), "[RUN-3]"));
+    // How it goes on is told as that of any run; what it does is told before.
+    looks("undo", &known, &out.stderr);
+    see(&known, "undo-nothing", &["undo", "--to-revision", "3", "--service", "capture"], 0);
+    see(&known, "revisions-after", &["revisions"], 0);
+    // How often it is looked whether instances are there differs: the first call only, which asks for what is there.
+    let tapes = lab.host(&["tape", "show", &known[5].0]).exits(0).stdout;
+    let one = lab.host(&["tape", "show", &known[5].0, "1"]).exits(0).stdout;
+    looks("tape-show", &known, &format!("{}\n{one}", tapes.lines().next().unwrap()));
+}
+
+#[test]
+fn how_runs_that_wait_look() {
+    let lab = Lab::new();
+    let options = FileOptions { config: "{ steps: [ { setWeight: 50 } ] }", ..FileOptions::default() };
+    let text = options.text(lab.port(), lab.second_port());
+    let plain = "  local:\n    provider: { plugin: local }\n";
+    let approve = "    approve: { approvals: 2, approvers: [ann, ben] }\n";
+    lab.write_text(&basb_e2e::swap(&text, plain, &format!("{plain}{approve}")));
+    lab.host(&["plugin", "update", "--accept"]).exits(0);
+    let mut known = known_of(&lab);
+    known.push((candidate(&lab, &[]), "[FIRST]"));
+    let waits = lab.run(1).exits(4);
+    known.push((waits.events().run(), "[RUN-1]"));
+    looks("gate-opened", &known, &waits.stderr);
+    let see = |known: &[(String, &'static str)], name: &str, args: &[&str], code: i32| {
+        looks(name, known, &all_of(&lab.host(args).exits(code)));
+    };
+    see(&known, "status-gate", &["status"], 0);
+    see(&known, "approve", &["approve", "local", "--by", "ann"], 0);
+    see(&known, "approve-twice", &["approve", "local", "--by", "ann"], 1);
+    see(&known, "approve-nobody", &["approve", "local", "--by", "eve"], 1);
+    // Nothing was looked at yet, and it is told all the same.
+    see(&known, "show-gate", &["show"], 0);
+    lab.host(&["--json", "approve", "local", "--by", "ben"]).exits(0);
+
+    // An undo asks as any run does, and so does an import.
+    lab.run(2).exits(4);
+    lab.host(&["approve", "local", "--by", "ann"]).exits(0);
+    lab.host(&["--json", "approve", "local", "--by", "ben"]).exits(0);
+    known.push((candidate(&lab, &["--set", "release=2"]), "[SECOND]"));
+    let asks = lab.host(&["--json", "undo"]).exits(4);
+    known.push((asks.events().run(), "[UNDO]"));
+    looks("undo-gate", &known, &asks.stderr);
+    see(&known, "show-undo-gate", &["show"], 0);
+    lab.host(&["approve", "local", "--by", "ben"]).exits(0);
+    let back = lab.host(&["--json", "approve", "local", "--by", "ann"]).exits(0);
+    assert_eq!(back.events().weights("capture"), [100], "in one go");
+    std::fs::rename(lab.state().join("journal"), lab.root().join("lost")).unwrap();
+    let asks = lab.host(&["--json", "import"]).exits(4);
+    known.push((asks.events().run(), "[IMPORT]"));
+    looks("import-gate", &known, &asks.stderr);
+    lab.host(&["approve", "local", "--by", "ann"]).exits(0);
+    let adopted = lab.host(&["--json", "approve", "local", "--by", "ben"]).exits(0);
+    assert_eq!(adopted.events().count("service.promoted"), 1);
+    lab.host(&["drift"]).exits(0);
+}
+
+#[test]
+fn how_care_and_looking_back_look() {
+    let lab = Lab::new();
+    let config = "{ steps: [ { setWeight: 20 }, { pause: { duration: 10m } } ] }";
+    lab.write(&FileOptions { config, ..FileOptions::default() });
+    lab.host(&["plugin", "update", "--accept"]).exits(0);
+    let mut known = known_of(&lab);
+    known.push((candidate(&lab, &[]), "[FIRST]"));
+    known.push((candidate(&lab, &["--set", "release=2"]), "[SECOND]"));
+    known.push((lab.run(1).exits(0).events().run(), "[RUN-1]"));
+    let mut run = lab.start(2);
+    run.until_weight(20);
+    known.push((lab.history().remove(0).0, "[RUN-2]"));
+    known.push((format!("pid {}", run.pid()), "pid [PID]"));
+    let see = |known: &[(String, &'static str)], name: &str, args: &[&str], code: i32| {
+        looks(name, known, &all_of(&lab.host(args).exits(code)));
+    };
+    see(&known, "unlock-alive", &["unlock"], 1);
+    see(&known, "unlock-forced", &["unlock", "lab/local", "--even-if-alive"], 0);
+    let _ = run.end().exits(1);
+    see(&known, "drift-half-way", &["drift"], 2);
+    see(&known, "state-backup", &["state", "backup", "copy.sqlite3"], 0);
+    see(&known, "state-check", &["state", "check"], 0);
+    see(&known, "state-restore-refused", &["state", "restore", "copy.sqlite3"], 1);
+    see(&known, "state-restore", &["state", "restore", "copy.sqlite3", "--replace"], 0);
+    see(&known, "state-recover-whole", &["state", "recover"], 0);
+    let file = lab.state().join("journal/journal.sqlite3");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..4096 * 3]).unwrap();
+    see(&known, "state-check-damaged", &["state", "check"], 1);
+    std::fs::write(&file, &whole).unwrap();
+
+    known.push((lab.run(1).exits(0).events().run(), "[RUN-3]"));
+    std::fs::rename(lab.state().join("journal"), lab.root().join("lost")).unwrap();
+    let adopted = lab.host(&["--json", "import", "--set", "release=2"]).exits(0);
+    known.push((adopted.events().run(), "[IMPORT]"));
+    looks("import", &known, &adopted.stderr);
+    lab.write(&FileOptions::default());
+    let broken = lab.run(3);
+    known.push((broken.exits(3).events().run(), "[BROKEN-RUN]"));
+    known.push((candidate(&lab, &["--set", "release=3"]), "[BROKEN]"));
+    see(&known, "postmortem", &["postmortem"], 0);
+    see(&known, "replay", &["replay"], 0);
+    see(&known, "backtest-same", &["backtest", "builtin:strategy-canary", "--last", "1"], 0);
+    see(&known, "backtest-other", &["backtest", "builtin:strategy-rolling", "--last", "1", "--as", "rollout"], 1);
+}
+
+#[test]
+fn how_a_promotion_between_environments_looks() {
+    let lab = Lab::new();
+    let text = FileOptions::default().text(lab.port(), lab.second_port());
+    let port = basb_e2e::free_port();
+    let two = format!(
+        "environments:\n  staging:\n    provider: {{ plugin: local }}\n  production:\n    provider: {{ plugin: local }}\n    \
+         services:\n      capture: {{ listen: 127.0.0.1:{port}, replicas: 1 }}\n"
+    );
+    lab.write_text(&basb_e2e::swap(&text, "environments:\n  local:\n    provider: { plugin: local }\n", &two));
+    lab.host(&["plugin", "update", "--accept", "-e", "staging"]).exits(0);
+    let mut known = known_of(&lab);
+    known.push((format!("127.0.0.1:{port}"), "127.0.0.1:[OTHER-PORT]"));
+    known.push((candidate(&lab, &["-e", "staging"]), "[FIRST]"));
+    looks("env-promote-nothing", &known, &all_of(&lab.host(&["env", "promote", "staging", "production"]).exits(1)));
+    let first = lab.host(&["--json", "run", "-e", "staging"]).exits(0);
+    known.push((first.events().run(), "[RUN-1]"));
+    let promoted = lab.host(&["--json", "env", "promote", "staging", "production"]).exits(0);
+    known.push((promoted.events().run(), "[RUN-2]"));
+    looks("env-promote", &known, &promoted.stderr);
+    looks("revisions-promoted", &known, &all_of(&lab.host(&["revisions", "-e", "production"]).exits(0)));
 }

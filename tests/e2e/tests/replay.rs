@@ -45,6 +45,40 @@ fn every_run_is_the_same_again_without_a_network() {
     assert!(text.contains("identical"), "{text}");
 }
 
+/// The structure of the host says that a replay opens no connection; here there is none to open: no counterpart lives, and
+/// the process has no network but a loopback that is down.
+#[test]
+fn a_replay_needs_no_network_at_all() {
+    let (lab, first, broken) = recorded();
+    let without = |program: &std::path::Path, args: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--net", "--map-root-user", "--"]).arg(program).args(args).current_dir(lab.root());
+        command.env("BASB_HOST_STATE", lab.state()).env_remove("RUST_LOG").output()
+    };
+    let devices = without("/bin/cat".as_ref(), &["/proc/net/dev"]);
+    match &devices {
+        Ok(out) if out.status.success() => {
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            assert_eq!(text.lines().count(), 3, "two lines of heads and the loopback: {text}");
+        }
+        other => {
+            eprintln!("SKIPPED: this machine allows no network namespace, so nothing is shown here: {other:?}");
+            return;
+        }
+    }
+    // What would need it does not work there: the proof that the fence holds.
+    let down = without("/bin/bash".as_ref(), &["-c", "exec 3<>/dev/tcp/127.0.0.1/80"]).unwrap();
+    assert!(String::from_utf8_lossy(&down.stderr).contains("unreachable"), "{down:?}");
+    std::fs::rename(lab.state().join("agent"), lab.root().join("agent-that-was")).unwrap();
+    for run in [&first, &broken] {
+        let out = without(&basb_e2e::program("basb-host"), &["--json", "replay", run]).unwrap();
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
+        assert_eq!((out.status.code(), &report["identical"]), (Some(0), &Value::Bool(true)), "{out:?}");
+        assert!(number(&report, "calls") > 10, "{report}");
+    }
+    assert!(!lab.state().join("agent").exists(), "no agent was started");
+}
+
 #[test]
 fn a_tape_that_was_changed_is_caught_at_the_exchange() {
     let (lab, first, _) = recorded();
