@@ -151,10 +151,12 @@ impl<H: Hands> Workers<H> {
                 () = until(due) => self.ring(run, &mut records),
                 else => std::future::pending().await,
             }
-            self.start(run);
             if !records.is_empty() {
+                // Nothing is started before they are taken in: an order that was handed out anew while it was carried out (a
+                // retry of one whose time had just come) would be carried out once more, since the run still wants it.
                 return records;
             }
+            self.start(run);
         }
     }
 
@@ -202,5 +204,50 @@ pub async fn until(due: Option<Timestamp>) {
     match due {
         Some(at) => wait_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use basb_core::run::Outcome;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A run that has just begun, from the golden records.
+    const RECORDS: &str = include_str!("../../core/golden/records-v1-promoted.jsonl");
+
+    /// Counts what is carried out.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Hands for Counting {
+        async fn carry_out(&self, _: ServiceName, _: Order, _: Looks) -> Carried {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Carried::Came(Outcome::Done { summary: String::new() })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_handed_out_anew_while_it_is_carried_out_is_carried_out_once() {
+        let first = serde_json::from_str(RECORDS.lines().next().unwrap()).unwrap();
+        let (mut run, _) = Run::begin(Timestamp(1), 1, &first).unwrap();
+        let (service, order) = run.decide().orders.remove(0);
+        run.handed_out(&service, &order);
+        let hands = Arc::new(Counting::default());
+        let mut workers = Workers::new(Arc::clone(&hands));
+        workers.give(service.clone(), order.clone());
+        workers.start(&run);
+        // All hands are full, so it waits for one while the first is at work.
+        workers.give(service.clone(), order.clone());
+        let outcomes = workers.next(&run).await;
+        assert!(matches!(&outcomes[..], [(_, Record::Outcome { id, .. })] if *id == order.id), "{outcomes:?}");
+        // It was over before its outcome was taken in.
+        let (at, outcome) = &outcomes[0];
+        run.apply(*at, 2, outcome);
+        workers.start(&run);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(hands.0.load(Ordering::SeqCst), 1);
     }
 }

@@ -155,7 +155,7 @@ async fn a_journal_that_somebody_has_open_is_left_alone() {
     std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     for refused in [
         restore(folder.path(), &copy, Replace::Any, "old", &closing, &nothing).unwrap_err(),
-        recover(folder.path(), "damaged", &closing, &nothing).unwrap_err(),
+        recover(folder.path(), "damaged", &closing).unwrap_err(),
     ] {
         assert_eq!(refused.code(), "journal/in-use");
         assert!(refused.to_string().contains(&format!("process {}", other.id())), "{refused}");
@@ -171,7 +171,7 @@ async fn what_is_whole_needs_no_recovery() {
     let checked = check(&journal_file(folder.path())).unwrap();
     assert!(checked.is_whole(), "{checked:?}");
     assert_eq!((checked.entries, checked.runs.len()), (40, 2));
-    assert_eq!(recover(folder.path(), "damaged", &closing, &nothing).unwrap(), None);
+    assert_eq!(recover(folder.path(), "damaged", &closing).unwrap(), None);
     assert_eq!(read(folder.path()).await, all);
     assert_eq!(check(&folder.path().join("none")).unwrap_err().code(), "journal/not-a-journal");
 }
@@ -256,7 +256,7 @@ async fn a_file_without_its_first_page_is_saved_whole() {
     damaged[16..4096].fill(0xff);
     fs::write(&file, &damaged).unwrap();
     assert!(Journal::open(folder.path()).is_err());
-    let recovered = recover(folder.path(), "damaged", &closing, &nothing).unwrap().unwrap();
+    let recovered = recover(folder.path(), "damaged", &closing).unwrap().unwrap();
     assert_eq!(recovered.runs.iter().map(|r| (r.saved, r.closed)).collect::<Vec<_>>(), [(400, false), (400, false)]);
     assert_eq!(read(folder.path()).await, all);
 }
@@ -277,7 +277,7 @@ async fn what_waits_in_the_log_is_saved_too() {
     main.truncate(main.len() / 2);
     fs::write(journal_file(place.path()), &main).unwrap();
     let expected = journal.entries(&run, 1).await.unwrap();
-    let entries = match recover(place.path(), "damaged", &closing, &nothing).unwrap() {
+    let entries = match recover(place.path(), "damaged", &closing).unwrap() {
         Some(recovered) => {
             let mut kept = recovered.kept.into_os_string();
             kept.push("-wal");
