@@ -106,8 +106,8 @@ fn a_backup_holds_what_a_replay_needs() {
     // What is not kept when a back-up is made is named, then and when it is restored.
     lost("plugins");
     let made = lab.host(&["state", "backup", "poor.sqlite3"]).exits(0);
-    let named = format!("the plugin http (sha256:");
-    assert!(made.stderr.contains(&named) && made.stderr.contains(&run), "{}", made.stderr);
+    let named = "the plugin http (sha256:";
+    assert!(made.stderr.contains(named) && made.stderr.contains(&run), "{}", made.stderr);
     lost("journal");
     let restored = lab.host(&["--json", "state", "restore", "poor.sqlite3"]).exits(0).json();
     let unkept = restored["unkept"].as_array().unwrap();
