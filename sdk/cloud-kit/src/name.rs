@@ -36,7 +36,12 @@ pub fn name(parts: &[&str], alphabet: Alphabet, longest: usize) -> String {
             let lower = character.to_ascii_lowercase();
             let taken = if alphabet.takes(lower) { lower } else { '-' };
             altered |= taken != character;
-            plain.push(taken);
+            // Some counterparts refuse two hyphens in a row.
+            if taken == '-' && plain.ends_with('-') {
+                altered = true;
+            } else {
+                plain.push(taken);
+            }
         }
     }
     if !plain.starts_with(|first: char| first.is_ascii_lowercase()) {
@@ -94,7 +99,7 @@ mod tests {
     fn different_parts_have_different_names() {
         let mut seen = std::collections::BTreeMap::new();
         let long = "x".repeat(80);
-        let lists: [&[&str]; 11] = [
+        let lists: [&[&str]; 12] = [
             &["a-b", "c"],
             &["a", "b-c"],
             &["a", "b", "c"],
@@ -106,11 +111,15 @@ mod tests {
             &["1a"],
             &["x1a"],
             &["a-"],
+            &["a--b", "c"],
         ];
         for parts in lists {
             let made = name(parts, Alphabet::Label, 32);
             assert!(made.len() <= 32, "{made}");
-            assert!(made.starts_with(|c: char| c.is_ascii_lowercase()) && !made.ends_with('-'), "{made}");
+            assert!(
+                made.starts_with(|c: char| c.is_ascii_lowercase()) && !made.ends_with('-') && !made.contains("--"),
+                "{made}"
+            );
             assert!(made.chars().all(|c| Alphabet::Label.takes(c)), "{made}");
             if let Some(other) = seen.insert(made.clone(), parts) {
                 panic!("{other:?} and {parts:?} are both {made}");

@@ -1,0 +1,368 @@
+//! Elastic Load Balancing, version 2: the Query protocol.
+
+use basb_cloud_kit::{Client, IfFound, Page, Refused, pages};
+use basb_plugin::Failure;
+use basb_plugin::http::Request;
+
+use super::Aws;
+use super::query::Form;
+use super::xml::{self, Element};
+
+const VERSION: &str = "2015-12-01";
+/// So many ARNs one `DescribeTags` may name (ELB API reference).
+const TAGS_AT_ONCE: usize = 20;
+/// The largest weight of a target group in a rule.
+pub const MOST_WEIGHT: u16 = 999;
+
+/// Elastic Load Balancing.
+#[derive(Clone, Copy)]
+pub struct ElbApi<'a> {
+    client: Client<'a>,
+    endpoint: &'a str,
+}
+
+/// A rule of a listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub arn: String,
+    /// `default` for the default rule.
+    pub priority: String,
+    pub conditions: Vec<Condition>,
+    /// Target groups and weights, where it forwards.
+    pub targets: Vec<(String, u64)>,
+    /// The kind of its (last) action, such as `forward`.
+    pub action: String,
+    pub tags: Vec<(String, String)>,
+}
+
+/// When a rule applies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Condition {
+    pub field: String,
+    /// The name of the header, for `http-header`.
+    pub header: Option<String>,
+    pub values: Vec<String>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RuleAction {
+    /// Shares requests out.
+    Forward(Vec<(String, u16)>),
+    /// Answers 503: nobody has traffic.
+    Nobody,
+}
+
+/// A target group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetGroup {
+    pub arn: String,
+    pub name: String,
+    pub vpc: String,
+    pub protocol: String,
+    pub port: String,
+    pub target_type: String,
+    pub health_path: String,
+    pub health_codes: String,
+    pub load_balancers: Vec<String>,
+}
+
+/// What a target group should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedGroup {
+    pub name: String,
+    pub vpc: String,
+    pub port: u16,
+    pub target_type: String,
+    pub health_path: String,
+    pub health_codes: String,
+    pub health_interval: u32,
+    pub healthy_threshold: u32,
+    pub unhealthy_threshold: u32,
+    pub tags: Vec<(String, String)>,
+}
+
+/// How a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub id: String,
+    pub state: String,
+    pub description: Option<String>,
+}
+
+impl<'a> ElbApi<'a> {
+    /// Elastic Load Balancing behind this endpoint.
+    pub fn new(client: Client<'a>, endpoint: &'a str) -> ElbApi<'a> {
+        ElbApi { client, endpoint }
+    }
+
+    fn call<T>(&self, action: &str, form: Form, read: impl Fn(Element<'_, '_>) -> T) -> Result<T, Refused> {
+        let doing = format!("ELB {action}");
+        let request = Request::post(self.endpoint)
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+            .body(form.into_body());
+        let response = self.client.send::<Aws>(&doing, request)?;
+        xml::result(&response.text(), action, read).map_err(|why| self.client.not_readable(&doing, &response, &why))
+    }
+
+    /// The rules of a listener with their tags.
+    pub fn rules(&self, listener: &str) -> Result<Vec<Rule>, Failure> {
+        self.described_rules(|form| form.set("ListenerArn", listener))
+    }
+
+    /// A rule by its ARN with its tags, if it is there.
+    pub fn rule(&self, arn: &str) -> Result<Option<Rule>, Failure> {
+        Ok(self.described_rules(|form| form.list("RuleArns", &[arn]))?.into_iter().next())
+    }
+
+    fn described_rules(&self, which: impl Fn(&mut Form)) -> Result<Vec<Rule>, Failure> {
+        let mut rules = pages("DescribeRules", |marker| {
+            let mut form = Form::new("DescribeRules", VERSION);
+            which(&mut form);
+            form.set_some("Marker", marker);
+            let read = |result: Element<'_, '_>| Page {
+                items: result.members("Rules", rule),
+                next: result.text("NextMarker"),
+            };
+            Ok(self.call("DescribeRules", form, read)?)
+        })?;
+        let arns: Vec<String> =
+            rules.iter().filter(|rule| rule.priority != "default").map(|rule| rule.arn.clone()).collect();
+        for some in arns.chunks(TAGS_AT_ONCE) {
+            let mut form = Form::new("DescribeTags", VERSION);
+            form.list("ResourceArns", some);
+            let described = self.call("DescribeTags", form, |result| {
+                result.members("TagDescriptions", |of| {
+                    (of.text("ResourceArn").unwrap_or_default(), of.members("Tags", tag))
+                })
+            })?;
+            for (arn, tags) in described {
+                if let Some(rule) = rules.iter_mut().find(|rule| rule.arn == arn) {
+                    rule.tags = tags;
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    /// Makes a rule.
+    pub fn create_rule(
+        &self,
+        listener: &str,
+        priority: u32,
+        conditions: &[Condition],
+        action: &RuleAction,
+        tags: &[(String, String)],
+    ) -> Result<Rule, Refused> {
+        let mut form = Form::new("CreateRule", VERSION);
+        form.set("ListenerArn", listener);
+        form.set("Priority", priority.to_string());
+        set_conditions(&mut form, conditions);
+        set_action(&mut form, action);
+        form.tags(tags);
+        let made = self.call("CreateRule", form, |result| result.members("Rules", rule).into_iter().next())?;
+        Ok(made.map_or_else(
+            || Rule {
+                arn: String::new(),
+                priority: priority.to_string(),
+                conditions: conditions.to_vec(),
+                targets: Vec::new(),
+                action: String::new(),
+                tags: tags.to_vec(),
+            },
+            |rule| Rule { tags: tags.to_vec(), ..rule },
+        ))
+    }
+
+    /// Changes what a rule does, and when where conditions are given.
+    pub fn modify_rule(&self, arn: &str, conditions: Option<&[Condition]>, action: &RuleAction) -> Result<(), Failure> {
+        let mut form = Form::new("ModifyRule", VERSION);
+        form.set("RuleArn", arn);
+        if let Some(conditions) = conditions {
+            set_conditions(&mut form, conditions);
+        }
+        set_action(&mut form, action);
+        Ok(self.call("ModifyRule", form, |_| ())?)
+    }
+
+    /// Removes a rule; one that is not there is removed.
+    pub fn delete_rule(&self, arn: &str) -> Result<(), Failure> {
+        let mut form = Form::new("DeleteRule", VERSION);
+        form.set("RuleArn", arn);
+        self.call("DeleteRule", form, |_| ()).if_found().map(drop)
+    }
+
+    /// A target group by its name, if it is there.
+    pub fn group(&self, name: &str) -> Result<Option<TargetGroup>, Failure> {
+        let mut form = Form::new("DescribeTargetGroups", VERSION);
+        form.list("Names", &[name]);
+        let found =
+            self.call("DescribeTargetGroups", form, |result| result.members("TargetGroups", group)).if_found()?;
+        Ok(found.unwrap_or_default().into_iter().find(|group| group.name == name))
+    }
+
+    /// Makes a target group.
+    pub fn create_group(&self, wanted: &WantedGroup) -> Result<TargetGroup, Refused> {
+        let mut form = Form::new("CreateTargetGroup", VERSION);
+        form.set("Name", &wanted.name);
+        form.set("Protocol", "HTTP");
+        form.set("Port", wanted.port.to_string());
+        form.set("VpcId", &wanted.vpc);
+        form.set("TargetType", &wanted.target_type);
+        form.set("HealthCheckEnabled", "true");
+        form.set("HealthCheckProtocol", "HTTP");
+        form.set("HealthCheckPath", &wanted.health_path);
+        form.set("Matcher.HttpCode", &wanted.health_codes);
+        form.set("HealthCheckIntervalSeconds", wanted.health_interval.to_string());
+        form.set("HealthyThresholdCount", wanted.healthy_threshold.to_string());
+        form.set("UnhealthyThresholdCount", wanted.unhealthy_threshold.to_string());
+        form.tags(&wanted.tags);
+        let made =
+            self.call("CreateTargetGroup", form, |result| result.members("TargetGroups", group).into_iter().next())?;
+        Ok(made.unwrap_or_else(|| TargetGroup {
+            arn: String::new(),
+            name: wanted.name.clone(),
+            vpc: wanted.vpc.clone(),
+            protocol: "HTTP".into(),
+            port: wanted.port.to_string(),
+            target_type: wanted.target_type.clone(),
+            health_path: wanted.health_path.clone(),
+            health_codes: wanted.health_codes.clone(),
+            load_balancers: Vec::new(),
+        }))
+    }
+
+    /// How long a target of a group may finish its requests, in seconds.
+    pub fn drain_seconds(&self, arn: &str) -> Result<Option<u64>, Failure> {
+        let mut form = Form::new("DescribeTargetGroupAttributes", VERSION);
+        form.set("TargetGroupArn", arn);
+        let attributes =
+            self.call("DescribeTargetGroupAttributes", form, |result| result.members("Attributes", tag))?;
+        let found = attributes.into_iter().find(|(key, _)| key == DRAIN);
+        Ok(found.and_then(|(_, value)| value.parse().ok()))
+    }
+
+    /// Sets how long a target of a group may finish its requests.
+    pub fn set_drain_seconds(&self, arn: &str, seconds: u64) -> Result<(), Failure> {
+        let mut form = Form::new("ModifyTargetGroupAttributes", VERSION);
+        form.set("TargetGroupArn", arn);
+        form.set("Attributes.member.1.Key", DRAIN);
+        form.set("Attributes.member.1.Value", seconds.to_string());
+        Ok(self.call("ModifyTargetGroupAttributes", form, |_| ())?)
+    }
+
+    /// Removes a target group; one that is not there is removed.
+    pub fn delete_group(&self, arn: &str) -> Result<(), Failure> {
+        let mut form = Form::new("DeleteTargetGroup", VERSION);
+        form.set("TargetGroupArn", arn);
+        self.call("DeleteTargetGroup", form, |_| ()).if_found().map(drop)
+    }
+
+    /// How the targets of a group are.
+    pub fn health(&self, arn: &str) -> Result<Vec<Target>, Failure> {
+        let mut form = Form::new("DescribeTargetHealth", VERSION);
+        form.set("TargetGroupArn", arn);
+        Ok(self.call("DescribeTargetHealth", form, |result| {
+            result.members("TargetHealthDescriptions", |of| {
+                let health = of.child("TargetHealth");
+                let said = |name| health.and_then(|health| health.text(name));
+                Target {
+                    id: of.child("Target").and_then(|target| target.text("Id")).unwrap_or_default(),
+                    state: said("State").unwrap_or_default(),
+                    description: said("Description").or_else(|| said("Reason")),
+                }
+            })
+        })?)
+    }
+}
+
+const DRAIN: &str = "deregistration_delay.timeout_seconds";
+
+fn set_conditions(form: &mut Form, conditions: &[Condition]) {
+    for (index, condition) in conditions.iter().enumerate() {
+        let at = format!("Conditions.member.{}", index + 1);
+        form.set(&format!("{at}.Field"), &condition.field);
+        let config = match condition.field.as_str() {
+            "host-header" => "HostHeaderConfig",
+            "http-header" => "HttpHeaderConfig",
+            _ => "PathPatternConfig",
+        };
+        form.set_some(&format!("{at}.{config}.HttpHeaderName"), condition.header.as_ref());
+        form.list(&format!("{at}.{config}.Values"), &condition.values);
+    }
+}
+
+fn set_action(form: &mut Form, action: &RuleAction) {
+    match action {
+        RuleAction::Forward(targets) => {
+            form.set("Actions.member.1.Type", "forward");
+            for (index, (arn, weight)) in targets.iter().enumerate() {
+                let at = format!("Actions.member.1.ForwardConfig.TargetGroups.member.{}", index + 1);
+                form.set(&format!("{at}.TargetGroupArn"), arn);
+                form.set(&format!("{at}.Weight"), weight.to_string());
+            }
+        }
+        RuleAction::Nobody => {
+            form.set("Actions.member.1.Type", "fixed-response");
+            form.set("Actions.member.1.FixedResponseConfig.StatusCode", "503");
+            form.set("Actions.member.1.FixedResponseConfig.ContentType", "text/plain");
+            form.set("Actions.member.1.FixedResponseConfig.MessageBody", "no revision of this service has traffic");
+        }
+    }
+}
+
+fn tag(element: Element<'_, '_>) -> (String, String) {
+    (element.text("Key").unwrap_or_default(), element.text("Value").unwrap_or_default())
+}
+
+fn rule(element: Element<'_, '_>) -> Rule {
+    let actions = element.members("Actions", |action| {
+        let mut targets = action.child("ForwardConfig").map_or_else(Vec::new, |config| {
+            config.members("TargetGroups", |of| {
+                let weight = of.text("Weight").and_then(|text| text.parse().ok()).unwrap_or(1);
+                (of.text("TargetGroupArn").unwrap_or_default(), weight)
+            })
+        });
+        if targets.is_empty()
+            && let Some(arn) = action.text("TargetGroupArn")
+        {
+            targets.push((arn, 1));
+        }
+        (action.text("Type").unwrap_or_default(), targets)
+    });
+    let (action, targets) = actions.into_iter().next_back().unwrap_or_default();
+    Rule {
+        arn: element.text("RuleArn").unwrap_or_default(),
+        priority: element.text("Priority").unwrap_or_default(),
+        conditions: element.members("Conditions", condition),
+        targets,
+        action,
+        tags: Vec::new(),
+    }
+}
+
+fn condition(element: Element<'_, '_>) -> Condition {
+    let config =
+        ["HostHeaderConfig", "PathPatternConfig", "HttpHeaderConfig"].into_iter().find_map(|name| element.child(name));
+    let values = config.map(|config| config.texts("Values")).filter(|values| !values.is_empty());
+    Condition {
+        field: element.text("Field").unwrap_or_default(),
+        header: config.and_then(|config| config.text("HttpHeaderName")),
+        values: values.unwrap_or_else(|| element.texts("Values")),
+    }
+}
+
+fn group(element: Element<'_, '_>) -> TargetGroup {
+    let text = |name| element.text(name).unwrap_or_default();
+    TargetGroup {
+        arn: text("TargetGroupArn"),
+        name: text("TargetGroupName"),
+        vpc: text("VpcId"),
+        protocol: text("Protocol"),
+        port: text("Port"),
+        target_type: text("TargetType"),
+        health_path: text("HealthCheckPath"),
+        health_codes: element.child("Matcher").and_then(|matcher| matcher.text("HttpCode")).unwrap_or_default(),
+        load_balancers: element.texts("LoadBalancerArns"),
+    }
+}

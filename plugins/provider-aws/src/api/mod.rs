@@ -1,0 +1,95 @@
+//! Thin clients of the three services that this provider speaks to, and how AWS puts its errors.
+//!
+//! The plugin writes unsigned requests; the host signs them. The wire formats are those of the service descriptions that
+//! AWS publishes: JSON 1.1 (ECS), the Query protocol with XML answers (Elastic Load Balancing), REST with JSON (Lambda).
+
+pub mod ecs;
+pub mod elb;
+pub mod lambda;
+mod query;
+mod xml;
+
+use basb_cloud_kit::{ApiError, Class, Dialect};
+use basb_plugin::Timestamp;
+use basb_plugin::http::Response;
+use serde::Deserialize;
+
+/// How AWS puts errors, in all of its protocols.
+pub struct Aws;
+
+#[derive(Deserialize)]
+struct JsonError {
+    #[serde(rename = "__type")]
+    kind: Option<String>,
+    code: Option<String>,
+    #[serde(alias = "Message", alias = "errorMessage")]
+    message: Option<String>,
+}
+
+impl Dialect for Aws {
+    fn error(response: &Response, now: Timestamp) -> ApiError {
+        let mut error = ApiError::of(response, now);
+        let header = |name: &str| response.header(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        error.request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
+        if let Ok(body) = serde_json::from_slice::<JsonError>(&response.body) {
+            error.code = header("x-amzn-errortype").or(body.kind).or(body.code).unwrap_or_default();
+            error.message = body.message.unwrap_or(error.message);
+        } else if let Some(found) = xml::error(&response.text()) {
+            error.code = found.code;
+            error.message = found.message;
+            error.request_id = error.request_id.or(found.request_id);
+        } else if let Some(kind) = header("x-amzn-errortype") {
+            error.code = kind;
+        }
+        // `com.amazonaws.ecs#ClientException:http://…` is `ClientException`.
+        let plain = error.code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
+        error.code = plain.trim().to_owned();
+        error
+    }
+
+    fn class(error: &ApiError) -> Option<Class> {
+        let code = error.code.as_str();
+        let already = || error.message.to_ascii_lowercase().contains("already exist");
+        Some(match code {
+            _ if code.contains("Throttl") => Class::Throttled,
+            "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" | "LimitExceededException"
+                if error.status == 429 || code != "LimitExceededException" =>
+            {
+                Class::Throttled
+            }
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "OptInRequired"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "RequestExpired"
+            | "AuthFailure" => Class::Denied,
+            "ClusterNotFoundException"
+            | "ServiceNotFoundException"
+            | "ServiceDeploymentNotFoundException"
+            | "ResourceNotFoundException"
+            | "TargetGroupNotFound"
+            | "RuleNotFound"
+            | "ListenerNotFound"
+            | "LoadBalancerNotFound" => Class::NotFound,
+            // These pass: another change is finished, a rule is gone, a priority is chosen anew.
+            "UpdateInProgressException" | "ConcurrentModificationException" | "ServiceNotActiveException" => {
+                Class::Busy
+            }
+            "ResourceInUse" | "ResourceInUseException" | "PriorityInUse" => Class::Busy,
+            "ResourceConflictException" if already() => Class::Conflict,
+            "ResourceConflictException" | "CodeVerificationFailedException" => Class::Busy,
+            "PreconditionFailedException" | "ConflictException" | "DuplicateTargetGroupName" => Class::Conflict,
+            "RequestTimeout" | "RequestTimeoutException" => Class::InDoubt,
+            _ => return None,
+        })
+    }
+}

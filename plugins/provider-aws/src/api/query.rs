@@ -1,0 +1,49 @@
+//! Requests of the Query protocol.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What RFC 3986 leaves as it is.
+pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A form of parameters.
+pub struct Form(String);
+
+impl Form {
+    /// For an action in a version of the API.
+    pub fn new(action: &str, version: &str) -> Form {
+        Form(format!("Action={action}&Version={version}"))
+    }
+
+    /// A parameter.
+    pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
+        let value = utf8_percent_encode(value.as_ref(), UNRESERVED);
+        self.0.push_str(&format!("&{name}={value}"));
+    }
+
+    /// A parameter, where there is a value.
+    pub fn set_some(&mut self, name: &str, value: Option<impl AsRef<str>>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    /// A list of texts: `NAME.member.1`, …
+    pub fn list<T: AsRef<str>>(&mut self, name: &str, values: &[T]) {
+        for (index, value) in values.iter().enumerate() {
+            self.set(&format!("{name}.member.{}", index + 1), value);
+        }
+    }
+
+    /// Tags: `Tags.member.1.Key`, …
+    pub fn tags(&mut self, tags: &[(String, String)]) {
+        for (index, (key, value)) in tags.iter().enumerate() {
+            self.set(&format!("Tags.member.{}.Key", index + 1), key);
+            self.set(&format!("Tags.member.{}.Value", index + 1), value);
+        }
+    }
+
+    /// The body.
+    pub fn into_body(self) -> String {
+        self.0
+    }
+}

@@ -1,0 +1,285 @@
+//! Making a revision be there, and its size. Everything is compared first and made only where it is missing, so that a
+//! call that is made again goes on where the one before it was cut off.
+
+use basb_cloud_kit::{Jitter, Owner, Waiting, decode_state};
+use basb_plugin::provider::{Desired, Outcome, Progress, Readiness};
+use basb_plugin::{Failure, FailureCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Fleet;
+use super::view::group_of;
+use crate::api::ecs::EcsService;
+use crate::api::elb::{TargetGroup, WantedGroup};
+use crate::config::{LaunchType, NetworkMode};
+use crate::{names, task};
+
+/// What a deployment that goes on waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The service of the same name that was removed before is gone.
+    OldServiceGone,
+}
+
+/// Deploys.
+///
+/// # Errors
+/// What AWS says, or what cannot be made.
+pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&str>) -> Result<Progress, Failure> {
+    let wanted = task::definition(fleet.config, fleet.ecs, desired)?;
+    if fleet.written.rule.is_none() {
+        fleet.conditions()?;
+    }
+    let name = names::of_revision(&desired.service, &desired.revision);
+    let there = fleet.api.service(&name)?;
+    if let Some(service) = there.as_ref().filter(|service| service.status == "DRAINING") {
+        let waiting =
+            decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::OldServiceGone, fleet.client().cx().now()));
+        let note = format!("the service {name} that was removed before still has {} tasks", service.running_count);
+        return Ok(waiting.again(jitter(fleet), None, note));
+    }
+    let definition = match fleet.api.task_definition(&name)? {
+        Some(there) if task::is_same(&wanted, &there) => there.arn,
+        _ => fleet.api.register(&wanted)?,
+    };
+    let group = fleet.group(&wanted_group(fleet, desired)?)?;
+    let rules = fleet.elb.rules(fleet.preview_listener())?;
+    fleet.bind(&rules, &desired.revision, &group)?;
+    match &there {
+        None => {
+            let body = service_body(fleet, desired, &name, &definition, &group)?;
+            fleet.api.create_service(body, key).map_err(Failure::from)?;
+        }
+        Some(service) => {
+            if let Some(change) = change_of(service, &definition, desired.replicas) {
+                fleet.api.update_service(&name, change).map_err(Failure::from)?;
+            }
+        }
+    }
+    let mut outcome = Outcome {
+        summary: format!("revision {} as the ECS service {name} with {}", desired.revision, tasks(desired.replicas)),
+        outputs: vec![("ecs-service".into(), name)],
+    };
+    for (name, url) in [("url", fleet.written.url()), ("preview-url", fleet.preview_url(&desired.revision))] {
+        if let Some(url) = url {
+            outcome = outcome.output(name, url);
+        }
+    }
+    Ok(Progress::Done(outcome))
+}
+
+/// Changes how many tasks a revision has.
+///
+/// # Errors
+/// What AWS says; [`FailureCode::NotFound`] where there is no such revision.
+pub fn scale(fleet: &Fleet<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
+    let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
+    if service.desired_count != replicas {
+        fleet.api.update_service(&service.service_name, json!({"desiredCount": replicas})).map_err(Failure::from)?;
+    }
+    Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
+}
+
+/// The failure for a revision that is not there.
+pub fn gone(fleet: &Fleet<'_>, revision: &str) -> Failure {
+    Failure::not_found(format!(
+        "{} has no revision {revision} in the cluster {}",
+        fleet.service.service, fleet.ecs.cluster
+    ))
+}
+
+fn jitter(fleet: &Fleet<'_>) -> Jitter {
+    fleet.client().jitter()
+}
+
+/// A number of tasks in words.
+pub fn tasks(count: u32) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
+}
+
+/// What differs between a service that is there and what it should be.
+pub fn change_of(service: &EcsService, definition: &str, replicas: u32) -> Option<Value> {
+    let mut change = serde_json::Map::new();
+    if service.task_definition != definition {
+        change.insert("taskDefinition".into(), definition.into());
+    }
+    if service.desired_count != replicas {
+        change.insert("desiredCount".into(), replicas.into());
+    }
+    (!change.is_empty()).then(|| Value::Object(change))
+}
+
+/// What the target group of a revision should be.
+///
+/// # Errors
+/// As [`task::settings`].
+pub fn wanted_group(fleet: &Fleet<'_>, desired: &Desired) -> Result<WantedGroup, Failure> {
+    let name = names::of_group(&desired.service, &desired.revision);
+    let tags = Owner::of_revision(&desired.service, &desired.revision).tags(names::TAGS);
+    group_like(fleet, desired, name, tags)
+}
+
+/// A target group for what a workload listens on.
+///
+/// # Errors
+/// As [`task::settings`].
+pub fn group_like(
+    fleet: &Fleet<'_>,
+    desired: &Desired,
+    name: String,
+    tags: Vec<(String, String)>,
+) -> Result<WantedGroup, Failure> {
+    let interval = u32::try_from(fleet.ecs.health_interval.0.as_secs()).unwrap_or(300).clamp(5, 300);
+    let ready_for = desired.workload.min_ready.as_secs().div_ceil(u64::from(interval));
+    // A load balancer knows HTTP checks only: where the workload names no path, any answer but 5xx is life.
+    let (health_path, health_codes) = match &desired.workload.ready {
+        Readiness::Http(path) => (path.clone(), "200-399"),
+        Readiness::None | Readiness::Tcp => ("/".to_owned(), "200-499"),
+    };
+    Ok(WantedGroup {
+        name,
+        vpc: fleet.ecs.vpc.clone(),
+        port: task::port(fleet.ecs, &desired.workload)?,
+        target_type: fleet.ecs.target_type().to_owned(),
+        health_path,
+        health_codes: health_codes.to_owned(),
+        health_interval: interval,
+        healthy_threshold: u32::try_from(ready_for).unwrap_or(10).clamp(2, 10),
+        unhealthy_threshold: 2,
+        tags,
+    })
+}
+
+/// What of a target group cannot be changed and is not as it should be.
+pub fn immutable_differences(there: &TargetGroup, wanted: &WantedGroup) -> basb_cloud_kit::Differences {
+    let mut differences = basb_cloud_kit::Differences::new();
+    let port = wanted.port.to_string();
+    for (path, before, after) in [
+        ("targetGroup.vpc", &there.vpc, &wanted.vpc),
+        ("targetGroup.port", &there.port, &port),
+        ("targetGroup.targetType", &there.target_type, &wanted.target_type),
+    ] {
+        differences.value(path, Some(before.clone()), Some(after.clone()));
+    }
+    differences
+}
+
+impl Fleet<'_> {
+    /// Makes a target group be there; its ARN.
+    ///
+    /// # Errors
+    /// What AWS says; [`FailureCode::Conflict`] where it is there and cannot be made what it should be.
+    pub fn group(&self, wanted: &WantedGroup) -> Result<String, Failure> {
+        let group = match self.elb.group(&wanted.name)? {
+            Some(there) => there,
+            None => self.elb.create_group(wanted).map_err(Failure::from)?,
+        };
+        let differences = immutable_differences(&group, wanted);
+        if !differences.is_empty() {
+            return Err(cannot_change(&group.name, differences));
+        }
+        let drain = self.ecs.drain.0.as_secs();
+        if self.elb.drain_seconds(&group.arn)? != Some(drain) {
+            self.elb.set_drain_seconds(&group.arn, drain)?;
+        }
+        Ok(group.arn)
+    }
+}
+
+/// The failure for a target group that would have to be another one.
+pub fn cannot_change(name: &str, differences: basb_cloud_kit::Differences) -> Failure {
+    let shown: Vec<String> = differences
+        .into_changes()
+        .into_iter()
+        .map(|change| {
+            format!(
+                "{}: {} instead of {}",
+                change.path,
+                change.before.unwrap_or_default(),
+                change.after.unwrap_or_default()
+            )
+        })
+        .collect();
+    Failure::new(
+        FailureCode::Conflict,
+        format!(
+            "the target group {name} of this revision cannot be changed ({}): put the configuration back, or deploy a new \
+             revision (a changed `env` value makes one)",
+            shown.join(", ")
+        ),
+        basb_plugin::Retry::Never,
+    )
+}
+
+fn service_body(
+    fleet: &Fleet<'_>,
+    desired: &Desired,
+    name: &str,
+    definition: &str,
+    group: &str,
+) -> Result<Value, Failure> {
+    let mut body = common_body(fleet, desired, name, definition);
+    if let Some(fields) = body.as_object_mut() {
+        let port = task::port(fleet.ecs, &desired.workload)?;
+        let place = json!({"targetGroupArn": group, "containerName": desired.service.service, "containerPort": port});
+        fields.insert("loadBalancers".into(), json!([place]));
+        // There is nothing older in this service to go back to: the host goes back by weights.
+        let breaker = json!({"enable": true, "rollback": false});
+        let deployment =
+            json!({"deploymentCircuitBreaker": breaker, "maximumPercent": 200, "minimumHealthyPercent": 100});
+        fields.insert("deploymentConfiguration".into(), deployment);
+        fields.insert("tags".into(), json!(names::ecs_tags(&Owner::of_revision(&desired.service, &desired.revision))));
+    }
+    Ok(body)
+}
+
+/// What both ways say of a service.
+pub fn common_body(fleet: &Fleet<'_>, desired: &Desired, name: &str, definition: &str) -> Value {
+    let ecs = fleet.ecs;
+    let mut body = json!({
+        "serviceName": name,
+        "taskDefinition": definition,
+        "desiredCount": desired.replicas,
+        "schedulingStrategy": "REPLICA",
+        "healthCheckGracePeriodSeconds": ecs.start_grace.0.as_secs(),
+        "propagateTags": "SERVICE",
+        "enableECSManagedTags": true,
+    });
+    let Some(fields) = body.as_object_mut() else { return body };
+    if ecs.capacity_providers.is_empty() {
+        fields.insert("launchType".into(), ecs.launch_type.word().into());
+    } else {
+        let shares: Vec<Value> = ecs
+            .capacity_providers
+            .iter()
+            .map(|of| json!({"capacityProvider": of.name, "weight": of.weight, "base": of.base}))
+            .collect();
+        fields.insert("capacityProviderStrategy".into(), json!(shares));
+    }
+    if ecs.launch_type == LaunchType::External {
+        fields.remove("healthCheckGracePeriodSeconds");
+    }
+    if let (NetworkMode::AwsVpc, Some(network)) = (ecs.network_mode, &ecs.network) {
+        let vpc = json!({
+            "subnets": network.subnets,
+            "securityGroups": network.security_groups,
+            "assignPublicIp": network.public_ip.word(),
+        });
+        fields.insert("networkConfiguration".into(), json!({"awsvpcConfiguration": vpc}));
+    }
+    body
+}
+
+/// The target group of a service.
+///
+/// # Errors
+/// Where it has none, so that no request can be led to it.
+pub fn group_or(service: &EcsService) -> Result<&str, Failure> {
+    group_of(service).ok_or_else(|| {
+        Failure::conflict(format!(
+            "the ECS service {} has no target group, so no request can be led to it",
+            service.service_name
+        ))
+    })
+}

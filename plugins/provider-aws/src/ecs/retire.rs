@@ -1,0 +1,101 @@
+//! Removing a revision: its service first, then what was bound to it.
+
+use basb_cloud_kit::{Owner, Waiting, decode_state};
+use basb_plugin::Failure;
+use basb_plugin::provider::Progress;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Fleet;
+use super::deploy::tasks;
+use super::rules::rule_of;
+use super::view::{View, group_of, is_adopted};
+use crate::api::elb::RuleAction;
+use crate::names;
+
+/// What a retirement waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Step {
+    /// The tasks have finished their requests and ended.
+    Draining,
+}
+
+/// Removes a revision without traffic; one that is not there is removed.
+///
+/// # Errors
+/// [`basb_plugin::FailureCode::Conflict`] where it has traffic; else what AWS says.
+pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<Progress, Failure> {
+    if is_adopted(revision) {
+        return leave(fleet, revision);
+    }
+    let view = fleet.view()?;
+    let name = names::of_revision(fleet.service, revision);
+    let group = match view.revision(revision).and_then(|seen| seen.group()) {
+        Some(arn) => Some(arn.to_owned()),
+        None => fleet.elb.group(&names::of_group(fleet.service, revision))?.map(|group| group.arn),
+    };
+    if view.share(group.as_deref()) > basb_plugin::Weight::ZERO {
+        return Err(has_traffic(revision));
+    }
+    if let Some(seen) = view.revision(revision) {
+        if seen.service.status != "DRAINING" {
+            fleet.api.delete_service(&name)?;
+        }
+        // It may be gone at once, where it had no tasks.
+        if let Some(left) = fleet.api.service(&name)? {
+            let waiting =
+                decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Draining, fleet.client().cx().now()));
+            let note = format!("revision {revision} finishes its requests: {} left", tasks(left.running_count));
+            return Ok(waiting.again(fleet.client().jitter(), None, note));
+        }
+    }
+    clear_rules(fleet, &view, revision, group.as_deref())?;
+    if let Some(group) = &group {
+        fleet.elb.delete_group(group)?;
+    }
+    fleet.api.deregister(&name)?;
+    Ok(Progress::done(format!("revision {revision} is gone: its service, target group, rule and task definitions")))
+}
+
+fn has_traffic(revision: &str) -> Failure {
+    Failure::conflict(format!("revision {revision} has traffic: give it to another one first"))
+}
+
+fn clear_rules(fleet: &Fleet<'_>, view: &View, revision: &str, group: Option<&str>) -> Result<(), Failure> {
+    if let Some(rule) = rule_of(&view.rules, &Owner::of_revision(fleet.service, revision)) {
+        fleet.elb.delete_rule(&rule.arn)?;
+    }
+    let Some(rule) = &view.production else { return Ok(()) };
+    let is_last = view.revisions.iter().all(|seen| seen.id == revision) && view.shares().is_empty();
+    if is_last && fleet.written.rule.is_none() {
+        return fleet.elb.delete_rule(&rule.arn);
+    }
+    // A target group stays in use as long as a rule names it, also with weight 0.
+    if rule.targets.iter().any(|(arn, _)| Some(arn.as_str()) == group) {
+        let rest: Vec<(String, u16)> = rule
+            .targets
+            .iter()
+            .filter(|(arn, weight)| Some(arn.as_str()) != group && *weight > 0)
+            .map(|(arn, weight)| (arn.clone(), u16::try_from(*weight).unwrap_or(u16::MAX)))
+            .collect();
+        let action = if rest.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(rest) };
+        fleet.elb.modify_rule(&rule.arn, None, &action)?;
+    }
+    Ok(())
+}
+
+/// What others made and we adopted is theirs: it gets no tasks any more, and stays.
+fn leave(fleet: &Fleet<'_>, revision: &str) -> Result<Progress, Failure> {
+    let Some(service) = fleet.service_of(revision)? else {
+        return Ok(Progress::done(format!("revision {revision} is gone")));
+    };
+    if fleet.view()?.share(group_of(&service)) > basb_plugin::Weight::ZERO {
+        return Err(has_traffic(revision));
+    }
+    let name = &service.service_name;
+    if service.desired_count > 0 {
+        fleet.api.update_service(name, json!({"desiredCount": 0})).map_err(Failure::from)?;
+    }
+    Ok(Progress::done(format!("the adopted ECS service {name} has no tasks any more; it is not ours, so it stays")))
+}

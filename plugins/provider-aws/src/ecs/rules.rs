@@ -1,0 +1,165 @@
+//! Listener rules: the one that users' requests go by, and the one of each revision alone.
+
+use basb_cloud_kit::Owner;
+use basb_plugin::Failure;
+
+use super::Fleet;
+use crate::api::elb::{Condition, Rule, RuleAction};
+use crate::names::{self, owner_of_pairs};
+
+/// The header that a revision alone is asked by, where it has no host of its own.
+pub const HEADER: &str = "x-basb-revision";
+/// So many values the conditions of one rule may have (ELB quotas).
+const MOST_VALUES: usize = 5;
+
+impl Fleet<'_> {
+    /// The listener that revisions alone are reached by.
+    pub fn preview_listener(&self) -> &str {
+        self.ecs.preview.as_ref().and_then(|preview| preview.listener.as_deref()).unwrap_or(&self.ecs.listener)
+    }
+
+    fn filled(&self, pattern: &str, revision: &str) -> String {
+        pattern
+            .replace("{revision}", revision)
+            .replace("{service}", &self.service.service)
+            .replace("{environment}", &self.service.environment)
+            .replace("{deployment}", &self.service.deployment)
+    }
+
+    /// Where a revision alone is reached, if it has a host of its own.
+    pub fn preview_url(&self, revision: &str) -> Option<String> {
+        let preview = self.ecs.preview.as_ref()?;
+        let url = preview.url.clone().unwrap_or_else(|| format!("https://{}", preview.host));
+        Some(self.filled(&url, revision))
+    }
+
+    /// When users' requests are for this service.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Invalid`] where nothing tells, or more than a rule can hold.
+    pub fn conditions(&self) -> Result<Vec<Condition>, Failure> {
+        let at = format!("/services/{}", self.service.service);
+        let (hosts, paths) = (&self.written.hosts, &self.written.paths);
+        if hosts.is_empty() && paths.is_empty() {
+            return Err(Failure::invalid(format!(
+                "nothing says which requests are for {}: write `hosts` or `paths` below `services.{}`, or the `rule` that \
+                 leads to it",
+                self.service.service, self.service.service
+            ))
+            .at(at));
+        }
+        // One more for the revision's own rule.
+        if hosts.len() + paths.len() >= MOST_VALUES {
+            return Err(Failure::invalid(format!(
+                "a rule holds {MOST_VALUES} values, and one is ours: name {} hosts and paths at the most",
+                MOST_VALUES - 1
+            ))
+            .at(at));
+        }
+        Ok([condition("host-header", hosts), condition("path-pattern", paths)].into_iter().flatten().collect())
+    }
+
+    /// When requests are for one revision.
+    ///
+    /// # Errors
+    /// As [`Fleet::conditions`].
+    pub fn revision_conditions(&self, revision: &str) -> Result<Vec<Condition>, Failure> {
+        if let Some(preview) = &self.ecs.preview {
+            let host = vec![self.filled(&preview.host, revision)];
+            return Ok([condition("host-header", &host), condition("path-pattern", &self.written.paths)]
+                .into_iter()
+                .flatten()
+                .collect());
+        }
+        // Where the rule for users is another's, its conditions are not known; the service's name tells apart then.
+        let mut conditions = if self.written.rule.is_some() { Vec::new() } else { self.conditions()? };
+        let value = format!("{}.{revision}", self.service.service);
+        conditions.push(Condition { field: "http-header".into(), header: Some(HEADER.into()), values: vec![value] });
+        Ok(conditions)
+    }
+
+    /// The rule that users' requests go by.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::NotFound`] where the rule that the configuration names is not there.
+    pub fn production_rule(&self, rules: &[Rule]) -> Result<Option<Rule>, Failure> {
+        if let Some(arn) = &self.written.rule {
+            let found = self.elb.rule(arn)?.ok_or_else(|| {
+                Failure::not_found(format!("there is no listener rule `{arn}`"))
+                    .at(format!("/services/{}/rule", self.service.service))
+            })?;
+            return Ok(Some(found));
+        }
+        let ours = |rule: &&Rule| {
+            owner_of_pairs(&rule.tags).is_some_and(|owner| owner.is_of(self.service) && owner.revision.is_none())
+        };
+        Ok(rules.iter().find(ours).cloned())
+    }
+
+    /// Makes the rule of a revision alone be there and lead to this target group.
+    ///
+    /// # Errors
+    /// What AWS says.
+    pub fn bind(&self, rules: &[Rule], revision: &str, group: &str) -> Result<(), Failure> {
+        let wanted = self.revision_conditions(revision)?;
+        let action = RuleAction::Forward(vec![(group.to_owned(), 1)]);
+        let owner = Owner::of_revision(self.service, revision);
+        match rule_of(rules, &owner) {
+            Some(rule) if leads_to(rule, group) && same_conditions(&rule.conditions, &wanted) => Ok(()),
+            Some(rule) => self.elb.modify_rule(&rule.arn, Some(&wanted), &action),
+            None => {
+                let listener = self.preview_listener();
+                let priority = free_priority(rules, self.ecs.priorities.revisions)?;
+                let tags = owner.tags(names::TAGS);
+                Ok(self.elb.create_rule(listener, priority, &wanted, &action, &tags).map(drop)?)
+            }
+        }
+    }
+}
+
+fn condition(field: &str, values: &[String]) -> Option<Condition> {
+    (!values.is_empty()).then(|| Condition { field: field.into(), header: None, values: values.to_vec() })
+}
+
+/// The rule that belongs to exactly this.
+pub fn rule_of<'r>(rules: &'r [Rule], owner: &Owner) -> Option<&'r Rule> {
+    rules.iter().find(|rule| {
+        owner_of_pairs(&rule.tags).is_some_and(|of| of.is_of(&owner.service) && of.revision == owner.revision)
+    })
+}
+
+/// Whether a rule leads to this target group and nowhere else.
+pub fn leads_to(rule: &Rule, group: &str) -> bool {
+    matches!(rule.targets.as_slice(), [(arn, weight)] if arn == group && *weight > 0)
+}
+
+/// Whether conditions are the same, in whatever order.
+pub fn same_conditions(one: &[Condition], other: &[Condition]) -> bool {
+    let sorted = |conditions: &[Condition]| {
+        let mut all: Vec<Condition> = conditions
+            .iter()
+            .cloned()
+            .map(|mut condition| {
+                condition.values.sort();
+                condition.header = condition.header.map(|header| header.to_ascii_lowercase());
+                condition
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    sorted(one) == sorted(other)
+}
+
+/// The first priority from `from` that no rule has. Two that choose at the same moment choose the same one: AWS refuses
+/// the second, which chooses again.
+///
+/// # Errors
+/// Where all are taken.
+pub fn free_priority(rules: &[Rule], from: u32) -> Result<u32, Failure> {
+    let taken: Vec<u32> = rules.iter().filter_map(|rule| rule.priority.parse().ok()).collect();
+    let free = (from.max(1)..=50_000).find(|priority| !taken.contains(priority));
+    free.ok_or_else(|| {
+        Failure::other(format!("no priority from {from} on is free at the listener")).at("/ecs/priorities")
+    })
+}

@@ -1,0 +1,69 @@
+//! Sharing users' requests out: one change of one rule, so that all shares change at the same moment.
+
+use basb_cloud_kit::{Owner, from_units, to_units};
+use basb_plugin::provider::Progress;
+use basb_plugin::{Failure, Weight};
+
+use super::deploy::{gone, group_or};
+use super::rules::free_priority;
+use super::{Fleet, view};
+use crate::api::elb::{MOST_WEIGHT, Rule, RuleAction};
+use crate::names;
+
+/// Shares are set in tenths of a percent: 999 is the largest weight, so all of the traffic is one target group alone.
+const UNITS: u16 = 1_000;
+
+/// Sets the shares; who is not named gets none.
+///
+/// # Errors
+/// What AWS says; [`basb_plugin::FailureCode::NotFound`] for a revision that is not there.
+pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progress, Failure> {
+    let units = to_units(weights, UNITS)?;
+    let mut targets: Vec<(String, u16)> = Vec::new();
+    for (revision, number) in units.iter().filter(|(_, number)| *number > 0) {
+        let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
+        targets.push((group_or(&service)?.to_owned(), (*number).min(MOST_WEIGHT)));
+    }
+    let rules = fleet.elb.rules(&fleet.ecs.listener)?;
+    let rule = fleet.production_rule(&rules)?;
+    let action = if targets.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(targets.clone()) };
+    match rule {
+        Some(rule) if is_as_wanted(&rule, &targets) => {}
+        Some(rule) => fleet.elb.modify_rule(&rule.arn, None, &action)?,
+        // Nobody is asked for, and nobody would be reached.
+        None if targets.is_empty() => {}
+        None => {
+            let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
+            let tags = Owner::of_service(fleet.service).tags(names::TAGS);
+            let conditions = fleet.conditions()?;
+            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &action, &tags).map_err(Failure::from)?;
+        }
+    }
+    let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
+    Ok(Progress::done(if shown.is_empty() {
+        "no traffic".to_owned()
+    } else {
+        format!("traffic: {}", shown.join(", "))
+    }))
+}
+
+fn is_as_wanted(rule: &Rule, targets: &[(String, u16)]) -> bool {
+    if targets.is_empty() {
+        return rule.action != "forward";
+    }
+    let shares = |numbers: Vec<(String, u64)>| {
+        let mut shares: Vec<_> =
+            from_units(&numbers).into_iter().filter(|(_, weight)| *weight > Weight::ZERO).collect();
+        shares.sort();
+        shares
+    };
+    let wanted = targets.iter().map(|(arn, number)| (arn.clone(), u64::from(*number))).collect();
+    rule.action == "forward" && shares(rule.targets.clone()) == shares(wanted)
+}
+
+impl view::View {
+    /// The rule's action where it is one that we could not put back.
+    pub fn foreign_action(&self) -> Option<&str> {
+        self.production.as_ref().map(|rule| rule.action.as_str()).filter(|action| *action != "forward")
+    }
+}

@@ -1,0 +1,217 @@
+//! Functions on Lambda: a revision is a published version, and an alias shares the invocations out.
+//!
+//! Lambda scales by itself, so a version has neither more nor fewer instances: it is one, available when it is active.
+//! The alias is changed only while it is as it was read (`RevisionId`): somebody else's change is never overwritten.
+
+mod deploy;
+mod traffic;
+
+use std::collections::BTreeMap;
+
+use basb_cloud_kit::Client;
+use basb_plugin::provider::{
+    Action, ActionKind, Desired, Instance, InstanceReport, Observed, ObservedRevision, PlannedAction, Progress,
+    ProviderContext, ServicePlan,
+};
+use basb_plugin::{Failure, ServiceRef, Weight};
+
+use crate::api::lambda::{Alias, FunctionConfiguration, LambdaApi};
+use crate::config::{self, Config, Lambda};
+use crate::names;
+
+/// What a version's description begins with; the revision follows.
+const MARK: &str = "basb-host revision ";
+/// The variable that tells a function its revision. It makes each revision a version of its own, too: Lambda publishes
+/// nothing new where nothing changed.
+const REVISION_VARIABLE: &str = "BASB_REVISION";
+
+/// Where a function is, and what it is called.
+pub struct Place {
+    endpoint: String,
+    function: String,
+}
+
+impl Place {
+    /// For a service.
+    pub fn of(config: &Config, service: &ServiceRef) -> Place {
+        let function = config.service(&service.service).function.unwrap_or_else(|| names::of_service(service, 64));
+        Place { endpoint: config.lambda_endpoint(), function }
+    }
+}
+
+/// One function.
+pub struct Functions<'a> {
+    lambda: &'a Lambda,
+    api: LambdaApi<'a>,
+    place: &'a Place,
+    service: &'a ServiceRef,
+    written: config::Service,
+}
+
+impl<'a> Functions<'a> {
+    /// For a call.
+    pub fn new(
+        (config, lambda): (&'a Config, &'a Lambda),
+        place: &'a Place,
+        cx: &'a ProviderContext,
+        key: &str,
+        service: &'a ServiceRef,
+    ) -> Functions<'a> {
+        let api = LambdaApi::new(Client::new(cx, key), &place.endpoint, &place.function);
+        Functions { lambda, api, place, service, written: config.service(&service.service) }
+    }
+
+    /// What `apply` would do.
+    pub fn plan(&self, desired: &Desired) -> Result<ServicePlan, Failure> {
+        let wanted = deploy::Wanted::of(self, desired)?;
+        let function = self.api.function()?;
+        let versions = self.versions()?;
+        let alias = self.api.alias(&self.lambda.alias)?;
+        let mut actions = Vec::new();
+        if !versions.contains_key(&desired.revision) {
+            let differences = wanted.differences(function.as_ref());
+            let (kind, what) = match &function {
+                None => (ActionKind::Create, format!("function {}", self.place.function)),
+                // Nobody is led to what is being worked on, so changing it takes nothing from anybody.
+                Some(_) => (ActionKind::Update, format!("the unpublished function {}", self.place.function)),
+            };
+            if !differences.is_empty() {
+                let changes = differences.into_changes();
+                actions.push(PlannedAction { kind, summary: what, changes, irreversible: None });
+            }
+            actions.push(PlannedAction {
+                kind: ActionKind::Create,
+                summary: format!("a version of {} for revision {}", self.place.function, desired.revision),
+                changes: Vec::new(),
+                irreversible: None,
+            });
+        }
+        let observed = self.observed(&versions, alias.as_ref());
+        Ok(ServicePlan { observed, actions })
+    }
+
+    /// Does it.
+    pub fn apply(&self, action: &Action, state: Option<&str>) -> Result<Progress, Failure> {
+        match action {
+            Action::Deploy(desired) => deploy::deploy(self, desired, state),
+            Action::Scale(scaling) => {
+                self.version_of(&scaling.revision)?;
+                Ok(Progress::done(format!("Lambda scales revision {} by itself", scaling.revision)))
+            }
+        }
+    }
+
+    /// What is there.
+    pub fn read(&self) -> Result<Option<Observed>, Failure> {
+        Ok(self.observed(&self.versions()?, self.api.alias(&self.lambda.alias)?.as_ref()))
+    }
+
+    /// Shares the invocations out.
+    pub fn traffic(&self, weights: &[(String, Weight)]) -> Result<Progress, Failure> {
+        traffic::traffic(self, weights)
+    }
+
+    /// The version of a revision, as its one instance.
+    pub fn instances(&self, revision: &str) -> Result<InstanceReport, Failure> {
+        let version = self.version_of(revision)?;
+        let now = self.api.version(&version.version)?.unwrap_or(version);
+        let state = now.state.clone().unwrap_or_else(|| "Active".into());
+        let available = is_available(&now);
+        Ok(InstanceReport {
+            desired: 1,
+            available: u32::from(available),
+            hopeless: state == "Failed",
+            instances: vec![Instance {
+                id: now.version,
+                state: state.to_ascii_lowercase(),
+                available,
+                restarts: 0,
+                message: now.state_reason,
+            }],
+            preview_url: None,
+        })
+    }
+
+    /// Removes the version of a revision.
+    pub fn retire(&self, revision: &str) -> Result<Progress, Failure> {
+        let versions = self.versions()?;
+        let alias = self.api.alias(&self.lambda.alias)?;
+        let Some(version) = versions.get(revision) else {
+            return Ok(Progress::done(format!("revision {revision} is gone")));
+        };
+        if traffic::shares(alias.as_ref()).iter().any(|(of, weight)| *of == version.version && *weight > Weight::ZERO) {
+            return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
+        }
+        if !version.description.starts_with(MARK) {
+            return Ok(Progress::done(format!("version {} was published by others, so it stays", version.version)));
+        }
+        self.api.delete_version(&version.version)?;
+        if versions.len() == 1 && alias.is_none() && self.is_ours()? {
+            self.api.delete_function()?;
+            return Ok(Progress::done(format!("revision {revision} is gone, and the function with it")));
+        }
+        Ok(Progress::done(format!("revision {revision}, version {}, is gone", version.version)))
+    }
+
+    /// Whether the function was made by us: then its last revision takes it along.
+    fn is_ours(&self) -> Result<bool, Failure> {
+        let Some(function) = self.api.function()? else { return Ok(false) };
+        let tags: Vec<(String, String)> = function.tags.into_iter().collect();
+        Ok(names::owner_of_pairs(&tags).is_some_and(|owner| owner.is_of(self.service)))
+    }
+
+    /// The versions by their revisions. A version that others published is one too, by its number.
+    fn versions(&self) -> Result<BTreeMap<String, FunctionConfiguration>, Failure> {
+        let mut all = BTreeMap::new();
+        for version in self.api.versions()? {
+            let revision = match version.description.strip_prefix(MARK) {
+                Some(rest) => rest.split_whitespace().next().unwrap_or_default().to_owned(),
+                None => adopted_id(&version.version),
+            };
+            all.insert(revision, version);
+        }
+        Ok(all)
+    }
+
+    fn version_of(&self, revision: &str) -> Result<FunctionConfiguration, Failure> {
+        self.versions()?.remove(revision).ok_or_else(|| {
+            Failure::not_found(format!("the function {} has no version for revision {revision}", self.place.function))
+        })
+    }
+
+    fn observed(&self, versions: &BTreeMap<String, FunctionConfiguration>, alias: Option<&Alias>) -> Option<Observed> {
+        let shares = traffic::shares(alias);
+        let weight =
+            |version: &str| shares.iter().find(|(of, _)| of == version).map_or(Weight::ZERO, |(_, weight)| *weight);
+        let revisions: Vec<ObservedRevision> = versions
+            .iter()
+            // What others published and nobody is led to is no revision of ours: functions gather old versions.
+            .filter(|(_, of)| of.description.starts_with(MARK) || weight(&of.version) > Weight::ZERO)
+            .map(|(revision, of)| ObservedRevision {
+                id: revision.clone(),
+                desired: 1,
+                available: u32::from(is_available(of)),
+                weight: weight(&of.version),
+                preview_url: None,
+                workload_digest: Some(of.code_sha256.clone()).filter(|digest| !digest.is_empty()),
+                extras: vec![("version".into(), of.version.clone())],
+            })
+            .collect();
+        (!revisions.is_empty()).then(|| Observed {
+            url: self.written.url(),
+            revisions,
+            version: alias.and_then(|alias| alias.revision_id.clone()),
+            extras: Vec::new(),
+        })
+    }
+}
+
+fn is_available(version: &FunctionConfiguration) -> bool {
+    // A version that tells no state is an old one, which is always active; `Inactive` wakes up when it is called.
+    matches!(version.state.as_deref(), None | Some("Active" | "Inactive"))
+}
+
+/// What a version that others published is called as a revision.
+fn adopted_id(version: &str) -> String {
+    format!("v{version}")
+}

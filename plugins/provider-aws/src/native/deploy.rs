@@ -1,0 +1,290 @@
+//! Beginning a deployment that ECS drives, up to its first pause.
+
+use basb_cloud_kit::{Differences, Owner, Waiting, decode_state};
+use basb_plugin::Failure;
+use basb_plugin::provider::{ActionKind, Desired, PlannedAction, Progress, ServicePlan};
+use serde_json::{Value, json};
+
+use super::Delegated;
+use super::state::{Now, UnderWay};
+use crate::api::ecs::TaskDefinition;
+use crate::api::elb::RuleAction;
+use crate::config::NativeStrategy;
+use crate::ecs::deploy::{common_body, gone, group_like, tasks};
+use crate::ecs::rules::{free_priority, rule_of, same_conditions};
+use crate::{names, task};
+
+/// What stands for a revision where ECS has one test rule for whatever comes next.
+pub const CANDIDATE: &str = "candidate";
+
+/// What is configured at ECS: how to shift, and where to pause.
+pub fn configuration(delegated: &Delegated<'_>) -> Value {
+    let native = delegated.native;
+    let minutes = native.hook_timeout.0.as_secs().div_ceil(60).clamp(1, 20_160);
+    // Before each shift, and once all has been shifted: what was before is kept until the host says so.
+    let pause = |stage: &str| {
+        json!({
+            "targetType": "PAUSE",
+            "lifecycleStages": [stage],
+            "timeoutConfiguration": {"timeoutInMinutes": minutes, "action": "ROLLBACK"},
+        })
+    };
+    let mut configuration = json!({
+        "strategy": native.strategy.word(),
+        "maximumPercent": 200,
+        "minimumHealthyPercent": 100,
+        "bakeTimeInMinutes": native.bake.0.as_secs().div_ceil(60).min(1_440),
+        "lifecycleHooks": [pause("PRE_PRODUCTION_TRAFFIC_SHIFT"), pause("POST_PRODUCTION_TRAFFIC_SHIFT")],
+    });
+    let shift = match native.strategy {
+        // The host waits and measures between the shifts, so ECS itself does not.
+        NativeStrategy::Canary => {
+            Some(("canaryConfiguration", json!({"canaryPercent": native.percent, "canaryBakeTimeInMinutes": 0})))
+        }
+        NativeStrategy::Linear => {
+            Some(("linearConfiguration", json!({"stepPercent": native.percent, "stepBakeTimeInMinutes": 0})))
+        }
+        NativeStrategy::BlueGreen => None,
+    };
+    if let (Some((name, value)), Some(fields)) = (shift, configuration.as_object_mut()) {
+        fields.insert(name.into(), value);
+    }
+    configuration
+}
+
+/// What `apply` would do.
+///
+/// # Errors
+/// What AWS says, and what cannot be made.
+pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan, Failure> {
+    let fleet = &delegated.fleet;
+    let wanted = task::definition(fleet.config, fleet.ecs, desired)?;
+    if fleet.written.rule.is_none() {
+        fleet.conditions()?;
+    }
+    let now = delegated.now()?;
+    let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
+    let mut actions = Vec::new();
+    match &now.service {
+        None => {
+            let mut differences = task::differences(&wanted, None);
+            differences.json("ecs.deploymentConfiguration", None, &configuration(delegated));
+            differences.value("ecs.desiredCount", None, Some(desired.replicas.to_string()));
+            actions.push(action(
+                ActionKind::Create,
+                format!(
+                    "the ECS service {} with {}, its two target groups and its listener rule",
+                    delegated.name,
+                    tasks(desired.replicas)
+                ),
+                differences,
+            ));
+        }
+        Some(service) => {
+            let is_there = now.is_target(&desired.revision)
+                && registered.as_ref().is_some_and(|there| task::is_same(&wanted, there));
+            if !is_there {
+                let running = fleet.api.described(&service.task_definition)?;
+                let differences = task::differences(&wanted, running.as_ref());
+                let kind = if now.is_target(&desired.revision) { ActionKind::Replace } else { ActionKind::Create };
+                let summary =
+                    format!("revision {} in the ECS service {}, shifted by ECS", desired.revision, delegated.name);
+                actions.push(action(kind, summary, differences));
+            }
+            let mut differences = Differences::new();
+            differences.json(
+                "ecs.deploymentConfiguration",
+                Some(&service.deployment_configuration),
+                &configuration(delegated),
+            );
+            if now.is_target(&desired.revision) && !now.is_under_way() {
+                let count = Some(service.desired_count.to_string());
+                differences.value("ecs.desiredCount", count, Some(desired.replicas.to_string()));
+            }
+            if !differences.is_empty() {
+                actions.push(action(ActionKind::Update, format!("the ECS service {}", delegated.name), differences));
+            }
+        }
+    }
+    Ok(ServicePlan { observed: delegated.observed(&now), actions })
+}
+
+fn action(kind: ActionKind, summary: String, differences: Differences) -> PlannedAction {
+    PlannedAction { kind, summary, changes: differences.into_changes(), irreversible: None }
+}
+
+/// Has ECS begin, and waits for its first pause.
+///
+/// # Errors
+/// What AWS says; [`basb_plugin::FailureCode::Unhealthy`] where ECS gives up.
+pub fn deploy(
+    delegated: &Delegated<'_>,
+    key: &str,
+    desired: &Desired,
+    state: Option<&str>,
+) -> Result<Progress, Failure> {
+    let fleet = &delegated.fleet;
+    let now = delegated.now()?;
+    let waiting = decode_state::<Waiting<UnderWay>>(state)?;
+    if let Some(waiting) = waiting {
+        return go_on(delegated, &now, desired, waiting);
+    }
+    let wanted = task::definition(fleet.config, fleet.ecs, desired)?;
+    let begin = |now: &Now| {
+        let before = now.deployment.as_ref().map(|deployment| deployment.service_deployment_arn.clone());
+        let begun = UnderWay { before, ..UnderWay::default() };
+        Ok(Waiting::begin(begun, fleet.client().cx().now()).again(
+            fleet.client().jitter(),
+            None,
+            "ECS begins a deployment",
+        ))
+    };
+    if now.is_under_way() {
+        if now.is_target(&desired.revision) && !now.goes_back() {
+            let begun = UnderWay {
+                deployment: now.deployment.as_ref().map(|of| of.service_deployment_arn.clone()),
+                ..UnderWay::default()
+            };
+            return go_on(delegated, &now, desired, Waiting::begin(begun, fleet.client().cx().now()));
+        }
+        return Err(Failure::conflict(format!(
+            "another deployment of {} is under way: {}",
+            delegated.name,
+            now.note()
+        ))
+        .retry_after(std::time::Duration::from_secs(10)));
+    }
+    let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
+    let is_registered = |there: &&TaskDefinition| task::is_same(&wanted, there);
+    let definition = match registered.as_ref().filter(is_registered) {
+        Some(there) => there.arn.clone(),
+        None => fleet.api.register(&wanted)?,
+    };
+    let place = place(delegated, desired)?;
+    let Some(service) = &now.service else {
+        let mut body = common_body(fleet, desired, &delegated.name, &definition);
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("loadBalancers".into(), json!([place]));
+            fields.insert("deploymentController".into(), json!({"type": "ECS"}));
+            fields.insert("deploymentConfiguration".into(), configuration(delegated));
+            fields.insert("tags".into(), json!(names::ecs_tags(&Owner::of_service(fleet.service))));
+        }
+        fleet.api.create_service(body, key).map_err(Failure::from)?;
+        return begin(&now);
+    };
+    let same =
+        now.target.as_ref().is_some_and(|side| side.revision == desired.revision && side.definition == definition);
+    if same {
+        return scale(delegated, &desired.revision, desired.replicas);
+    }
+    let change = json!({
+        "taskDefinition": definition,
+        // One service has one size for both sides: a candidate in a smaller size would shrink the other.
+        "desiredCount": service.desired_count.max(desired.replicas),
+        "deploymentConfiguration": configuration(delegated),
+        "loadBalancers": [place],
+    });
+    fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
+    begin(&now)
+}
+
+fn go_on(
+    delegated: &Delegated<'_>,
+    now: &Now,
+    desired: &Desired,
+    waiting: Waiting<UnderWay>,
+) -> Result<Progress, Failure> {
+    let client = delegated.fleet.client();
+    let current = now.deployment.as_ref().map(|deployment| deployment.service_deployment_arn.clone());
+    if current.is_none() || (current == waiting.what.before && waiting.what.deployment.is_none()) {
+        return Ok(waiting.again(client.jitter(), None, "ECS begins a deployment"));
+    }
+    if let Some(reason) = now.given_up(&desired.revision) {
+        return Err(Failure::unhealthy(format!("ECS gave revision {} up: {reason}", desired.revision)));
+    }
+    let waiting = Waiting { what: UnderWay { deployment: current, ..waiting.what.clone() }, ..waiting };
+    if now.is_under_way() && now.pause().is_none() {
+        return Ok(waiting.again(client.jitter(), None, now.note()));
+    }
+    Ok(Progress::done(format!("revision {} in the ECS service {}: {}", desired.revision, delegated.name, now.note())))
+}
+
+/// Changes how many tasks the service has, where the revision is all that there is of it.
+///
+/// # Errors
+/// What AWS says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
+pub fn scale(delegated: &Delegated<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
+    let now = delegated.now()?;
+    let (Some(service), Some(_)) = (&now.service, now.sides().find(|side| side.revision == revision)) else {
+        if replicas == 0 {
+            return Ok(Progress::done(format!("revision {revision} has no tasks")));
+        }
+        return Err(gone(&delegated.fleet, revision));
+    };
+    if now.is_under_way() {
+        return Ok(Progress::done("ECS sizes both sides of a deployment itself"));
+    }
+    if service.desired_count != replicas {
+        let change = json!({"desiredCount": replicas});
+        delegated.fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
+    }
+    Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
+}
+
+/// Where the service's tasks are registered: both target groups, the rule for users and the one for tests.
+fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure> {
+    let fleet = &delegated.fleet;
+    let owner = Owner::of_service(fleet.service);
+    let group = |side: &str| {
+        let name = names::of_group(fleet.service, side);
+        fleet.group(&group_like(fleet, desired, name, owner.tags(names::TAGS))?)
+    };
+    let (blue, green) = (group("blue")?, group("green")?);
+    let rules = fleet.elb.rules(&fleet.ecs.listener)?;
+    let both = RuleAction::Forward(vec![(blue.clone(), 1), (green.clone(), 0)]);
+    let production = match fleet.production_rule(&rules)? {
+        Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => rule.arn,
+        Some(rule) => {
+            fleet.elb.modify_rule(&rule.arn, None, &both)?;
+            rule.arn
+        }
+        None => {
+            let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
+            let (conditions, tags) = (fleet.conditions()?, owner.tags(names::TAGS));
+            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &both, &tags).map_err(Failure::from)?.arn
+        }
+    };
+    let mut advanced = json!({
+        "alternateTargetGroupArn": green,
+        "productionListenerRule": production,
+        "roleArn": delegated.native.role,
+    });
+    if fleet.ecs.preview.is_some() {
+        let listener = fleet.preview_listener();
+        let rules = fleet.elb.rules(listener)?;
+        let owner = Owner::of_revision(fleet.service, CANDIDATE);
+        let conditions = fleet.revision_conditions(CANDIDATE)?;
+        let test = match rule_of(&rules, &owner) {
+            Some(rule) => {
+                if !same_conditions(&rule.conditions, &conditions) {
+                    fleet.elb.modify_rule(&rule.arn, Some(&conditions), &both)?;
+                }
+                rule.arn.clone()
+            }
+            None => {
+                let priority = free_priority(&rules, fleet.ecs.priorities.revisions)?;
+                let tags = owner.tags(names::TAGS);
+                fleet.elb.create_rule(listener, priority, &conditions, &both, &tags).map_err(Failure::from)?.arn
+            }
+        };
+        if let Some(fields) = advanced.as_object_mut() {
+            fields.insert("testListenerRule".into(), test.into());
+        }
+    }
+    Ok(json!({
+        "targetGroupArn": blue,
+        "containerName": fleet.service.service,
+        "containerPort": task::port(fleet.ecs, &desired.workload)?,
+        "advancedConfiguration": advanced,
+    }))
+}
