@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use sha2::{Digest, Sha256};
+use wasm_encoder::{Module, NameMap, NameSection, RawSection};
+use wasmparser::{KnownCustom, Name, Parser, Payload};
 use wit_component::ComponentEncoder;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -161,12 +163,50 @@ fn rustflags(root: &Path) -> String {
 fn componentize(name: &str, module: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(module)
         .map_err(|error| format!("{name}: {}: {error} (is the package named like its folder?)", module.display()))?;
+    let bytes = with_own_names(name, &bytes).map_err(|error| format!("{name}: its names cannot be read: {error}"))?;
     let component = ComponentEncoder::default()
         .validate(true)
         .module(&bytes)
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| format!("{name}: not a component: {error:#}"))?;
     Ok(component)
+}
+
+/// The module with the names of its own functions and ours only. A trap tells its last frames by name; the names of what
+/// libraries are made of tell nobody anything, and are a fifth of a large plugin.
+fn with_own_names(name: &str, module: &[u8]) -> Result<Vec<u8>> {
+    let own = [name.replace('-', "_"), "basb_".to_owned()];
+    let mut out = Module::new();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload?;
+        match &payload {
+            Payload::CustomSection(section) if section.name() == "name" => {
+                let KnownCustom::Name(names) = section.as_known() else { continue };
+                let mut kept = NameMap::new();
+                for subsection in names {
+                    let Name::Function(functions) = subsection? else { continue };
+                    for function in functions {
+                        let function = function?;
+                        if own.iter().any(|part| function.name.contains(part.as_str())) {
+                            kept.append(function.index, function.name);
+                        }
+                    }
+                }
+                let mut names = NameSection::new();
+                names.functions(&kept);
+                out.section(&names);
+            }
+            // Left in where a package has a setting of its own in the profile, whatever its `strip` says.
+            Payload::CustomSection(section) if section.name().starts_with(".debug_") => {}
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    let data = module.get(range).ok_or("a section lies outside of the module")?;
+                    out.section(&RawSection { id, data });
+                }
+            }
+        }
+    }
+    Ok(out.finish())
 }
 
 fn variable(name: &str) -> Result<String> {

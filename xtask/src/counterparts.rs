@@ -1,5 +1,6 @@
-//! Installs what secrets and credentials are tested against: moto (AWS), a token endpoint and clients of OAuth 2.0,
-//! RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside of the checkout; what is there already is left alone.
+//! Installs what secrets, credentials and providers are tested against: moto and MiniStack (AWS), a token endpoint and
+//! clients of OAuth 2.0, RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside
+//! of the checkout; what is there already is left alone.
 
 use crate::apt::{self, is_on_path};
 use crate::shell::{self, Done, cargo, say};
@@ -8,6 +9,8 @@ use std::process::Command;
 
 /// <https://pypi.org/project/moto/>
 const MOTO: &str = "5.2.5";
+/// <https://pypi.org/project/ministack/>, and the client by which it runs containers
+const MINISTACK: [&str; 2] = ["ministack==1.5.33", "docker==7.2.0"];
 /// What a token endpoint is made of (Authlib, Flask), and second implementations of what is sent to one.
 const OAUTH: [&str; 6] = [
     "Authlib==1.9.9",
@@ -25,8 +28,10 @@ pub fn run() -> Done {
     let home = std::env::var_os("HOME").ok_or("HOME is not set, so there is no folder to install into")?;
     let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let failed: Vec<String> =
-        [moto(&folder), oauth(&folder), rusty_vault(&folder), age()].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<String> = [moto(&folder), ministack(&folder), oauth(&folder), rusty_vault(&folder), age()]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if failed.is_empty() {
         say(&format!("all counterparts are in {} or on the search path", folder.display()));
         return Ok(());
@@ -40,12 +45,19 @@ pub fn missing() -> Vec<&'static str> {
     let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
     let programs = [
         ("moto/bin/moto_server", "moto_server", "moto"),
+        ("ministack/bin/ministack", "ministack", "MiniStack"),
         ("oauth/bin/python", "basb-oauth-python", "the token endpoint"),
         ("rustyvault/bin/rvault", "rvault", "RustyVault"),
     ];
     let absent = programs.into_iter().filter(|(path, name, _)| !folder.join(path).is_file() && !is_on_path(name));
     let age = ["age", "age-keygen"].iter().all(|name| is_on_path(name));
     absent.map(|(_, _, what)| what).chain((!age).then_some("the age tools")).collect()
+}
+
+/// Whether a program is in the folder of counterparts.
+pub fn is_there(program: &str) -> bool {
+    std::env::var_os("HOME")
+        .is_some_and(|home| PathBuf::from(home).join(".cache/basb-host/counterparts").join(program).is_file())
 }
 
 /// Whether `program` is there in this version. What was installed by hand counts as right.
@@ -61,6 +73,10 @@ fn note(root: &Path, version: &str) -> Done {
 
 fn moto(folder: &Path) -> Done {
     python(&folder.join("moto"), "moto", "bin/moto_server", MOTO, &[format!("moto[server]=={MOTO}").as_str()])
+}
+
+fn ministack(folder: &Path) -> Done {
+    python(&folder.join("ministack"), "MiniStack", "bin/ministack", &MINISTACK.join(" "), &MINISTACK)
 }
 
 fn oauth(folder: &Path) -> Done {

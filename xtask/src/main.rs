@@ -14,6 +14,7 @@ mod demo;
 mod fuzz;
 mod hostile;
 mod languages;
+mod providers;
 mod setup;
 mod shell;
 mod test;
@@ -44,7 +45,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, hostile, crash, conformance, docs
+        /// Only these: fmt, clippy, unit, end-to-end, providers, hostile, crash, conformance, docs
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain
@@ -77,6 +78,15 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Only plugins and bugs whose name contains this; `seeded` for all bugs. Writes no table
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Deploy to every cloud and engine that can be had here; what is not installed is skipped, and that is said
+    TestProviders {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Only targets whose name contains this
         #[arg(long, default_value = "")]
         only: String,
     },
@@ -114,7 +124,7 @@ enum Command {
 /// What only some tests need.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Extra {
-    /// moto, RustyVault and the age tools
+    /// moto, MiniStack, RustyVault and the age tools
     Counterparts,
     /// Docker and Podman
     Containers,
@@ -136,6 +146,9 @@ fn main() -> ExitCode {
         }
         Command::Bench { what, json, more } => {
             bench::run(&what, if json { bench::Form::Json } else { bench::Form::Text }, &more)
+        }
+        Command::TestProviders { json, only } => {
+            providers::run(&only, if json { bench::Form::Json } else { bench::Form::Text })
         }
         Command::Crash { json, only, share, seed, jobs } => {
             let share = if share { crash::Share::Ci } else { crash::Share::Whole };

@@ -17,6 +17,7 @@ pub fn run(only: &[String]) -> Done {
         ("clippy", clippy),
         ("unit", unit),
         ("end-to-end", end_to_end),
+        ("providers", providers),
         ("hostile", hostile),
         ("crash", crash),
         ("conformance", conformance),
@@ -70,7 +71,14 @@ fn clippy() -> Done {
 
 fn unit() -> Done {
     build::workspace()?;
-    shell::run(&mut build::selected(["test", "--no-fail-fast", "--exclude", "basb-e2e"]))
+    shell::run(&mut build::selected([
+        "test",
+        "--no-fail-fast",
+        "--exclude",
+        "basb-e2e",
+        "--exclude",
+        "basb-providers-e2e",
+    ]))
 }
 
 fn end_to_end() -> Done {
@@ -81,6 +89,11 @@ fn end_to_end() -> Done {
         test.args(["--test", &name]);
     }
     shell::run(test.args(["--", "--test-threads", "2"]))
+}
+
+fn providers() -> Done {
+    build::workspace()?;
+    crate::providers::run_built("", crate::bench::Form::Text)
 }
 
 fn hostile() -> Done {

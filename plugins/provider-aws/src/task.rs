@@ -22,6 +22,7 @@ pub struct Settings {
     pub port: Option<u16>,
     pub task_role: Option<String>,
     pub execution_role: Option<String>,
+    pub command: Vec<String>,
     pub entry_point: Vec<String>,
     pub user: Option<String>,
     pub read_only_root: Option<bool>,
@@ -52,7 +53,8 @@ pub fn port(ecs: &Ecs, workload: &Workload) -> Result<u16, Failure> {
 pub fn image(workload: &Workload, tags: ImageTags) -> Result<&str, Failure> {
     let Some(image) = workload.image.as_deref() else {
         return Err(Failure::invalid(
-            "AWS runs container images: give the service an `image` (a `command` goes into it)",
+            "AWS runs container images: give the service an `image` (`command: null` in an override takes the command \
+             away; what the image runs can be changed by `settings.command`)",
         ));
     };
     if tags == ImageTags::Refuse && !image.contains("@sha256:") {
@@ -75,8 +77,11 @@ pub fn definition(config: &Config, ecs: &Ecs, desired: &Desired) -> Result<Value
     let filled = |text: &String| text.replace("{port}", &port.to_string());
     let mut environment: Vec<(String, String)> =
         workload.env.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
-    if !environment.iter().any(|(name, _)| name == "PORT") {
-        environment.push(("PORT".into(), port.to_string()));
+    // What the local cloud tells a program too, so that the same program needs no other configuration here.
+    for (name, value) in [("HOST", "0.0.0.0".to_owned()), ("PORT", port.to_string())] {
+        if !environment.iter().any(|(known, _)| known == name) {
+            environment.push((name.into(), value));
+        }
     }
     environment.sort();
     let pairs: Vec<Value> = environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
@@ -93,8 +98,8 @@ pub fn definition(config: &Config, ecs: &Ecs, desired: &Desired) -> Result<Value
         "portMappings": [ports],
         "stopTimeout": workload.stop_grace.as_secs().clamp(2, 120),
     });
-    let command: Vec<String> = workload.command.iter().map(filled).collect();
-    for (name, words) in [("entryPoint", settings.entry_point), ("command", command)] {
+    for (name, words) in [("entryPoint", &settings.entry_point), ("command", &settings.command)] {
+        let words: Vec<String> = words.iter().map(filled).collect();
         if !words.is_empty() {
             set(&mut container, name, json!(words));
         }

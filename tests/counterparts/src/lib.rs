@@ -1,4 +1,4 @@
-//! The other side of secrets and credentials, real where a real one can be had: moto (AWS), RustyVault (Vault's API),
+//! The other side of secrets and credentials, real where a real one can be had: moto and MiniStack (AWS), RustyVault (Vault's API),
 //! the age tools; and models, called so, of what cannot be installed. Tests start them on free ports of 127.0.0.1.
 //!
 //! **Must never** be linked into the product, listen on anything but 127.0.0.1, or let a test that needs a counterpart
@@ -6,6 +6,7 @@
 
 pub mod age_tool;
 pub mod install;
+pub mod ministack;
 pub mod model_server;
 pub mod moto;
 pub mod port;

@@ -3,6 +3,7 @@
 use crate::port;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -42,6 +43,21 @@ impl Process {
         panic!("{name} ended each of the three times that it was started: {said}")
     }
 
+    /// Starts what `command` makes, and waits until it listens on this port.
+    ///
+    /// # Panics
+    /// When it cannot be started, ends, or does not listen; with what it said.
+    #[must_use]
+    pub fn listening_on(name: &str, port: u16, command: impl FnOnce() -> Command) -> Self {
+        let log = std::env::temp_dir().join(format!("basb-counterpart-{}-{port}.log", std::process::id()));
+        let mut process = Self::start(&mut command(), File::create(&log).expect("a file for what it says"));
+        let listens = process.listens(port);
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let _ = std::fs::remove_file(&log);
+        assert!(matches!(listens, Listens::Yes), "{name} does not listen on port {port}: {said}");
+        process
+    }
+
     fn start(command: &mut Command, log: File) -> Self {
         let both = (log.try_clone().map(Stdio::from), Stdio::from(log));
         command.stdin(Stdio::null()).stdout(both.0.expect("a second handle")).stderr(both.1).process_group(0);
@@ -62,6 +78,29 @@ impl Process {
         }
         Listens::No
     }
+}
+
+/// Waits until an HTTP server on this port answers a request, whatever it answers: one may listen for a moment while it
+/// starts, and not answer yet.
+///
+/// # Panics
+/// When it does not.
+pub fn wait_until_answered(name: &str, port: u16) {
+    let began = Instant::now();
+    while began.elapsed() < LONGEST {
+        let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+            let mut answer = [0; 5];
+            stream.read_exact(&mut answer)?;
+            Ok(answer)
+        });
+        if asked.is_ok_and(|answer| answer == *b"HTTP/") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{name} does not answer on port {port} after {LONGEST:?}");
 }
 
 enum Listens {

@@ -23,6 +23,7 @@ struct Settings {
     role: Option<String>,
     runtime: Option<String>,
     handler: Option<String>,
+    command: Vec<String>,
     s3: Option<S3>,
     code_sha256: Option<String>,
 }
@@ -85,8 +86,8 @@ impl Wanted {
             (None, _) => {
                 let image = task::image(workload, lambda.image_tags)?.to_owned();
                 code.insert("ImageUri".into(), image.clone().into());
-                if !workload.command.is_empty() {
-                    configuration.insert("ImageConfig".into(), json!({"Command": workload.command}));
+                if !settings.command.is_empty() {
+                    configuration.insert("ImageConfig".into(), json!({"Command": settings.command}));
                 }
                 Some(image)
             }

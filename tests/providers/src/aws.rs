@@ -1,0 +1,218 @@
+//! AWS on this machine: moto (Elastic Load Balancing, Lambda, IAM and STS, with signatures and policies verified),
+//! MiniStack (ECS), and a load balancer of our own that goes by their rules.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use basb_counterparts::install;
+use basb_counterparts::ministack::{self, MiniStack, Tasks};
+use basb_counterparts::moto::{self, AccessKey, Auth, Moto};
+use basb_counterparts::port;
+use basb_counterparts::process::Process;
+use basb_e2e::Lab;
+use serde_json::{Value, json};
+
+use crate::python;
+
+/// AWS on this machine, and a place to deploy from.
+pub struct AwsLab {
+    /// Where basb-host runs.
+    pub lab: Lab,
+    /// The keys that basb-host signs with.
+    pub deployer: AccessKey,
+    /// What the deployment expects to be there.
+    pub there: Value,
+    /// Where users reach each service.
+    pub ports: Vec<(String, u16)>,
+    moto: Moto,
+    ministack: MiniStack,
+    admin: AccessKey,
+    python: PathBuf,
+    _balancer: Process,
+}
+
+impl AwsLab {
+    /// Starts everything for these services; `None`, and a message on standard error, when something is not installed.
+    ///
+    /// # Panics
+    /// When something that is installed does not start.
+    #[must_use]
+    pub fn start(services: &[&str], policy: &Value, tasks: Tasks) -> Option<AwsLab> {
+        let moto = moto::start(Auth::AfterFirst(6))?;
+        let ministack = ministack::start(tasks)?;
+        let python = install::folder().join("moto/bin/python");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let everything =
+            json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+        let (admin, deployer) =
+            runtime.block_on(async { (moto.user("admin", &everything).await, moto.user("deployer", policy).await) });
+        let endpoints = [moto.endpoint.as_str(), ministack.endpoint.as_str()];
+        let setup = include_str!("../programs/aws_setup.py");
+        let deploy = documented_policy().to_string();
+        let there = python::json(&python, setup, &[endpoints[0], endpoints[1], &admin.id, &admin.secret, &deploy]);
+        let ports: Vec<(String, u16)> = services.iter().map(|service| ((*service).to_owned(), port::free())).collect();
+        let balancer = balancer(&python, &endpoints, &admin, &there, &ports);
+        Some(AwsLab { lab: Lab::new(), deployer, there, ports, moto, ministack, admin, python, _balancer: balancer })
+    }
+
+    /// What is there, as boto3 sees it.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn facts(&self) -> Value {
+        let program = include_str!("../programs/aws_facts.py");
+        let listener = self.there["listener"].as_str().unwrap();
+        let args = [
+            self.moto.endpoint.as_str(),
+            self.ministack.endpoint.as_str(),
+            &self.admin.id,
+            &self.admin.secret,
+            listener,
+        ];
+        python::json(&self.python, program, &args)
+    }
+
+    /// Runs a program of boto3's with the same arguments as [`AwsLab::facts`].
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn boto3(&self, program: &str) -> Value {
+        let listener = self.there["listener"].as_str().unwrap();
+        let args = [
+            self.moto.endpoint.as_str(),
+            self.ministack.endpoint.as_str(),
+            &self.admin.id,
+            &self.admin.secret,
+            listener,
+        ];
+        python::json(&self.python, program, &args)
+    }
+
+    /// The port of moto.
+    #[must_use]
+    pub fn moto_port(&self) -> u16 {
+        self.moto.endpoint.port().unwrap()
+    }
+
+    /// The port of MiniStack.
+    #[must_use]
+    pub fn ministack_port(&self) -> u16 {
+        self.ministack.endpoint.port().unwrap()
+    }
+
+    /// A `basb-host` command with the deployer's keys in its environment.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.lab.command(args);
+        command.env("AWS_ID", &self.deployer.id).env("AWS_KEY", &self.deployer.secret);
+        command
+    }
+
+    /// Runs `basb-host` to its end.
+    #[must_use]
+    pub fn host(&self, args: &[&str]) -> basb_e2e::Output {
+        basb_e2e::Following::start(self.command(args)).end()
+    }
+
+    /// `basb-host run --json` of a release, to its end.
+    #[must_use]
+    pub fn run(&self, release: u8) -> basb_e2e::Output {
+        self.host(&["--json", "run", "--set", &format!("release={release}")])
+    }
+
+    /// The sections of a deployment file that say how AWS is reached: secrets, credentials, and the plugin `aws` with the
+    /// grants that the documentation gives.
+    #[must_use]
+    pub fn access(&self, service: Service) -> String {
+        let (moto, ministack) = (self.moto_port(), self.ministack_port());
+        let credential = |port: u16, service: &str| {
+            format!(
+                "  {service}:\n    to: [{{ host: 127.0.0.1, scheme: http, port: {port} }}]\n    awsSigv4: {{ accessKeyId: \
+                 aws-id, secretAccessKey: aws-key, region: eu-west-1, service: {service}{} }}\n",
+                match service {
+                    "lambda" => format!(
+                        ", assumeRole: {{ roleArn: \"arn:aws:iam::123456789012:role/deploy\", endpoint: \"http://127.0.0.1:{port}\" }}"
+                    ),
+                    _ => String::new(),
+                }
+            )
+        };
+        let (credentials, names, grants) = match service {
+            Service::Ecs => (
+                credential(ministack, "ecs") + &credential(moto, "elasticloadbalancing"),
+                "ecs, elasticloadbalancing",
+                grant(&documented("ecs"), ministack) + &grant(&documented("elasticloadbalancing"), moto),
+            ),
+            Service::Lambda => (credential(moto, "lambda"), "lambda", grant(&documented("lambda"), moto)),
+        };
+        format!(
+            "secrets:\n  aws-id: {{ store: env, key: AWS_ID }}\n  aws-key: {{ store: env, key: AWS_KEY }}\ncredentials:\n\
+             {credentials}plugins:\n  aws:\n    source: \"builtin:provider-aws\"\n    credentials: [{names}]\n    grants:\n      \
+             http:\n{grants}"
+        )
+    }
+}
+
+/// What a deployment is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Containers.
+    Ecs,
+    /// Functions.
+    Lambda,
+}
+
+/// The page that users read.
+const PAGE: &str = include_str!("../../../docs/providers/aws.md");
+
+/// The grants that the documentation gives for a service: what is tested is what is pasted.
+///
+/// # Panics
+/// When it gives none.
+#[must_use]
+pub fn documented(service: &str) -> Vec<String> {
+    let host = format!("host: {service}.eu-central-1.amazonaws.com");
+    let found: Vec<String> =
+        PAGE.lines().map(str::trim).filter(|line| line.contains(&host)).map(str::to_owned).collect();
+    assert!(!found.is_empty(), "{service}");
+    found
+}
+
+fn grant(lines: &[String], port: u16) -> String {
+    let here = |line: &String| {
+        let (_, rest) = line.split_once("amazonaws.com").unwrap();
+        format!("        - {{ host: 127.0.0.1, scheme: http, port: {port}{rest}\n")
+    };
+    lines.iter().map(here).collect()
+}
+
+/// The IAM policy that the documentation gives.
+///
+/// # Panics
+/// When it gives none.
+#[must_use]
+pub fn documented_policy() -> Value {
+    let (_, rest) = PAGE.split_once("```json\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    serde_json::from_str(text).unwrap()
+}
+
+fn balancer(
+    python: &Path,
+    endpoints: &[&str; 2],
+    admin: &AccessKey,
+    there: &Value,
+    ports: &[(String, u16)],
+) -> Process {
+    let hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
+    let program = include_str!("../programs/aws_load_balancer.py");
+    let listener = there["listener"].as_str().unwrap();
+    let first = ports[0].1;
+    Process::listening_on("the load balancer", first, || {
+        let mut command = Command::new(python);
+        command.args(["-c", program]).args(endpoints).args([&admin.id, &admin.secret]).arg(listener).args(&hosts);
+        command
+    })
+}

@@ -1,0 +1,8 @@
+//! The real `basb-host` binary deploys to clouds and engines: emulators and servers that nobody of this project wrote,
+//! started on 127.0.0.1, each looked at by a second client of its own. `cargo xtask test-providers` runs them.
+//!
+//! **Must never** prove anything by a gap of a counterpart: what one does not check or do is said in `docs/providers`.
+
+pub mod aws;
+pub mod python;
+pub mod users;

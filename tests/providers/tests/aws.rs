@@ -1,0 +1,297 @@
+//! `provider-aws`: containers with own weights, and functions, through the real binary.
+
+use basb_counterparts::ministack::Tasks;
+use basb_counterparts::moto::{self, Auth};
+use basb_providers_e2e::aws::{AwsLab, Service, documented_policy};
+use basb_providers_e2e::users::Users;
+use serde_json::{Value, json};
+
+/// Two services like those of the example, in tasks that run in name only; the load balancer answers for them.
+fn containers(aws: &AwsLab) -> String {
+    let there = &aws.there;
+    let (capture, organize) = (aws.ports[0].1, aws.ports[1].1);
+    let service = |name: &str, depends: &str| {
+        format!(
+            "  {name}:
+    workload:
+      image: registry.example/{name}@sha256:{digest}
+      env: {{ RELEASE: \"${{release}}\" }}
+      ready: {{ http: /healthz }}
+      minReady: 100ms
+      settings: {{ command: [second-brain, {name}, --port, \"{{port}}\"] }}
+    replicas: 2
+{depends}    strategy: careful
+    verify: [health]
+    progressDeadline: 60s
+    scaleDownDelay: 100ms
+    abortScaleDownDelay: 100ms
+",
+            digest = "0123456789abcdef".repeat(4)
+        )
+    };
+    format!(
+        "version: 1
+name: second-brain
+vars: {{ release: \"1\" }}
+{access}  canary: {{ source: \"builtin:strategy-canary\" }}
+  http:
+    source: builtin:probe-http
+    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
+environments:
+  aws:
+    provider:
+      plugin: aws
+      config:
+        region: eu-west-1
+        endpoints: {{ ecs: \"http://127.0.0.1:{ecs}\", elasticLoadBalancing: \"http://127.0.0.1:{elb}\" }}
+        ecs:
+          cluster: main
+          vpc: {vpc}
+          listener: {listener}
+          network: {{ subnets: {subnets}, securityGroups: [{group}] }}
+        services:
+          capture: {{ hosts: [capture.example], url: \"http://127.0.0.1:{capture}\" }}
+          organize: {{ hosts: [organize.example], url: \"http://127.0.0.1:{organize}\" }}
+strategies:
+  careful:
+    plugin: canary
+    config: {{ steps: [{{ setWeight: 10 }}, {{ analysis: {{ templates: [healthy] }} }}, {{ setWeight: 50 }}] }}
+probes:
+  health: {{ plugin: http, config: {{ path: /healthz }} }}
+  work: {{ plugin: http, config: {{ path: /work, requests: 20 }} }}
+analyses:
+  healthy:
+    metrics:
+      - {{ name: work, probe: work, interval: 100ms, count: 3, successCondition: result.success_rate >= 0.99 }}
+services:
+{services}",
+        access = aws.access(Service::Ecs),
+        ecs = aws.ministack_port(),
+        elb = aws.moto_port(),
+        vpc = there["vpc"].as_str().unwrap(),
+        listener = there["listener"].as_str().unwrap(),
+        subnets = there["subnets"],
+        group = there["securityGroup"].as_str().unwrap(),
+        services = service("capture", "") + &service("organize", "    dependsOn: [capture]\n"),
+    )
+}
+
+/// The one ECS service of a service of the file, with all of the traffic and everything that belongs to it; its revision.
+#[track_caller]
+fn only(facts: &Value, name: &str) -> String {
+    let tag = |of: &Value, key: &str| of["tags"][format!("basb-host:{key}")].as_str().unwrap_or_default().to_owned();
+    let services: Vec<&Value> =
+        facts["services"].as_array().unwrap().iter().filter(|service| tag(service, "service") == name).collect();
+    let [service] = services[..] else { panic!("not one ECS service of {name}: {facts}") };
+    let revision = tag(service, "revision");
+    assert_eq!((tag(service, "deployment"), tag(service, "environment")), ("second-brain".into(), "aws".into()));
+    assert_eq!(service["desired"], service["running"], "{facts}");
+    let group = service["groups"][0].as_str().unwrap();
+    let rules: Vec<&Value> =
+        facts["rules"].as_array().unwrap().iter().filter(|rule| tag(rule, "service") == name).collect();
+    let of = |revision: &str| {
+        rules.iter().find(|rule| tag(rule, "revision") == revision).unwrap_or_else(|| panic!("{facts}"))
+    };
+    assert_eq!(of("")["targets"], json!({group: 999}), "users are led there and nowhere else: {facts}");
+    assert_eq!(of(&revision)["targets"], json!({group: 1}), "{facts}");
+    assert!(of(&revision)["priority"].as_u64() < of("")["priority"].as_u64(), "{facts}");
+    assert_eq!(rules.len(), 2, "{facts}");
+    revision
+}
+
+/// Two services, each with one revision, and nothing else.
+#[track_caller]
+fn nothing_else(facts: &Value) {
+    let count = |key: &str| facts[key].as_array().unwrap().len();
+    assert_eq!((count("services"), count("groups"), count("definitions"), count("rules")), (2, 2, 2, 4), "{facts}");
+}
+
+#[test]
+fn containers_are_released_repaired_and_brought_back() {
+    let Some(aws) = AwsLab::start(&["capture", "organize"], &documented_policy(), Tasks::InNameOnly) else { return };
+    aws.lab.write_text(&containers(&aws));
+
+    // A plan reads only: what it was granted lets nothing else through, and nothing is there afterwards.
+    let plan = aws.host(&["plan"]).exits(0).stdout;
+    assert!(plan.contains("as the ECS service second-brain-aws-capture-r"), "{plan}");
+    assert!(plan.contains("host-header capture.example, x-basb-revision capture.r"), "{plan}");
+    let before = aws.facts();
+    assert_eq!((&before["services"], &before["groups"], &before["rules"]), (&json!([]), &json!([]), &json!([])));
+
+    aws.run(1).exits(0);
+    let facts = aws.facts();
+    let first = only(&facts, "capture");
+    only(&facts, "organize");
+    nothing_else(&facts);
+    aws.host(&["drift"]).exits(0);
+    assert!(aws.host(&["plan"]).exits(0).stdout.contains("nothing to do"));
+
+    // A canary under load: each share arrives, and nobody is turned away.
+    let users = Users::start(aws.ports[0].1);
+    let events = aws.run(2).exits(0).events();
+    let seen = users.stop();
+    assert_eq!(events.weights("capture"), [10, 50, 100]);
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert!(seen.releases.contains_key("1") && seen.releases.contains_key("2"), "{seen:?}");
+    let facts = aws.facts();
+    let second = only(&facts, "capture");
+    assert_ne!(first, second);
+    nothing_else(&facts);
+
+    // Release 3 answers 500: it goes back, and nothing of it stays.
+    let failed = aws.run(3).exits(3);
+    assert_eq!(failed.events().weights("capture").first(), Some(&10));
+    assert_eq!(only(&aws.facts(), "capture"), second);
+    nothing_else(&aws.facts());
+
+    // Somebody changes what is there, by boto3: it is found, told, and repaired.
+    let meddled = aws.boto3(MEDDLE);
+    assert_eq!(meddled["changed"], 1);
+    let drift = aws.host(&["--json", "drift"]).exits(2).json();
+    let kinds: Vec<&str> =
+        drift["services"][0]["differences"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"instances"), "{drift}");
+    aws.run(2).exits(0);
+    aws.host(&["drift"]).exits(0);
+
+    // Back to what was before, and the journal's loss.
+    aws.host(&["undo"]).exits(0);
+    assert_eq!(only(&aws.facts(), "capture"), first);
+    nothing_else(&aws.facts());
+    std::fs::rename(aws.lab.state().join("journal"), aws.lab.root().join("lost")).unwrap();
+    aws.host(&["import"]).exits(0);
+    aws.host(&["drift"]).exits(0);
+    assert_eq!(only(&aws.facts(), "capture"), first);
+
+    let audit = aws.host(&["audit"]).exits(0).stdout;
+    let (_, rest) = audit.split_once("aws  provider-aws").unwrap();
+    let (about, _) = rest.split_once("can do").unwrap();
+    let imports: Vec<&str> =
+        about.lines().filter(|line| line.contains("basb:host/") && !line.contains("types")).collect();
+    assert!(imports.len() == 1 && imports[0].contains("basb:host/http"), "{imports:?}");
+}
+
+const MEDDLE: &str = r#"
+import json, sys, boto3
+moto, ministack, key, secret, listener = sys.argv[1:6]
+ecs = boto3.client("ecs", endpoint_url=ministack, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret)
+ours = [arn for arn in ecs.list_services(cluster="main")["serviceArns"] if "-capture-" in arn]
+for arn in ours:
+    ecs.update_service(cluster="main", service=arn, desiredCount=5)
+print(json.dumps({"changed": len(ours)}))
+"#;
+
+#[test]
+fn what_iam_does_not_allow_is_said_in_its_own_words() {
+    let mut policy = documented_policy();
+    for statement in policy["Statement"].as_array_mut().unwrap() {
+        if let Some(actions) = statement["Action"].as_array_mut() {
+            actions.retain(|action| action != "elasticloadbalancing:CreateRule");
+        }
+    }
+    let Some(aws) = AwsLab::start(&["capture", "organize"], &policy, Tasks::InNameOnly) else { return };
+    aws.lab.write_text(&containers(&aws));
+    aws.host(&["plan"]).exits(0);
+    let failed = aws.run(1);
+    let said = format!("{}{}", failed.stdout, failed.stderr);
+    assert_ne!(failed.code, Some(0), "{said}");
+    assert!(said.contains("ELB CreateRule") && said.contains("not authorized to perform"), "{said}");
+    assert!(!said.contains(&aws.deployer.secret), "a key is nowhere");
+    assert_eq!(aws.facts()["services"], json!([]));
+
+    // Another secret than the one that belongs to the key: moto verifies signatures.
+    let mut command = aws.lab.command(&["plan"]);
+    command.env("AWS_ID", &aws.deployer.id).env("AWS_KEY", "0000000000000000000000000000000000000000");
+    let refused = basb_e2e::Following::start(command).end();
+    assert_ne!(refused.code, Some(0));
+    assert!(
+        refused.stderr.contains("ELB DescribeRules") && refused.stderr.contains("status 403"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// One function, of which moto runs nothing: what is released is told by the alias.
+fn function(aws: &AwsLab) -> String {
+    format!(
+        "version: 1
+name: second-brain
+vars: {{ release: \"1\" }}
+{access}  canary: {{ source: \"builtin:strategy-canary\" }}
+environments:
+  aws:
+    provider:
+      plugin: aws
+      config:
+        region: eu-west-1
+        endpoints: {{ lambda: \"http://127.0.0.1:{port}\" }}
+        lambda: {{ role: \"{role}\" }}
+        services: {{ capture: {{ function: capture }} }}
+strategies:
+  careful: {{ plugin: canary, config: {{ steps: [{{ setWeight: 10 }}, {{ pause: {{}} }}, {{ setWeight: 50 }}] }} }}
+services:
+  capture:
+    workload:
+      image: registry.example/capture@sha256:{digest}
+      env: {{ RELEASE: \"${{release}}\" }}
+      minReady: 100ms
+    strategy: careful
+    scaleDownDelay: 100ms
+    abortScaleDownDelay: 100ms
+",
+        access = aws.access(Service::Lambda),
+        port = aws.moto_port(),
+        role = aws.there["functionRole"].as_str().unwrap(),
+        digest = "0123456789abcdef".repeat(4),
+    )
+}
+
+#[test]
+fn functions_are_released_by_an_assumed_role_and_an_alias() {
+    let only_assume = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]});
+    let Some(aws) = AwsLab::start(&["capture"], &only_assume, Tasks::InNameOnly) else { return };
+    aws.lab.write_text(&function(&aws));
+    let alias = || aws.facts()["functions"]["capture"]["aliases"]["live"].clone();
+    let versions = || aws.facts()["functions"]["capture"]["versions"].as_object().unwrap().len();
+
+    aws.run(1).exits(0);
+    let first = alias()["version"].as_str().unwrap().to_owned();
+    assert_eq!((alias()["more"].clone(), versions()), (json!({}), 1));
+    aws.host(&["drift"]).exits(0);
+
+    // At the gate: a tenth goes to the new version, and `abort` takes it back.
+    let at_gate = |release: &str| {
+        let mut run = basb_e2e::Following::start(aws.command(&["--json", "run", "--set", release]));
+        run.until_kind("gate.opened");
+        run
+    };
+    let run = at_gate("release=2");
+    let split = alias();
+    assert_eq!(split["version"], first.as_str());
+    assert_eq!(split["more"].as_object().unwrap().values().collect::<Vec<_>>(), [&json!(0.1)]);
+    aws.host(&["abort", "capture"]).exits(0);
+    run.end().exits(3);
+    assert_eq!((alias()["version"].clone(), alias()["more"].clone(), versions()), (json!(first), json!({}), 1));
+
+    let run = at_gate("release=2");
+    aws.host(&["promote", "capture"]).exits(0);
+    run.end().exits(0);
+    assert_ne!(alias()["version"], first.as_str());
+    assert_eq!((alias()["more"].clone(), versions()), (json!({}), 1));
+    aws.host(&["drift"]).exits(0);
+    aws.host(&["undo"]).exits(0);
+    assert_eq!(versions(), 1);
+    aws.host(&["drift"]).exits(0);
+}
+
+#[test]
+fn moto_is_asked_to_verify() {
+    // What the other tests rest on: in this mode an unsigned request is not answered with success.
+    let Some(moto) = moto::start(Auth::AfterFirst(0)) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listed = runtime.block_on(
+        moto.query("elasticloadbalancing", &[("Action", "DescribeLoadBalancers"), ("Version", "2015-12-01")]),
+    );
+    assert_ne!(listed.status, 200);
+}

@@ -1,0 +1,103 @@
+//! Every provider against what others wrote: the real binary deploys to it, and a second client looks.
+//!
+//! A target whose counterpart cannot be had is skipped, and that is said last; it is never passed over in silence.
+
+use crate::bench::Form;
+use crate::shell::{Done, say};
+use crate::{build, counterparts, setup};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::process::Stdio;
+
+/// Something that is deployed to.
+struct Target {
+    /// Its name.
+    name: &'static str,
+    /// The file of its tests in `tests/providers/tests`, without `.rs`.
+    tests: &'static str,
+    /// What has to be installed: its program in the folder of counterparts, and what it is called.
+    needs: &'static [(&'static str, &'static str)],
+}
+
+/// All of them.
+const TARGETS: [Target; 1] = [Target {
+    name: "aws",
+    tests: "aws",
+    needs: &[("moto/bin/moto_server", "moto"), ("ministack/bin/ministack", "MiniStack")],
+}];
+
+/// What became of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Skipped(_) => "skipped",
+        })
+    }
+}
+
+/// Builds, and tests all targets or those whose name contains `only`. Fails when one of them does.
+pub fn run(only: &str, form: Form) -> Done {
+    setup::run_if_needed()?;
+    build::workspace()?;
+    run_built(only, form)
+}
+
+/// Tests what was built.
+pub fn run_built(only: &str, form: Form) -> Done {
+    let chosen: Vec<&Target> = TARGETS.iter().filter(|target| target.name.contains(only)).collect();
+    if chosen.is_empty() {
+        let all: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        return Err(format!("no target's name contains `{only}`: there are {}", all.join(", ")));
+    }
+    let outcomes: BTreeMap<&str, Outcome> = chosen.into_iter().map(|target| (target.name, test(target))).collect();
+    if form == Form::Json {
+        let word = |outcome: &Outcome| outcome.to_string();
+        let targets: BTreeMap<_, _> = outcomes.iter().map(|(name, outcome)| (name, word(outcome))).collect();
+        let reasons: BTreeMap<_, _> =
+            outcomes.iter().filter_map(|(name, outcome)| Some((name, why(outcome)?))).collect();
+        let report = serde_json::json!({ "version": 1, "targets": targets, "reasons": reasons });
+        let _ = writeln!(std::io::stdout(), "{report}");
+    }
+    for (name, outcome) in &outcomes {
+        say(&format!("== {name}: {outcome}{}", why(outcome).map(|why| format!(": {why}")).unwrap_or_default()));
+    }
+    let failed: Vec<&str> =
+        outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_))).map(|(name, _)| *name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn why(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Passed => None,
+        Outcome::Failed(why) | Outcome::Skipped(why) => Some(why),
+    }
+}
+
+fn test(target: &Target) -> Outcome {
+    let missing: Vec<&str> =
+        target.needs.iter().filter(|(program, _)| !counterparts::is_there(program)).map(|(_, what)| *what).collect();
+    if !missing.is_empty() {
+        let why = format!("NOT TESTED, not installed: {}; `cargo xtask setup counterparts`", missing.join(", "));
+        return Outcome::Skipped(why);
+    }
+    say(&format!("== {}", target.name));
+    let mut command = build::selected(["test", "--no-fail-fast"]);
+    command.args(["--test", target.tests, "--", "--test-threads", "2"]);
+    // What is missing all the same fails a test: a skip is decided here and said.
+    command.env("BASB_COUNTERPARTS", "require").stdout(Stdio::from(std::io::stderr()));
+    match command.status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("its tests ended with {status}")),
+        Err(error) => Outcome::Failed(format!("its tests could not be started: {error}")),
+    }
+}
