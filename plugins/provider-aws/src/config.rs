@@ -144,7 +144,7 @@ pub struct Logs {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Preview {
     pub listener: Option<String>,
-    pub host: String,
+    pub host: Option<String>,
     pub url: Option<String>,
 }
 
@@ -207,6 +207,7 @@ pub struct Service {
     pub paths: Vec<String>,
     pub rule: Option<String>,
     pub url: Option<String>,
+    pub preview_url: Option<String>,
     pub function: Option<String>,
 }
 
@@ -343,10 +344,17 @@ impl Ecs {
                 "`revisions` must be smaller than `services`: a rule for one revision goes before the rule for all requests",
             );
         }
-        if let Some(preview) = &self.preview
-            && !preview.host.contains("{revision}")
-        {
-            return invalid("preview/host", "the host must hold `{revision}`, so that each revision has its own");
+        match &self.preview {
+            Some(Preview { host: Some(host), .. }) if !host.contains("{revision}") => {
+                return invalid("preview/host", "the host must hold `{revision}`, so that each revision has its own");
+            }
+            Some(Preview { host: None, listener: Some(_), url: Some(_) } | Preview { host: Some(_), .. }) | None => {}
+            Some(_) => {
+                return invalid(
+                    "preview",
+                    "write a `host` with `{revision}`, or a `listener` for previews and its `url`",
+                );
+            }
         }
         if let Some(native) = &self.native {
             native.check()?;

@@ -1,4 +1,4 @@
-"""What is there, as boto3 sees it: ECS services at MiniStack, rules and target groups at moto, a function at moto."""
+"""What is there, as boto3 sees it: ECS services at MiniStack, rules and target groups at moto."""
 import json
 import sys
 
@@ -8,7 +8,6 @@ moto, ministack, key, secret, listener = sys.argv[1:6]
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 ecs = boto3.client("ecs", endpoint_url=ministack, **with_keys)
-functions = boto3.client("lambda", endpoint_url=moto, **with_keys)
 
 
 def tags(all_of_them):
@@ -38,13 +37,4 @@ for rule in elb.describe_rules(ListenerArn=listener)["Rules"]:
     })
 out = {"services": services, "rules": rules, "groups": [of["TargetGroupArn"] for of in elb.describe_target_groups()["TargetGroups"]],
        "definitions": ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]}
-for function in functions.list_functions()["Functions"]:
-    name = function["FunctionName"]
-    versions = functions.list_versions_by_function(FunctionName=name)["Versions"]
-    aliases = functions.list_aliases(FunctionName=name)["Aliases"]
-    out.setdefault("functions", {})[name] = {
-        "versions": {of["Version"]: of["Description"] for of in versions if of["Version"] != "$LATEST"},
-        "aliases": {of["Name"]: {"version": of["FunctionVersion"], "more": of.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})}
-                    for of in aliases},
-    }
 print(json.dumps(out))

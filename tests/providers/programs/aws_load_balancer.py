@@ -5,7 +5,7 @@ It is a second client, on boto3, and knows nothing of basb-host: it goes by rule
 A target group whose service's container port answers on this machine is led to; any other one is answered for here: with
 200, or with 500 below /work where the task's variable RELEASE is 3.
 
-    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PORT=HOST...
+    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS PORT=HOST... PREVIEW_PORT=+HOST...
 """
 import http.client
 import json
@@ -17,12 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 
-moto, ministack, key, secret, listener = sys.argv[1:6]
-hosts = dict(pair.split("=") for pair in sys.argv[6:])
+moto, ministack, key, secret, listener, previews = sys.argv[1:7]
+hosts = dict(pair.split("=") for pair in sys.argv[7:])
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 ecs = boto3.client("ecs", endpoint_url=ministack, **with_keys)
-backends, rules, credits, lock = {}, [], {}, threading.Lock()
+backends, rules, credits, lock = {}, {}, {}, threading.Lock()
 
 
 def answers(port):
@@ -62,14 +62,15 @@ def look():
                     call(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080} for one in sorted(which)])
         except elb.exceptions.TargetGroupNotFoundException:
             pass
-    found = []
-    for page in elb.get_paginator("describe_rules").paginate(ListenerArn=listener):
-        found += page["Rules"]
-    found.sort(key=lambda rule: 99999 if rule["Priority"] == "default" else int(rule["Priority"]))
+    found = {}
+    for one in (listener, previews):
+        all_rules = [rule for page in elb.get_paginator("describe_rules").paginate(ListenerArn=one) for rule in page["Rules"]]
+        found[one] = sorted(all_rules, key=lambda rule: 99999 if rule["Priority"] == "default" else int(rule["Priority"]))
     with lock:
         backends.clear()
         backends.update(seen)
-        rules[:] = found
+        rules.clear()
+        rules.update(found)
 
 
 def matches(rule, host, headers):
@@ -85,7 +86,8 @@ def matches(rule, host, headers):
 
 def choose(host, headers):
     with lock:
-        rule = next((rule for rule in rules if matches(rule, host, headers)), None)
+        of_listener = rules[previews if host.startswith("+") else listener]
+        rule = next((rule for rule in of_listener if matches(rule, host.lstrip("+"), headers)), None)
         if rule is None or rule["Actions"][-1]["Type"] != "forward":
             return None
         targets = [(of["TargetGroupArn"], of["Weight"]) for of in rule["Actions"][-1]["ForwardConfig"]["TargetGroups"]]

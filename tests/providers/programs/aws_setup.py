@@ -17,6 +17,7 @@ elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 balancer = elb.create_load_balancer(Name="main", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
 nobody = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
 listener = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=nobody)
+previews = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=8443, DefaultActions=nobody)
 iam = boto3.client("iam", endpoint_url=moto, **with_keys)
 trust = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})
@@ -29,5 +30,6 @@ print(json.dumps({
     "subnets": subnets,
     "securityGroup": group,
     "listener": listener["Listeners"][0]["ListenerArn"],
+    "previews": previews["Listeners"][0]["ListenerArn"],
     "functionRole": role["Role"]["Arn"],
 }))

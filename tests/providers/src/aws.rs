@@ -24,6 +24,8 @@ pub struct AwsLab {
     pub there: Value,
     /// Where users reach each service.
     pub ports: Vec<(String, u16)>,
+    /// Where its candidate is reached.
+    pub previews: Vec<(String, u16)>,
     moto: Moto,
     ministack: MiniStack,
     admin: AccessKey,
@@ -32,45 +34,60 @@ pub struct AwsLab {
 }
 
 impl AwsLab {
-    /// Starts everything for these services; `None`, and a message on standard error, when something is not installed.
+    /// Starts everything for these services, with a role `deploy` that has this policy and that the keys may assume, and
+    /// nothing else; `None`, and a message on standard error, when something is not installed.
     ///
     /// # Panics
     /// When something that is installed does not start.
     #[must_use]
-    pub fn start(services: &[&str], policy: &Value, tasks: Tasks) -> Option<AwsLab> {
-        let moto = moto::start(Auth::AfterFirst(6))?;
+    pub fn start(services: &[&str], policy: &Value, tasks: Tasks, verified: Verified) -> Option<AwsLab> {
+        let moto = moto::start(if verified == Verified::Yes { Auth::AfterFirst(6) } else { Auth::Off })?;
         let ministack = ministack::start(tasks)?;
         let python = install::folder().join("moto/bin/python");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let everything =
             json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+        let assume = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::123456789012:role/deploy"}]});
         let (admin, deployer) =
-            runtime.block_on(async { (moto.user("admin", &everything).await, moto.user("deployer", policy).await) });
+            runtime.block_on(async { (moto.user("admin", &everything).await, moto.user("deployer", &assume).await) });
         let endpoints = [moto.endpoint.as_str(), ministack.endpoint.as_str()];
         let setup = include_str!("../programs/aws_setup.py");
-        let deploy = documented_policy().to_string();
+        let deploy = policy.to_string();
         let there = python::json(&python, setup, &[endpoints[0], endpoints[1], &admin.id, &admin.secret, &deploy]);
-        let ports: Vec<(String, u16)> = services.iter().map(|service| ((*service).to_owned(), port::free())).collect();
-        let balancer = balancer(&python, &endpoints, &admin, &there, &ports);
-        Some(AwsLab { lab: Lab::new(), deployer, there, ports, moto, ministack, admin, python, _balancer: balancer })
+        let free = || -> Vec<(String, u16)> { services.iter().map(|of| ((*of).to_owned(), port::free())).collect() };
+        let (ports, previews) = (free(), free());
+        let balancer = balancer(&python, &endpoints, &admin, &there, (&ports, &previews));
+        Some(AwsLab {
+            lab: Lab::new(),
+            deployer,
+            there,
+            ports,
+            previews,
+            moto,
+            ministack,
+            admin,
+            python,
+            _balancer: balancer,
+        })
     }
 
-    /// What is there, as boto3 sees it.
+    /// The one function, as boto3 sees it.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn function(&self) -> Value {
+        self.boto3(include_str!("../programs/aws_function.py"))
+    }
+
+    /// ECS services, target groups and rules, as boto3 sees them.
     ///
     /// # Panics
     /// When it cannot be read.
     #[must_use]
     pub fn facts(&self) -> Value {
-        let program = include_str!("../programs/aws_facts.py");
-        let listener = self.there["listener"].as_str().unwrap();
-        let args = [
-            self.moto.endpoint.as_str(),
-            self.ministack.endpoint.as_str(),
-            &self.admin.id,
-            &self.admin.secret,
-            listener,
-        ];
-        python::json(&self.python, program, &args)
+        self.boto3(include_str!("../programs/aws_facts.py"))
     }
 
     /// Runs a program of boto3's with the same arguments as [`AwsLab::facts`].
@@ -132,7 +149,7 @@ impl AwsLab {
                 "  {service}:\n    to: [{{ host: 127.0.0.1, scheme: http, port: {port} }}]\n    awsSigv4: {{ accessKeyId: \
                  aws-id, secretAccessKey: aws-key, region: eu-west-1, service: {service}{} }}\n",
                 match service {
-                    "lambda" => format!(
+                    "lambda" | "elasticloadbalancing" => format!(
                         ", assumeRole: {{ roleArn: \"arn:aws:iam::123456789012:role/deploy\", endpoint: \"http://127.0.0.1:{port}\" }}"
                     ),
                     _ => String::new(),
@@ -153,6 +170,15 @@ impl AwsLab {
              http:\n{grants}"
         )
     }
+}
+
+/// Whether moto verifies signatures and policies. It cannot for Lambda: there it refuses boto3's own requests too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
 }
 
 /// What a deployment is made of.
@@ -199,20 +225,30 @@ pub fn documented_policy() -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// Services and their ports.
+type Ports<'a> = &'a [(String, u16)];
+
 fn balancer(
     python: &Path,
     endpoints: &[&str; 2],
     admin: &AccessKey,
     there: &Value,
-    ports: &[(String, u16)],
+    (ports, previews): (Ports<'_>, Ports<'_>),
 ) -> Process {
-    let hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
+    let mut hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
+    hosts.extend(previews.iter().map(|(service, port)| format!("{port}=+{service}.example")));
     let program = include_str!("../programs/aws_load_balancer.py");
     let listener = there["listener"].as_str().unwrap();
+    let previewed = there["previews"].as_str().unwrap();
     let first = ports[0].1;
     Process::listening_on("the load balancer", first, || {
         let mut command = Command::new(python);
-        command.args(["-c", program]).args(endpoints).args([&admin.id, &admin.secret]).arg(listener).args(&hosts);
+        command
+            .args(["-c", program])
+            .args(endpoints)
+            .args([&admin.id, &admin.secret])
+            .args([listener, previewed])
+            .args(&hosts);
         command
     })
 }

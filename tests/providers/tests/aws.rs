@@ -2,14 +2,26 @@
 
 use basb_counterparts::ministack::Tasks;
 use basb_counterparts::moto::{self, Auth};
-use basb_providers_e2e::aws::{AwsLab, Service, documented_policy};
+use basb_providers_e2e::aws::{AwsLab, Service, Verified, documented_policy};
 use basb_providers_e2e::users::Users;
 use serde_json::{Value, json};
+
+const TWO: &[&str] = &["capture", "organize"];
 
 /// Two services like those of the example, in tasks that run in name only; the load balancer answers for them.
 fn containers(aws: &AwsLab) -> String {
     let there = &aws.there;
-    let (capture, organize) = (aws.ports[0].1, aws.ports[1].1);
+    let reached: String = aws
+        .ports
+        .iter()
+        .zip(&aws.previews)
+        .map(|((name, port), (_, preview))| {
+            format!(
+                "          {name}: {{ hosts: [{name}.example], url: \"http://127.0.0.1:{port}\", previewUrl: \
+                 \"http://127.0.0.1:{preview}\" }}\n"
+            )
+        })
+        .collect();
     let service = |name: &str, depends: &str| {
         format!(
             "  {name}:
@@ -49,10 +61,9 @@ environments:
           vpc: {vpc}
           listener: {listener}
           network: {{ subnets: {subnets}, securityGroups: [{group}] }}
+          preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
         services:
-          capture: {{ hosts: [capture.example], url: \"http://127.0.0.1:{capture}\" }}
-          organize: {{ hosts: [organize.example], url: \"http://127.0.0.1:{organize}\" }}
-strategies:
+{reached}strategies:
   careful:
     plugin: canary
     config: {{ steps: [{{ setWeight: 10 }}, {{ analysis: {{ templates: [healthy] }} }}, {{ setWeight: 50 }}] }}
@@ -72,6 +83,7 @@ services:
         listener = there["listener"].as_str().unwrap(),
         subnets = there["subnets"],
         group = there["securityGroup"].as_str().unwrap(),
+        previews = there["previews"].as_str().unwrap(),
         services = service("capture", "") + &service("organize", "    dependsOn: [capture]\n"),
     )
 }
@@ -108,11 +120,11 @@ fn nothing_else(facts: &Value) {
 
 #[test]
 fn containers_are_released_repaired_and_brought_back() {
-    let Some(aws) = AwsLab::start(&["capture", "organize"], &documented_policy(), Tasks::InNameOnly) else { return };
+    let Some(aws) = AwsLab::start(TWO, &documented_policy(), Tasks::InNameOnly, Verified::Yes) else { return };
     aws.lab.write_text(&containers(&aws));
 
     // A plan reads only: what it was granted lets nothing else through, and nothing is there afterwards.
-    let plan = aws.host(&["plan"]).exits(0).stdout;
+    let plan = aws.host(&["plan"]).exits(2).stdout;
     assert!(plan.contains("as the ECS service second-brain-aws-capture-r"), "{plan}");
     assert!(plan.contains("host-header capture.example, x-basb-revision capture.r"), "{plan}");
     let before = aws.facts();
@@ -189,9 +201,9 @@ fn what_iam_does_not_allow_is_said_in_its_own_words() {
             actions.retain(|action| action != "elasticloadbalancing:CreateRule");
         }
     }
-    let Some(aws) = AwsLab::start(&["capture", "organize"], &policy, Tasks::InNameOnly) else { return };
+    let Some(aws) = AwsLab::start(TWO, &policy, Tasks::InNameOnly, Verified::Yes) else { return };
     aws.lab.write_text(&containers(&aws));
-    aws.host(&["plan"]).exits(0);
+    aws.host(&["plan"]).exits(2);
     let failed = aws.run(1);
     let said = format!("{}{}", failed.stdout, failed.stderr);
     assert_ne!(failed.code, Some(0), "{said}");
@@ -247,13 +259,12 @@ services:
 }
 
 #[test]
-fn functions_are_released_by_an_assumed_role_and_an_alias() {
-    let only_assume = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]});
-    let Some(aws) = AwsLab::start(&["capture"], &only_assume, Tasks::InNameOnly) else { return };
+fn functions_are_released_by_versions_and_an_alias() {
+    let one = &["capture"];
+    let Some(aws) = AwsLab::start(one, &documented_policy(), Tasks::InNameOnly, Verified::No) else { return };
     aws.lab.write_text(&function(&aws));
-    let alias = || aws.facts()["functions"]["capture"]["aliases"]["live"].clone();
-    let versions = || aws.facts()["functions"]["capture"]["versions"].as_object().unwrap().len();
+    let alias = || aws.function()["aliases"]["live"].clone();
+    let versions = || aws.function()["versions"].as_object().unwrap().len();
 
     aws.run(1).exits(0);
     let first = alias()["version"].as_str().unwrap().to_owned();
@@ -261,22 +272,16 @@ fn functions_are_released_by_an_assumed_role_and_an_alias() {
     aws.host(&["drift"]).exits(0);
 
     // At the gate: a tenth goes to the new version, and `abort` takes it back.
-    let at_gate = |release: &str| {
-        let mut run = basb_e2e::Following::start(aws.command(&["--json", "run", "--set", release]));
-        run.until_kind("gate.opened");
-        run
-    };
-    let run = at_gate("release=2");
+    let at_gate = || aws.run(2).exits(4).events().run();
+    let id = at_gate();
     let split = alias();
     assert_eq!(split["version"], first.as_str());
     assert_eq!(split["more"].as_object().unwrap().values().collect::<Vec<_>>(), [&json!(0.1)]);
-    aws.host(&["abort", "capture"]).exits(0);
-    run.end().exits(3);
+    aws.host(&["abort", &id]).exits(3);
     assert_eq!((alias()["version"].clone(), alias()["more"].clone(), versions()), (json!(first), json!({}), 1));
 
-    let run = at_gate("release=2");
-    aws.host(&["promote", "capture"]).exits(0);
-    run.end().exits(0);
+    let id = at_gate();
+    aws.host(&["promote", &id]).exits(0);
     assert_ne!(alias()["version"], first.as_str());
     assert_eq!((alias()["more"].clone(), versions()), (json!({}), 1));
     aws.host(&["drift"]).exits(0);

@@ -138,15 +138,15 @@ impl<'a> LambdaApi<'a> {
 
     /// A version, if it is there.
     pub fn version(&self, version: &str) -> Result<Option<FunctionConfiguration>, Failure> {
-        let url = self.url(&format!("/configuration?Qualifier={version}"));
+        let url = self.url(&format!(":{version}/configuration"));
         self.call("GetFunctionConfiguration", Request::get(url)).if_found()
     }
 
     /// Its published versions; none where there is no function.
     pub fn versions(&self) -> Result<Vec<FunctionConfiguration>, Failure> {
         let all = pages("ListVersionsByFunction", |marker| {
-            let marker = marker.map(|marker| format!("&Marker={}", utf8_percent_encode(marker, UNRESERVED)));
-            let url = self.url(&format!("/versions?MaxItems=50{}", marker.unwrap_or_default()));
+            let marker = marker.map(|marker| format!("?Marker={}", utf8_percent_encode(marker, UNRESERVED)));
+            let url = self.url(&format!("/versions{}", marker.unwrap_or_default()));
             let page: Option<VersionsPage> = self.call("ListVersionsByFunction", Request::get(url)).if_found()?;
             let page = page.unwrap_or_default();
             Ok(Page { items: page.versions, next: page.next_marker })
@@ -177,7 +177,7 @@ impl<'a> LambdaApi<'a> {
 
     /// Removes a version.
     pub fn delete_version(&self, version: &str) -> Result<(), Failure> {
-        self.delete("DeleteFunction", &format!("?Qualifier={version}"))
+        self.delete("DeleteFunction", &format!(":{version}"))
     }
 
     /// Removes the function with everything of it.

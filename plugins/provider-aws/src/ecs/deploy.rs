@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Fleet;
+use super::rules::LeadsThere;
 use super::view::group_of;
 use crate::api::ecs::EcsService;
 use crate::api::elb::{TargetGroup, WantedGroup};
@@ -46,6 +47,7 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
     let group = fleet.group(&wanted_group(fleet, desired)?)?;
     let rules = fleet.elb.rules(fleet.preview_listener())?;
     fleet.bind(&rules, &desired.revision, &group)?;
+    fleet.bind_candidate(&group)?;
     match &there {
         None => {
             let body = service_body(fleet, desired, &name, &definition, &group)?;
@@ -61,7 +63,9 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
         summary: format!("revision {} as the ECS service {name} with {}", desired.revision, tasks(desired.replicas)),
         outputs: vec![("ecs-service".into(), name)],
     };
-    for (name, url) in [("url", fleet.written.url()), ("preview-url", fleet.preview_url(&desired.revision))] {
+    for (name, url) in
+        [("url", fleet.written.url()), ("preview-url", fleet.preview_url(&desired.revision, LeadsThere::Yes))]
+    {
         if let Some(url) = url {
             outcome = outcome.output(name, url);
         }

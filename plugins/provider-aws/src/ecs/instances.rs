@@ -5,6 +5,7 @@ use basb_plugin::provider::{Instance, InstanceReport};
 
 use super::Fleet;
 use super::deploy::gone;
+use super::rules::LeadsThere;
 use super::view::group_of;
 use crate::api::ecs::{EcsService, EcsTask};
 
@@ -32,12 +33,14 @@ pub fn instances(fleet: &Fleet<'_>, revision: &str) -> Result<InstanceReport, Fa
             });
         }
     }
+    let candidate = fleet.candidate_group()?;
+    let leads_there = LeadsThere::of(candidate.as_deref(), group_of(&service));
     Ok(InstanceReport {
         desired: service.desired_count,
         available,
         hopeless: service.desired_count > 0 && hopeless(&service),
         instances,
-        preview_url: fleet.preview_url(revision),
+        preview_url: fleet.preview_url(revision, leads_there),
     })
 }
 

@@ -57,6 +57,14 @@ fn plan_service(
             changes: differences.into_changes(),
             irreversible: None,
         });
+        if fleet.candidate_listener().is_some() {
+            actions.push(PlannedAction {
+                kind: ActionKind::Update,
+                summary: format!("the listener for previews leads to revision {}", desired.revision),
+                changes: Vec::new(),
+                irreversible: None,
+            });
+        }
         return Ok(());
     };
     let current = registered.as_ref().is_some_and(|there| there.arn == seen.service.task_definition);

@@ -52,6 +52,7 @@ pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<
     }
     clear_rules(fleet, &view, revision, group.as_deref())?;
     if let Some(group) = &group {
+        fleet.unbind_candidate(group)?;
         fleet.elb.delete_group(group)?;
     }
     fleet.api.deregister(&name)?;

@@ -5,17 +5,46 @@ use basb_plugin::Failure;
 
 use super::Fleet;
 use crate::api::elb::{Condition, Rule, RuleAction};
+use crate::config::Preview;
 use crate::names::{self, owner_of_pairs};
 
 /// The header that a revision alone is asked by, where it has no host of its own.
 pub const HEADER: &str = "x-basb-revision";
+/// What stands for a revision in the rule of a listener that leads to whatever was deployed last.
+pub const CANDIDATE: &str = "candidate";
+
+/// Whether the listener for previews leads to what is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeadsThere {
+    /// It does.
+    Yes,
+    /// It does not, or there is none.
+    No,
+}
+
+impl LeadsThere {
+    /// Whether two target groups are the same.
+    pub fn of(candidate: Option<&str>, group: Option<&str>) -> LeadsThere {
+        if candidate.is_some() && candidate == group { LeadsThere::Yes } else { LeadsThere::No }
+    }
+}
+
 /// So many values the conditions of one rule may have (ELB quotas).
 const MOST_VALUES: usize = 5;
 
 impl Fleet<'_> {
-    /// The listener that revisions alone are reached by.
+    /// The listener with the rules of each revision alone.
     pub fn preview_listener(&self) -> &str {
-        self.ecs.preview.as_ref().and_then(|preview| preview.listener.as_deref()).unwrap_or(&self.ecs.listener)
+        match &self.ecs.preview {
+            Some(Preview { host: Some(_), listener: Some(listener), .. }) => listener,
+            _ => &self.ecs.listener,
+        }
+    }
+
+    /// The listener whose rule for this service leads to what was deployed last, where previews are by listener.
+    pub fn candidate_listener(&self) -> Option<&str> {
+        let preview = self.ecs.preview.as_ref().filter(|preview| preview.host.is_none())?;
+        preview.listener.as_deref()
     }
 
     fn filled(&self, pattern: &str, revision: &str) -> String {
@@ -26,11 +55,60 @@ impl Fleet<'_> {
             .replace("{deployment}", &self.service.deployment)
     }
 
-    /// Where a revision alone is reached, if it has a host of its own.
-    pub fn preview_url(&self, revision: &str) -> Option<String> {
+    /// Where a revision alone is reached: by its host, or by the listener for previews where that leads to it.
+    pub fn preview_url(&self, revision: &str, leads_there: LeadsThere) -> Option<String> {
         let preview = self.ecs.preview.as_ref()?;
-        let url = preview.url.clone().unwrap_or_else(|| format!("https://{}", preview.host));
+        let written = self.written.preview_url.as_ref().or(preview.url.as_ref()).cloned();
+        let url = match &preview.host {
+            Some(host) => written.unwrap_or_else(|| format!("https://{host}")),
+            None => written.filter(|_| leads_there == LeadsThere::Yes)?,
+        };
         Some(self.filled(&url, revision))
+    }
+
+    /// The target group that the listener for previews leads to.
+    ///
+    /// # Errors
+    /// What AWS says.
+    pub fn candidate_group(&self) -> Result<Option<String>, Failure> {
+        let Some(listener) = self.candidate_listener() else { return Ok(None) };
+        let rules = self.elb.rules(listener)?;
+        let rule = rule_of(&rules, &Owner::of_revision(self.service, CANDIDATE));
+        Ok(rule.and_then(|rule| rule.targets.first()).map(|(group, _)| group.clone()))
+    }
+
+    /// Makes the listener for previews lead to this target group.
+    ///
+    /// # Errors
+    /// What AWS says.
+    pub fn bind_candidate(&self, group: &str) -> Result<(), Failure> {
+        let Some(listener) = self.candidate_listener() else { return Ok(()) };
+        let rules = self.elb.rules(listener)?;
+        let wanted = self.conditions()?;
+        let action = RuleAction::Forward(vec![(group.to_owned(), 1)]);
+        let owner = Owner::of_revision(self.service, CANDIDATE);
+        match rule_of(&rules, &owner) {
+            Some(rule) if leads_to(rule, group) && same_conditions(&rule.conditions, &wanted) => Ok(()),
+            Some(rule) => self.elb.modify_rule(&rule.arn, Some(&wanted), &action),
+            None => {
+                let priority = free_priority(&rules, self.ecs.priorities.services)?;
+                let tags = owner.tags(names::TAGS);
+                Ok(self.elb.create_rule(listener, priority, &wanted, &action, &tags).map(drop)?)
+            }
+        }
+    }
+
+    /// Takes the rule for previews away where it leads to this target group.
+    ///
+    /// # Errors
+    /// What AWS says.
+    pub fn unbind_candidate(&self, group: &str) -> Result<(), Failure> {
+        let Some(listener) = self.candidate_listener() else { return Ok(()) };
+        let rules = self.elb.rules(listener)?;
+        match rule_of(&rules, &Owner::of_revision(self.service, CANDIDATE)) {
+            Some(rule) if rule.targets.iter().any(|(arn, _)| arn == group) => self.elb.delete_rule(&rule.arn),
+            _ => Ok(()),
+        }
     }
 
     /// When users' requests are for this service.
@@ -64,8 +142,8 @@ impl Fleet<'_> {
     /// # Errors
     /// As [`Fleet::conditions`].
     pub fn revision_conditions(&self, revision: &str) -> Result<Vec<Condition>, Failure> {
-        if let Some(preview) = &self.ecs.preview {
-            let host = vec![self.filled(&preview.host, revision)];
+        if let Some(Preview { host: Some(host), .. }) = &self.ecs.preview {
+            let host = vec![self.filled(host, revision)];
             return Ok([condition("host-header", &host), condition("path-pattern", &self.written.paths)]
                 .into_iter()
                 .flatten()

@@ -5,6 +5,7 @@ use basb_plugin::provider::{Observed, ObservedRevision};
 use basb_plugin::{Failure, Weight};
 
 use super::Fleet;
+use super::rules::LeadsThere;
 use crate::api::ecs::EcsService;
 use crate::api::elb::Rule;
 use crate::names;
@@ -67,13 +68,15 @@ impl View {
     /// As the host wants to see it; `None` where nothing is there.
     pub fn observed(&self, fleet: &Fleet<'_>) -> Result<Option<Observed>, Failure> {
         let mut revisions = Vec::new();
+        let candidate = fleet.candidate_group()?;
         for seen in &self.revisions {
+            let leads_there = LeadsThere::of(candidate.as_deref(), seen.group());
             revisions.push(ObservedRevision {
                 id: seen.id.clone(),
                 desired: seen.service.desired_count,
                 available: fleet.available(&seen.service)?,
                 weight: self.share(seen.group()),
-                preview_url: fleet.preview_url(&seen.id),
+                preview_url: fleet.preview_url(&seen.id, leads_there),
                 workload_digest: None,
                 extras: vec![("ecs-service".into(), seen.service.service_name.clone())],
             });

@@ -11,11 +11,8 @@ use crate::api::ecs::TaskDefinition;
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
 use crate::ecs::deploy::{common_body, gone, group_like, tasks};
-use crate::ecs::rules::{free_priority, rule_of, same_conditions};
+use crate::ecs::rules::{CANDIDATE, free_priority, rule_of, same_conditions};
 use crate::{names, task};
-
-/// What stands for a revision where ECS has one test rule for whatever comes next.
-pub const CANDIDATE: &str = "candidate";
 
 /// What is configured at ECS: how to shift, and where to pause.
 pub fn configuration(delegated: &Delegated<'_>) -> Value {
@@ -260,10 +257,12 @@ fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure>
         "roleArn": delegated.native.role,
     });
     if fleet.ecs.preview.is_some() {
-        let listener = fleet.preview_listener();
+        let (listener, conditions) = match fleet.candidate_listener() {
+            Some(listener) => (listener, fleet.conditions()?),
+            None => (fleet.preview_listener(), fleet.revision_conditions(CANDIDATE)?),
+        };
         let rules = fleet.elb.rules(listener)?;
         let owner = Owner::of_revision(fleet.service, CANDIDATE);
-        let conditions = fleet.revision_conditions(CANDIDATE)?;
         let test = match rule_of(&rules, &owner) {
             Some(rule) => {
                 if !same_conditions(&rule.conditions, &conditions) {

@@ -15,6 +15,7 @@ use basb_plugin::provider::{
 use basb_plugin::{Failure, Weight};
 
 use crate::config::{Config, Ecs, Native};
+use crate::ecs::rules::{CANDIDATE, LeadsThere};
 use crate::ecs::{Endpoints, Fleet};
 use crate::names;
 
@@ -65,7 +66,7 @@ impl<'a> Delegated<'a> {
 
     fn observed(&self, now: &Now) -> Option<Observed> {
         now.service.as_ref()?;
-        let preview = self.fleet.preview_url(deploy::CANDIDATE);
+        let preview = self.fleet.preview_url(CANDIDATE, LeadsThere::Yes);
         let revisions = now.sides().map(|side| ObservedRevision {
             id: side.revision.clone(),
             desired: side.desired,
@@ -124,7 +125,7 @@ impl<'a> Delegated<'a> {
             available: side.available,
             hopeless: given_up.is_some(),
             instances,
-            preview_url: self.fleet.preview_url(deploy::CANDIDATE).filter(|_| now.is_target(revision)),
+            preview_url: self.fleet.preview_url(CANDIDATE, LeadsThere::Yes).filter(|_| now.is_target(revision)),
         })
     }
 }

@@ -5,11 +5,10 @@ use basb_plugin::provider::Progress;
 use basb_plugin::{Failure, Weight};
 
 use super::Delegated;
-use super::deploy::CANDIDATE;
 use super::state::{Now, UnderWay};
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
-use crate::ecs::rules::rule_of;
+use crate::ecs::rules::{CANDIDATE, rule_of};
 use crate::names;
 
 /// Has ECS make these shares.
@@ -196,7 +195,7 @@ fn clear(delegated: &Delegated<'_>) -> Result<(), Failure> {
         Some(rule) => fleet.elb.modify_rule(&rule.arn, None, &RuleAction::Nobody)?,
         None => {}
     }
-    let rules = fleet.elb.rules(fleet.preview_listener())?;
+    let rules = fleet.elb.rules(fleet.candidate_listener().unwrap_or_else(|| fleet.preview_listener()))?;
     if let Some(rule) = rule_of(&rules, &Owner::of_revision(fleet.service, CANDIDATE)) {
         fleet.elb.delete_rule(&rule.arn)?;
     }

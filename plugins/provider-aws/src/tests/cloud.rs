@@ -76,23 +76,6 @@ impl Cloud {
             .collect()
     }
 
-    /// The weights of the rule that leads users, by the end of the target groups' names.
-    pub fn weights(&self) -> BTreeMap<String, String> {
-        let state = self.0.borrow();
-        let rule = state.rules.values().find(|rule| !rule.values().any(|value| value == "basb-host:revision"));
-        let mut weights = BTreeMap::new();
-        for index in 1..9 {
-            let at = format!("Actions.member.1.ForwardConfig.TargetGroups.member.{index}");
-            let Some(rule) = rule else { break };
-            if let (Some(arn), Some(weight)) =
-                (rule.get(&format!("{at}.TargetGroupArn")), rule.get(&format!("{at}.Weight")))
-            {
-                weights.insert(arn.rsplit('-').nth(1).unwrap_or(arn).to_owned(), weight.clone());
-            }
-        }
-        weights
-    }
-
     fn answer(&self, request: &Request) -> Answer {
         let text = String::from_utf8(request.body.clone()).unwrap();
         let (action, form) = match request.header_value("x-amz-target") {

@@ -70,7 +70,7 @@ impl State {
         if self.function.is_none() && (method, rest) != ("POST", "") {
             return not_found();
         }
-        if self.busy > 0 && method != "GET" && !rest.starts_with("/aliases") && !rest.starts_with('?') {
+        if self.busy > 0 && method != "GET" && !rest.starts_with("/aliases") && !rest.starts_with(':') {
             return error(409, "ResourceConflictException", "An update is in progress for resource");
         }
         let stale = |known: &Value| !body["RevisionId"].is_null() && body["RevisionId"] != *known;
@@ -126,12 +126,12 @@ impl State {
             ("GET", rest) if rest.starts_with("/versions") => {
                 let latest = json!({"Version": "$LATEST"});
                 let all: Vec<&Value> = std::iter::once(&latest).chain(&self.versions).collect();
-                let from: usize = rest.split("&Marker=").nth(1).map_or(0, |marker| marker.parse().unwrap());
+                let from: usize = rest.split("?Marker=").nth(1).map_or(0, |marker| marker.parse().unwrap());
                 let next = (from + 1 < all.len()).then(|| (from + 1).to_string());
                 Reply::json(200, &json!({"Versions": [all[from]], "NextMarker": next}))
             }
-            ("GET", rest) if rest.starts_with("/configuration?Qualifier=") => {
-                let number = rest.rsplit('=').next().unwrap();
+            ("GET", rest) if rest.starts_with(':') => {
+                let number = rest.trim_start_matches(':').trim_end_matches("/configuration");
                 match self.versions.iter().find(|version| version["Version"] == number) {
                     Some(version) => Reply::json(200, version),
                     None => not_found(),
@@ -141,8 +141,8 @@ impl State {
                 self.function = None;
                 Reply::status(204)
             }
-            ("DELETE", rest) if rest.starts_with("?Qualifier=") => {
-                let number = rest.rsplit('=').next().unwrap();
+            ("DELETE", rest) if rest.starts_with(':') => {
+                let number = rest.trim_start_matches(':');
                 self.versions.retain(|version| version["Version"] != number);
                 Reply::status(204)
             }

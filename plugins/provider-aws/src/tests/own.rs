@@ -254,6 +254,34 @@ fn a_size_is_changed_once_and_a_removed_service_is_waited_for() {
 }
 
 #[test]
+fn the_listener_for_previews_leads_to_what_was_deployed_last() {
+    let cloud = Cloud::new();
+    let config = ecs_config(json!({"preview": {"listener": "arn:previews", "url": "http://{service}.preview:8443"}}));
+    let cx = cloud.host().provider_context();
+    let deploy = |revision: &str| {
+        let action = Action::Deploy(Box::new(desired(revision, 2)));
+        assert!(is_done(&Aws::apply(&cx, &config, revision, &action, None)));
+    };
+    let previews = || -> Vec<(String, Option<String>)> {
+        let observed = Aws::read(&cx, &config, &service()).unwrap().unwrap();
+        observed.revisions.into_iter().map(|r| (r.id, r.preview_url)).collect()
+    };
+    let url = || Some("http://web.preview:8443".to_owned());
+    deploy("r1");
+    assert!(is_done(&Aws::traffic(&cx, &config, "k", &service(), &[("r1".into(), Weight::FULL)], None)));
+    assert_eq!(previews(), [("r1".into(), url())]);
+    deploy("r2");
+    assert_eq!(previews(), [("r1".into(), None), ("r2".into(), url())]);
+    // What was given up takes its preview along, and what is stable has not drifted by that.
+    let name = crate::names::of_revision(&service(), "r2");
+    cloud.0.borrow_mut().running.insert(name, 0);
+    assert!(is_done(&Aws::retire(&cx, &config, "k", &service(), "r2", None)));
+    assert_eq!(previews(), [("r1".into(), None)]);
+    assert_eq!(Aws::plan(&cx, &config, &desired("r1", 2)).unwrap().actions, []);
+    assert_eq!(cloud.0.borrow().groups.len(), 1);
+}
+
+#[test]
 fn what_is_wrong_is_said_before_anything_is_made() {
     let refused = |config: Config, change: fn(&mut basb_plugin::provider::Desired)| {
         let mut desired = desired("r1", 1);
@@ -272,6 +300,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
     assert!(refused(ecs_config(json!({"priorities": {"revisions": 9, "services": 9}})), |_| ()).contains("smaller"));
     assert!(refused(ecs_config(json!({"networkMode": "bridge"})), |_| ()).contains("awsvpc"));
     assert!(refused(ecs_config(json!({"preview": {"host": "x.example"}})), |_| ()).contains("{revision}"));
+    assert!(refused(ecs_config(json!({"preview": {"listener": "arn:x"}})), |_| ()).contains("and its `url`"));
     let mut nothing = config();
     nothing.services.clear();
     assert!(refused(nothing, |_| ()).contains("`hosts` or `paths`"));

@@ -1,0 +1,18 @@
+"""The function `capture` at moto, as boto3 sees it: its versions and aliases."""
+import json
+import sys
+
+import boto3
+
+moto, _, key, secret = sys.argv[1:5]
+functions = boto3.client(
+    "lambda", endpoint_url=moto, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret
+)
+versions = functions.list_versions_by_function(FunctionName="capture")["Versions"]
+print(json.dumps({
+    "versions": {of["Version"]: of["Description"] for of in versions if of["Version"] != "$LATEST"},
+    "aliases": {
+        of["Name"]: {"version": of["FunctionVersion"], "more": of.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})}
+        for of in functions.list_aliases(FunctionName="capture")["Aliases"]
+    },
+}))
