@@ -45,6 +45,8 @@ enum Step {
     Code,
     /// It is: what is left is the configuration, and publishing.
     Rest,
+    /// Lambda found nothing new to publish, and its description was changed so that there is.
+    Touched,
 }
 
 /// What a function should be.
@@ -226,7 +228,7 @@ pub fn deploy(functions: &Functions<'_>, desired: &Desired, state: Option<&str>)
         }
         Value::Object(body)
     };
-    let has_code = wanted.has_code(&function).unwrap_or(waiting.what == Step::Rest);
+    let has_code = wanted.has_code(&function).unwrap_or(waiting.what != Step::Code);
     if !has_code {
         let mut body = wanted.code.clone();
         body.insert("Architectures".into(), json!([wanted.architecture]));
@@ -240,18 +242,25 @@ pub fn deploy(functions: &Functions<'_>, desired: &Desired, state: Option<&str>)
         return again(Step::Rest, "its configuration is being changed");
     }
     let mut body = Map::new();
-    body.insert("Description".into(), format!("{MARK}{}", desired.revision).into());
+    let mark = format!("{MARK}{}", desired.revision);
+    body.insert("Description".into(), mark.clone().into());
     if !there.code_sha256.is_empty() {
         body.insert("CodeSha256".into(), there.code_sha256.clone().into());
     }
     let version = functions.api.publish(&locked(body)).map_err(Failure::from)?;
-    if version.description != format!("{MARK}{}", desired.revision) {
+    if version.description == mark {
+        return Ok(published(functions, desired, &version));
+    }
+    // This revision was a version before, was retired, and comes back: to Lambda nothing has changed since.
+    if waiting.what == Step::Touched {
         return Err(Failure::conflict(format!(
             "Lambda published nothing new: version {} is the same and is described as `{}`",
             version.version, version.description
         )));
     }
-    Ok(published(functions, desired, &version))
+    let touch = json!({"Description": format!("{mark}, once more at {}", now.as_millis())});
+    functions.api.update_configuration(&touch).map_err(Failure::from)?;
+    again(Step::Touched, "it is changed, so that it can be published once more")
 }
 
 fn published(functions: &Functions<'_>, desired: &Desired, version: &FunctionConfiguration) -> Progress {

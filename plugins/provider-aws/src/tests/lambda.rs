@@ -18,6 +18,8 @@ struct State {
     versions: Vec<Value>,
     alias: Option<Value>,
     lock: u32,
+    /// What was published last.
+    published: Value,
     /// How often the function is still busy after a change.
     busy: u32,
     busy_after_change: u32,
@@ -98,11 +100,15 @@ impl State {
                 if stale(&self.function.as_ref().unwrap()["Configuration"]["RevisionId"]) {
                     return error(412, "PreconditionFailedException", "The RevisionId provided does not match");
                 }
-                for name in ["Role", "MemorySize", "Timeout", "Environment"] {
+                for name in
+                    ["Role", "MemorySize", "Timeout", "Environment"].iter().filter(|name| !body[**name].is_null())
+                {
                     self.function.as_mut().unwrap()["Configuration"][name] = body[name].clone();
                 }
-                self.function.as_mut().unwrap()["Configuration"]["ImageConfigResponse"]["ImageConfig"] =
-                    body["ImageConfig"].clone();
+                if !body["ImageConfig"].is_null() {
+                    self.function.as_mut().unwrap()["Configuration"]["ImageConfigResponse"]["ImageConfig"] =
+                        body["ImageConfig"].clone();
+                }
                 self.changed();
                 self.configuration()
             }
@@ -117,6 +123,11 @@ impl State {
                 if stale(&now["RevisionId"]) || body["CodeSha256"] != now["CodeSha256"] {
                     return error(412, "PreconditionFailedException", "The RevisionId provided does not match");
                 }
+                // What was published last, whether it is still there or not.
+                if now["RevisionId"] == self.published {
+                    return Reply::json(201, self.versions.last().unwrap());
+                }
+                self.published = now["RevisionId"].clone();
                 let mut version = now.clone();
                 version["Version"] = (self.versions.len() + 7).to_string().into();
                 version["Description"] = body["Description"].clone();
@@ -265,6 +276,20 @@ fn a_revision_is_a_version_and_an_alias_shares_out() {
     retire("r2").unwrap();
     assert_eq!(functions.0.borrow().function, None, "what we made goes with its last revision");
     assert_eq!(shares(&functions), []);
+}
+
+#[test]
+fn a_revision_that_was_retired_comes_back_as_a_version_of_its_own() {
+    let functions = Functions::default();
+    deploy(&functions, "r1");
+    traffic(&functions, &[("r1", 10_000)]).unwrap();
+    deploy(&functions, "r2");
+    Aws::retire(&functions.host().provider_context(), &config(), "k", &service(), "r2", None).unwrap();
+    functions.changes();
+    // Nothing has changed since r2 was published, so Lambda publishes nothing by itself.
+    deploy(&functions, "r2");
+    assert_eq!(functions.changes(), ["POST /versions", "PUT /configuration", "POST /versions"]);
+    assert_eq!(shares(&functions), [("r1".into(), 10_000), ("r2".into(), 0)]);
 }
 
 #[test]
