@@ -12,7 +12,7 @@ type Part = (&'static str, fn() -> Done);
 
 /// Runs the parts that are named, or all of them.
 pub fn run(only: &[String]) -> Done {
-    let parts: [Part; 8] = [
+    let parts: [Part; 9] = [
         ("fmt", fmt),
         ("clippy", clippy),
         ("unit", unit),
