@@ -19,8 +19,10 @@ use crate::engine::{Inspected, TAGS, label};
 
 /// The version of the form in which it is written down.
 const VERSION: u32 = 1;
-/// Stands for a `$` in a label.
-const DOLLAR: char = '§';
+/// What stands for a secret begins with this.
+const SECRET: &str = "__basb.secret.";
+/// Stands for the dot in it in a label.
+const DOT: char = '§';
 const PIDS: u32 = 512;
 
 /// What the containers of a revision are made from.
@@ -150,7 +152,7 @@ impl Template {
     /// As it is written down.
     pub fn text(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        text.replace(DOLLAR, "§§").replace('$', "§")
+        text.replace(DOT, "§§").replace("__basb.", "__basb§")
     }
 
     /// From what was written down; nothing where that was another version, or somebody else.
@@ -159,8 +161,8 @@ impl Template {
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
             plain.push(match c {
-                DOLLAR if rest.next_if_eq(&DOLLAR).is_some() => DOLLAR,
-                DOLLAR => '$',
+                DOT if rest.next_if_eq(&DOT).is_some() => DOT,
+                DOT => '.',
                 other => other,
             });
         }
@@ -313,7 +315,7 @@ impl Template {
         for line in self.env(port) {
             let name = line.split('=').next().unwrap_or_default();
             // What stands for a secret is something else there, and is not shown.
-            if !line.contains("${secret.") && !set.contains(&line.as_str()) {
+            if !line.contains(SECRET) && !set.contains(&line.as_str()) {
                 differ(&format!("env.{name}"), "another value, or none".to_owned(), "as in the file".to_owned());
             }
         }

@@ -271,7 +271,11 @@ fn desired(revision: &str, replicas: u32, settings: &str) -> Desired {
             command: Vec::new(),
             image: Some("brain:1".into()),
             working_folder: None,
-            env: vec![("TOKEN".into(), "${secret.token}".into()), ("WHERE".into(), "http://x:{port}".into())],
+            env: vec![
+                ("TOKEN".into(), "__basb.secret.token__".into()),
+                ("PLAIN".into(), "§ 5 __basb".into()),
+                ("WHERE".into(), "http://x:{port}".into()),
+            ],
             ready: Readiness::Http("/healthz".into()),
             min_ready: Duration::from_secs(1),
             stop_grace: Duration::from_millis(1_500),
@@ -322,7 +326,10 @@ fn a_container_is_what_the_workload_says_and_no_more() {
     let world = model.0.borrow();
     let body = &world.containers["basb.brain.dev.capture.r1.0"]["Config"];
     assert_eq!(body["Cmd"], json!(["serve", "--port=8080"]));
-    assert_eq!(body["Env"], json!(["HOST=0.0.0.0", "PORT=8080", "TOKEN=${secret.token}", "WHERE=http://x:8080"]));
+    assert_eq!(
+        body["Env"],
+        json!(["HOST=0.0.0.0", "PLAIN=§ 5 __basb", "PORT=8080", "TOKEN=__basb.secret.token__", "WHERE=http://x:8080"])
+    );
     assert_eq!(body["StopTimeout"], 2);
     let host = &body["HostConfig"];
     assert_eq!(host["PortBindings"], json!({"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15000"}]}));
@@ -338,7 +345,7 @@ fn a_container_is_what_the_workload_says_and_no_more() {
         assert_eq!(labels[format!("basb-host:{label}")], value);
     }
     // The host would put the secret into every place where its placeholder stands.
-    assert!(!labels.to_string().contains("${secret"), "{labels}");
+    assert!(!labels.to_string().contains("__basb.secret"), "{labels}");
 }
 
 #[test]
@@ -446,8 +453,8 @@ fn what_somebody_changed_is_seen_and_mended_one_at_a_time() {
     deploy(&model, "r1", 2).unwrap();
     model.all_ready();
     model.change("r1.0", |c| c["HostConfig"]["Memory"] = json!(1 << 30));
-    model.change("r1.1", |c| c["Config"]["Env"][2] = json!("TOKEN=[secret token]"));
-    model.change("r1.1", |c| c["Config"]["Env"][3] = json!("WHERE=http://evil"));
+    model.change("r1.1", |c| c["Config"]["Env"][3] = json!("TOKEN=[secret token]"));
+    model.change("r1.1", |c| c["Config"]["Env"][4] = json!("WHERE=http://evil"));
     let plan = || Docker::plan(&model.host().provider_context(), &Config::default(), &desired("r1", 2, PLAIN)).unwrap();
     let planned = plan();
     let seen: Vec<_> = planned.actions.iter().map(|a| (a.kind, a.changes[0].path.clone(), a.changes.len())).collect();

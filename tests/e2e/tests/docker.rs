@@ -289,6 +289,54 @@ fn blue_green_on_docker() {
     lab.stop();
 }
 
+/// A service gets a secret, and nobody else: not the plugin, not a label, not the journal.
+#[test]
+fn a_secret_reaches_the_container_and_no_label() {
+    const TOKEN: &str = "token-Kx81-planted-AAbb==xyz";
+    let Some(engine) = Engine::start(Kind::Docker) else { return };
+    let lab = Lab::new();
+    Docker::of(&engine).write(&lab, &FileOptions::default());
+    let text = std::fs::read_to_string(lab.file()).unwrap();
+    let text = swap(
+        &text,
+        "plugins:\n",
+        "secrets: { token: { store: env, key: LAB_TOKEN } }\ncredentials:
+  token: { to: [{ socket: docker }], placeholder: token }\nplugins:\n",
+    );
+    let text = swap(&text, "  docker:\n    source", "  docker:\n    credentials: [token]\n    source");
+    let text = swap(&text, "          memoryLimit: 128MiB\n", "          env: { TOKEN: \"${secret.token}\" }\n");
+    lab.write_text(&text);
+    let host = |args: &[&str]| {
+        let mut command = lab.command(args);
+        command.env("LAB_TOKEN", TOKEN);
+        basb_e2e::Following::start(command).end()
+    };
+    host(&["--json", "run", "--set", "release=1"]).exits(0);
+    let names = engine.names("running");
+    assert_eq!(names.len(), 2);
+    for name in &names {
+        let about = engine.inspect(name);
+        let env = about["Config"]["Env"].as_array().unwrap();
+        assert!(env.iter().any(|line| line == &format!("TOKEN={TOKEN}")), "{env:?}");
+        assert!(!about["Config"]["Labels"].to_string().contains(TOKEN), "{}", about["Config"]["Labels"]);
+    }
+    // What was made is what would be made: a secret is no difference, and a label tells how to make more of it.
+    host(&["drift"]).exits(0);
+    assert!(host(&["plan"]).exits(0).stdout.contains("nothing to do"));
+    host(&["--json", "run", "--set", "release=2"]).exits(0);
+    let about = engine.inspect(&engine.names("running")[1]);
+    assert!(about["Config"]["Env"].to_string().contains(TOKEN), "scaled up from what a label says");
+    // A copy of the journal that nobody can wait for is enough: it is in no file of the state folder.
+    for folder in [lab.state().join("journal"), lab.root().to_owned()] {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let found = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+            assert!(!found, "{}", entry.path().display());
+        }
+    }
+    lab.stop();
+}
+
 #[test]
 fn what_is_not_granted_is_refused_at_the_door() {
     let Some(engine) = Engine::start(Kind::Docker) else { return };

@@ -283,7 +283,7 @@ async fn a_socket_by_its_path_is_nobody_elses() {
     let inner = basb_core::Digest::of(folder.path().join("201").as_os_str().as_encoded_bytes());
     let inner = format!("at-{}", &inner.hex()[..40]);
     let tried = scope(json!([{"socket": inner}]));
-    let error = all.http().send(&tried, get(&format!("http://{inner}.socket.internal/x"))).await.unwrap_err();
+    let error = all.http().send(&tried, get(format!("http://{inner}.socket.internal/x"))).await.unwrap_err();
     assert!(matches!(&error, HttpError::Connect(text) if text.contains("there is no socket")), "{error:?}");
     let gone = scope(json!([{"socket": "engine", "at": folder.path().join("gone").to_str().unwrap()}]));
     let error = all.http().send(&gone, get("http://engine.socket.internal/x")).await.unwrap_err();
