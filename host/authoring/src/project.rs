@@ -79,7 +79,7 @@ pub fn write(project: &Project, folder: &Path) -> Result<Vec<PathBuf>, Authoring
         text.replace("__NAME__", &project.name)
             .replace("__CRATE__", &project.name.replace('-', "_"))
             .replace("__KIND__", project.kind.name())
-            .replace("__PUBLISHER__", quoted(&project.publisher).trim_matches('"'))
+            .replace("\"__PUBLISHER__\"", &quoted(&project.publisher))
             .replace("\"__SDK__\"", &sdk)
     };
     let mut written = Vec::new();
