@@ -142,7 +142,7 @@ impl Plan {
                 None => End::Wrong("there is no such step".to_owned()),
             },
             Self::Recorded(calls) => match calls.get(step) {
-                Some(call) => recorded::step(driver, call).await,
+                Some(call) => recorded::step(driver, step, call).await,
                 None => End::Wrong("there is no such call".to_owned()),
             },
             Self::Probe(_) if step == 0 => probe::describe(driver).await,

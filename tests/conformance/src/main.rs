@@ -50,6 +50,12 @@ enum Command {
         #[arg(long)]
         table: Option<PathBuf>,
     },
+    /// Certify a provider over a counterpart that is another process: some exchanges, two faults
+    External {
+        /// Where code is kept that is compiled from plugins
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// Serve a scripted counterpart on 127.0.0.1, as an external one
     Serve {
         /// The script
@@ -72,6 +78,12 @@ fn main() -> ExitCode {
         Command::Serve { script, port } => {
             tokio::runtime::Runtime::new().unwrap().block_on(serve::serve(&script, port));
             ExitCode::SUCCESS
+        }
+        Command::External { folder } => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let report = runtime.block_on(seeded::over_a_process(&folder.join("cache")));
+            say(&report.json().to_string());
+            if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Command::Guest { file } => {
             std::fs::write(&file, basb_guest_build::build(seeded::GUEST)).unwrap();

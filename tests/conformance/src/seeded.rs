@@ -1,6 +1,8 @@
 //! A provider that certifies, and what it does wrong when it is told to.
 
 use crate::plugins::{kit_file, kits};
+use basb_conformance::fault::Fault;
+use basb_conformance::file::CounterpartFile;
 use basb_conformance::kit::Kit;
 use basb_conformance::matrix::{Choice, Until};
 use basb_conformance::report::Report;
@@ -52,6 +54,27 @@ pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
         all.push(Bug { name, caught });
     }
     all
+}
+
+/// The same provider over the same cloud, which is a process of its own now.
+pub async fn over_a_process(cache: &Path) -> Report {
+    let mut file = kit_file("cloud-provider");
+    let own = std::env::current_exe().expect("the path of this program");
+    let script = kits().join("cloud.yaml");
+    file.counterpart = CounterpartFile {
+        command: [own.as_path(), Path::new("serve"), script.as_path(), Path::new("{port}")]
+            .map(|part| part.to_string_lossy().into_owned())
+            .to_vec(),
+        address: Some("http://127.0.0.1:{port}".to_owned()),
+        ready: Some("/kit/ready".to_owned()),
+        reset: Some("/kit/reset".to_owned()),
+        state: Some("/kit/state".to_owned()),
+        ..CounterpartFile::default()
+    };
+    let bytes = basb_guest_build::build(GUEST);
+    let kit = Kit { bytes, file, base: kits(), cache: CacheFolder::open(cache).ok() };
+    let choice = Choice { faults: vec![Fault::ResetAfter, Fault::KillAfter], every: 12, ..Choice::default() };
+    kit.run(&choice, &|_, _| {}).await.unwrap_or_else(|e| panic!("{e}; {}", e.next))
 }
 
 /// Certifies the provider.

@@ -97,6 +97,10 @@ impl Counterpart for WithFolder {
         self.inner.stale(sent, now)
     }
 
+    fn begin(&self, step: usize) {
+        self.inner.begin(step);
+    }
+
     fn unknown(&self) -> Option<String> {
         self.inner.unknown()
     }

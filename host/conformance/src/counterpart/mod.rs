@@ -103,6 +103,9 @@ pub trait Counterpart: Send + Sync + Debug {
         None
     }
 
+    /// An attempt at a step begins. Most do not care.
+    fn begin(&self, _step: usize) {}
+
     /// Something that was asked for and that it cannot know; what came of it says nothing.
     fn unknown(&self) -> Option<String> {
         None

@@ -1,7 +1,7 @@
 //! A counterpart that answers what was answered in a real run.
 //!
-//! It knows the requests of that run and no other ones, in the order in which each was made: the second time that the same
-//! is asked for, it gives the second answer. What it does not know it cannot judge: a fault after which a plugin asks for
+//! It knows the requests of that run and no other ones, call by call, in the order in which each was made: the second time
+//! that a call asks for the same, it gets the second answer. What it does not know it cannot judge: a fault after which a plugin asks for
 //! something that is not on the recording is skipped, loudly.
 
 use super::{Answered, Counterpart, Saved, Sent, State};
@@ -88,7 +88,9 @@ type Key = (String, String, Vec<u8>);
 
 #[derive(Debug, Clone, Default)]
 struct Inner {
-    /// How often each was asked for.
+    /// The call at hand.
+    call: usize,
+    /// How often each was asked for in this attempt at it.
     asked: BTreeMap<Key, usize>,
     made: BTreeMap<String, u64>,
     tokens: Vec<String>,
@@ -99,7 +101,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Recorded {
     name: String,
-    answers: BTreeMap<Key, Vec<Answered>>,
+    answers: Vec<BTreeMap<Key, Vec<Answered>>>,
     inner: Mutex<Inner>,
 }
 
@@ -114,28 +116,36 @@ impl Recorded {
         if recording.recording != RECORDING_VERSION {
             return Err(wrong(format!("the recording is of version {}, this program reads 1", recording.recording)));
         }
+        let mut calls = Vec::with_capacity(recording.calls.len());
+        for call in &recording.calls {
+            calls.push(Self::answers(call).map_err(&wrong)?);
+        }
+        Ok(Self { name: format!("recorded: run {}", recording.run), answers: calls, inner: Mutex::default() })
+    }
+
+    /// The answers that one call got.
+    fn answers(call: &RecordedCall) -> Result<BTreeMap<Key, Vec<Answered>>, String> {
         let mut answers: BTreeMap<Key, Vec<Answered>> = BTreeMap::new();
-        let exchanges = recording.calls.iter().flat_map(|call| &call.exchanges);
-        for exchange in exchanges {
-            let ask: Ask = serde_json::from_value(exchange.ask.clone()).map_err(|e| wrong(e.to_string()))?;
+        for exchange in &call.exchanges {
+            let ask: Ask = serde_json::from_value(exchange.ask.clone()).map_err(|e| e.to_string())?;
             let pairs: Vec<(Request, Value)> = match ask {
                 Ask::Http(request) => vec![(request, exchange.answer.clone())],
                 Ask::HttpMany(requests) => {
                     let all = exchange.answer.get("ok").and_then(Value::as_array).cloned().unwrap_or_default();
                     requests.into_iter().zip(all).collect()
                 }
-                other => return Err(wrong(format!("it holds `{}`, and only HTTP can be played", other.shown()))),
+                other => return Err(format!("it holds `{}`, and only HTTP can be played", other.shown())),
             };
             for (request, answer) in pairs {
                 // A request that was not answered then has no answer now.
                 let Some(response) = answer.get("ok").cloned() else { continue };
-                let response: Response = serde_json::from_value(response).map_err(|e| wrong(e.to_string()))?;
+                let response: Response = serde_json::from_value(response).map_err(|e| e.to_string())?;
                 let headers = response.headers.into_iter().filter(|(name, _)| name != "content-length").collect();
                 let answered = Answered { status: response.status, headers, body: response.body };
                 answers.entry((request.method, request.url, request.body)).or_default().push(answered);
             }
         }
-        Ok(Self { name: format!("recorded: run {}", recording.run), answers, inner: Mutex::default() })
+        Ok(answers)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -156,7 +166,7 @@ impl Counterpart for Recorded {
     fn http<'a>(&'a self, sent: &'a Sent, _now: Timestamp) -> BoxFuture<'a, Result<Answered, HttpError>> {
         let key = (sent.method.clone(), sent.url.to_string(), sent.body.clone());
         let mut inner = self.inner();
-        let answer = match self.answers.get(&key) {
+        let answer = match self.answers.get(inner.call).and_then(|call| call.get(&key)) {
             None => {
                 inner.unknown.push(sent.shown());
                 Err(HttpError::Connect(format!("{} is not on the recording", sent.shown())))
@@ -176,6 +186,12 @@ impl Counterpart for Recorded {
             }
         };
         Box::pin(async { answer })
+    }
+
+    fn begin(&self, step: usize) {
+        let mut inner = self.inner();
+        inner.call = step;
+        inner.asked.clear();
     }
 
     fn unknown(&self) -> Option<String> {

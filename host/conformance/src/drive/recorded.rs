@@ -9,7 +9,7 @@ use serde_json::Value;
 const CHANGES: [&str; 5] = ["apply", "traffic", "retire", "cancel", "notify"];
 
 /// One call of the recording, tried again as the engine does.
-pub async fn step(driver: &mut Driver<'_>, call: &RecordedCall) -> End {
+pub async fn step(driver: &mut Driver<'_>, number: usize, call: &RecordedCall) -> End {
     let key = CHANGES.contains(&call.function.as_str()).then_some("recorded");
     let args = call.args.to_string();
     // What a probe is pointed at.
@@ -17,6 +17,7 @@ pub async fn step(driver: &mut Driver<'_>, call: &RecordedCall) -> End {
     driver.target = url.filter(|_| call.function == "check").and_then(|url| url.parse().ok());
     let mut attempt = 1;
     loop {
+        driver.stage().door.counterpart().begin(number);
         let called: Result<Value, Failed> = driver.call(&call.function, key, "{}", |_| args.clone()).await;
         let failed = match called {
             Ok(value) => match failure(&value) {
