@@ -81,10 +81,24 @@ pub struct CounterpartFile {
     /// A path that is asked for until it answers.
     #[serde(default)]
     pub ready: Option<String>,
+    /// Whether a wait takes time there.
+    #[serde(default)]
+    pub time: TimeFile,
     /// Why it cannot show what was there before, such as `one process answers, under one lock`. Stale reads are left out then,
     /// and the report says why.
     #[serde(default)]
     pub consistent: Option<String>,
+}
+
+/// How time passes at a counterpart that is a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TimeFile {
+    /// It has a clock of its own: a wait is real.
+    #[default]
+    Real,
+    /// It has none, or reads the time from the header `x-kit-now` of each request, in milliseconds: a wait costs nothing.
+    Virtual,
 }
 
 /// What is asked of a provider.

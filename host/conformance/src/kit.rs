@@ -1,9 +1,9 @@
 //! Everything together: a plugin's bytes and its kit file make a report.
 
 use crate::KitError;
-use crate::counterpart::{Counterpart, External, ExternalSetup, Recorded, WithFolder};
+use crate::counterpart::{Counterpart, External, ExternalSetup, Pace, Recorded, WithFolder};
 use crate::fault::Fault;
-use crate::file::{CounterpartFile, KitFile};
+use crate::file::{CounterpartFile, KitFile, TimeFile};
 use crate::matrix::{Choice, Plan, Progress, certify};
 use crate::report::Report;
 use crate::script::Scripted;
@@ -68,6 +68,10 @@ async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Coun
             reset: file.reset.clone(),
             state: file.state.clone(),
             ready: file.ready.clone(),
+            pace: match file.time {
+                TimeFile::Real => Pace::Real,
+                TimeFile::Virtual => Pace::Virtual,
+            },
         };
         return Ok(Arc::new(External::new(&setup).await?));
     }

@@ -82,7 +82,7 @@ fn every_command_of_the_guide_works() {
             continue;
         }
         let sdk = sdk.to_str().unwrap();
-        if words[..3] == ["basb-host", "plugin", "new"] {
+        if words.starts_with(&["basb-host", "plugin", "new"]) {
             words.extend(["--sdk", sdk]);
         }
         // The component lies where cargo was told to build.
@@ -96,7 +96,7 @@ fn every_command_of_the_guide_works() {
             }
         }
         let said = succeeds(&words, &folder, &state);
-        if words[..3] == ["basb-host", "plugin", "test"] && words[3] != "--schema" {
+        if words.starts_with(&["basb-host", "plugin", "test"]) && !words.contains(&"--schema") {
             assert!(said.contains("passed: "), "{said}");
         }
         ran += 1;

@@ -24,12 +24,13 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
     let path = args.kit.clone().unwrap_or_else(|| kit_beside(source));
     let mut file = KitFile::read(&path)?;
     if let Some(address) = &args.counterpart {
-        let CounterpartFile { reset, state, ready, consistent, .. } = std::mem::take(&mut file.counterpart);
+        let CounterpartFile { reset, state, ready, time, consistent, .. } = std::mem::take(&mut file.counterpart);
         file.counterpart = CounterpartFile {
             address: Some(address.clone()),
             reset,
             state,
             ready,
+            time,
             consistent,
             ..CounterpartFile::default()
         };

@@ -31,6 +31,9 @@ use url::Url;
 /// The largest answer, in bytes: what the host lets in.
 const LARGEST: usize = 8 << 20;
 
+/// The header that tells the virtual time.
+const NOW: HeaderName = HeaderName::from_static("x-kit-now");
+
 /// How long an answer may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,7 @@ pub struct External {
     place: Place,
     reset: Option<Control>,
     state: Option<Control>,
+    pace: Pace,
     /// Ended with this value.
     _process: Option<Child>,
 }
@@ -121,6 +125,8 @@ pub struct ExternalSetup {
     pub state: Option<String>,
     /// What is asked for until it is there: a path.
     pub ready: Option<String>,
+    /// How time passes there.
+    pub pace: Pace,
 }
 
 impl External {
@@ -155,7 +161,7 @@ impl External {
             Some(program) => format!("external: {program} at {}", setup.address),
             None => format!("external: {}", setup.address),
         };
-        let this = Self { name, place, reset, state, _process: process };
+        let this = Self { name, place, reset, state, pace: setup.pace, _process: process };
         this.until_ready(setup.ready.as_deref()).await?;
         Ok(this)
     }
@@ -264,7 +270,7 @@ impl Counterpart for External {
         })
     }
 
-    fn http<'a>(&'a self, sent: &'a Sent, _now: Timestamp) -> BoxFuture<'a, Result<Answered, HttpError>> {
+    fn http<'a>(&'a self, sent: &'a Sent, now: Timestamp) -> BoxFuture<'a, Result<Answered, HttpError>> {
         Box::pin(async move {
             let invalid = |e: &dyn std::fmt::Display| HttpError::Invalid(format!("{}: {e}", sent.shown()));
             let mut request = Request::new(Full::new(Bytes::from(sent.body.clone())));
@@ -273,6 +279,9 @@ impl Counterpart for External {
             for (name, value) in &sent.headers {
                 let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| invalid(&e))?;
                 request.headers_mut().append(name, HeaderValue::from_str(value).map_err(|e| invalid(&e))?);
+            }
+            if self.pace == Pace::Virtual {
+                request.headers_mut().insert(NOW, HeaderValue::from(now.0));
             }
             if !request.headers().contains_key(HOST) {
                 // As the plugin named it: a signature covers it, and some tell their services apart by it.
@@ -300,7 +309,7 @@ impl Counterpart for External {
     }
 
     fn pace(&self) -> Pace {
-        Pace::Real
+        self.pace
     }
 }
 

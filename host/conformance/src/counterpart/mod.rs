@@ -136,10 +136,11 @@ pub trait Counterpart: Send + Sync + Debug {
 }
 
 /// How time passes at a counterpart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
     /// It is told the time.
     Virtual,
     /// It has a clock of its own.
+    #[default]
     Real,
 }
