@@ -1,5 +1,5 @@
 //! A counterpart that is written down answers as its file says.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests stop them")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop them")]
 
 use basb_conformance::counterpart::{Counterpart, Sent, State};
 use basb_conformance::script::{Scripted, form};
