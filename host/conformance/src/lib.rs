@@ -17,7 +17,7 @@
 //! | the engine's rules of trying again, and a host that is killed | [`drive`] |
 //! | which calls are made of a provider, a probe, a notifier | [`drive`], in files of their names |
 //! | what of two runs is compared | [`matrix`] |
-//! | the file beside a plugin | [`file`] |
+//! | the file beside a plugin | [`mod@file`] |
 //! | what is printed | [`report`] |
 
 pub mod clock;

@@ -3,7 +3,7 @@
 //! Whoever may send any request to an engine's socket is root on its machine: `POST /containers/create` with
 //! `HostConfig: {Binds: ["/:/host"]}` is a shell away from it. So with `containers` in a grant nothing passes but a fixed list
 //! of operations, spelled in one way, on containers of granted names, and a body that describes a container is read as a
-//! whole ([`create`]): a key that is not known here is refused, whatever it means.
+//! whole (`create`): a key that is not known here is refused, whatever it means.
 //!
 //! Stops a hostile plugin that knows the engine's source from
 //!

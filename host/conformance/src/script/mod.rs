@@ -1,6 +1,6 @@
 //! A counterpart that is written down: resources with their states, in a file that needs no program.
 //!
-//! What a file holds is in [`form`], with its JSON Schema; how it answers in [`answer`]; what is there in [`store`].
+//! What a file holds is in [`form`], with its JSON Schema; how it answers in `answer`; what is there in `store`.
 //!
 //! **Must never** answer by chance or by a clock: the same requests at the same virtual times get the same answers.
 
