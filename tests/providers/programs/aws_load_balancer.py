@@ -104,7 +104,12 @@ class Balancer(BaseHTTPRequestHandler):
 
     def serve(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        backend = choose(hosts[str(self.server.server_port)], self.headers)
+        host = hosts[str(self.server.server_port)]
+        backend = choose(host, self.headers)
+        if backend is None or not backend["up"]:
+            # What was changed a moment ago is not seen yet: only what is so after another look is so.
+            look()
+            backend = choose(host, self.headers)
         if backend is None or not backend["up"]:
             return self.say(503, [], b"no target")
         if backend["port"] is None:

@@ -14,9 +14,10 @@ impl Form {
         Form(format!("Action={action}&Version={version}"))
     }
 
-    /// A parameter.
+    /// A parameter. A space is a `+`, as in every form (<https://url.spec.whatwg.org/#application/x-www-form-urlencoded>)
+    /// and in those of AWS's own clients: a server that signs what it has read of a form comes to the same signature.
     pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
-        let value = utf8_percent_encode(value.as_ref(), UNRESERVED);
+        let value = utf8_percent_encode(value.as_ref(), UNRESERVED).to_string().replace("%20", "+");
         self.0.push_str(&format!("&{name}={value}"));
     }
 
@@ -45,5 +46,17 @@ impl Form {
     /// The body.
     pub fn into_body(self) -> String {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_of_a_form() {
+        let mut form = Form::new("ModifyRule", "2015-12-01");
+        form.set("A", "no one: a+b %20 ~*&=/");
+        assert_eq!(form.into_body(), "Action=ModifyRule&Version=2015-12-01&A=no+one%3A+a%2Bb+%2520+~%2A%26%3D%2F");
     }
 }
