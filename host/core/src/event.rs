@@ -439,7 +439,7 @@ impl Body {
         }
     }
 
-    /// What happened, in one line for a person.
+    /// What happened, for a person: one line, and more where a text of a plugin in it has more.
     #[must_use]
     pub fn title(&self) -> String {
         match self {

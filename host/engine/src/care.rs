@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::drive::entry;
-use crate::{EngineError, KeptPlugins, StateDir};
+use crate::{EngineError, KeptPlugins, StateDir, plugins};
 use basb_core::run::{Record, RunOutcome};
 use basb_core::{Digest, PluginName, RunId};
 use basb_journal::Finish;
@@ -110,9 +110,7 @@ fn unkept(file: &Path, kept: &KeptPlugins) -> Result<Vec<Unkept>, EngineError> {
         // One of a newer version says itself that it cannot be played back.
         let Ok(Record::Started(start)) = serde_json::from_str(&body) else { continue };
         for (name, identity) in &start.plugins {
-            // `name version sha256:…`
-            let digest = identity.rsplit(' ').next().and_then(|digest| Digest::try_from(digest.to_owned()).ok());
-            let Some(digest) = digest else { continue };
+            let Some(digest) = plugins::digest_of(identity) else { continue };
             let new = || Unkept { name: name.clone(), digest: digest.clone(), runs: Vec::new() };
             needed.entry(digest.clone()).or_insert_with(new).runs.push(run.clone());
         }

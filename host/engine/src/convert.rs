@@ -134,7 +134,7 @@ pub fn sample(measurement: probe::Measurement) -> Sample {
         None => Sample { verdict: verdict(measurement.verdict), summary, values, facts },
         Some(name) => Sample {
             verdict: Verdict::NoData,
-            summary: format!("`{}` is not a number: {summary}", bounds::text(name)),
+            summary: format!("`{}` is not a number: {summary}", bounds::line(&name)),
             values,
             facts,
         },
@@ -193,7 +193,7 @@ pub fn decision(decision: strategy::Decision) -> Outcome {
         strategy::Action::Pause(ms) => Ok(Action::Pause { duration: Millis(ms) }),
         strategy::Action::AwaitPromotion(gate) => Ok(Action::AwaitPromotion {
             gate: Gate {
-                reason: bounds::text(gate.reason),
+                reason: bounds::line(&gate.reason),
                 timeout: gate.timeout.map(Millis),
                 on_timeout: match gate.on_timeout {
                     strategy::OnTimeout::Abort => OnTimeout::Abort,
@@ -216,7 +216,7 @@ pub fn decision(decision: strategy::Decision) -> Outcome {
             position: Position {
                 step: decision.position.step,
                 steps: decision.position.steps,
-                label: bounds::text(decision.position.label),
+                label: bounds::line(&decision.position.label),
             },
         },
         Err(message) => Outcome::Failed {

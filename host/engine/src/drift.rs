@@ -138,7 +138,8 @@ pub(crate) fn seen(observed: Option<provider::Observed>) -> Vec<Seen> {
         desired: r.desired,
         available: r.available,
         weight: Weight::new(r.weight).unwrap_or(Weight::FULL),
-        workload_digest: r.workload_digest,
+        // In the form in which it was written down, and fit to be shown.
+        workload_digest: r.workload_digest.map(|digest| bounds::line(&digest)),
     });
     all.collect()
 }

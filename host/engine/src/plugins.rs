@@ -7,7 +7,7 @@ use crate::sights::Sights;
 use crate::{EngineError, bounds, hands::call_failure, target};
 use basb_core::model::{Deployment, PluginSource, Service, Use};
 use basb_core::run::Failure;
-use basb_core::{Millis, PluginName, ServiceName};
+use basb_core::{Digest, Millis, PluginName, ServiceName};
 use basb_grants::Grants;
 use basb_registry::Found;
 use basb_runtime::wit::{notifier, probe, provider, strategy, types};
@@ -119,6 +119,11 @@ pub async fn load_found(
 fn patience(deployment: &Deployment) -> Duration {
     let longest = deployment.services.values().map(|service| service.progress_deadline.0).max();
     longest.map_or(PROVIDER, |ms| Duration::from_millis(ms).clamp(PROVIDER_LEAST, PROVIDER))
+}
+
+/// The digest in what [`PluginSet::identities`] says of a plugin.
+pub(crate) fn digest_of(identity: &str) -> Option<Digest> {
+    identity.rsplit(' ').next().and_then(|digest| Digest::try_from(digest.to_owned()).ok())
 }
 
 impl PluginSet {

@@ -241,9 +241,9 @@ impl Postmortem {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        // Writing into a string cannot fail.
+        // What a plugin says may have lines of its own: none of them begins as one of the report's does.
         let mut put = |line: &str| {
-            text.push_str(line);
+            text.push_str(&line.replace('\n', "\n    | "));
             text.push('\n');
         };
         let outcome = self.outcome.map_or("not finished", RunOutcome::sentence);

@@ -7,7 +7,7 @@ use crate::lease::HeldLease;
 use crate::owner::Owner;
 use crate::plugins::PluginSet;
 use crate::revision::{self, Programs};
-use crate::session::{RUN_FINISHED, Session};
+use crate::session::{NONE_UNFINISHED, RUN_FINISHED, Session};
 use crate::{EngineError, prepare};
 use basb_core::ServiceName;
 use basb_core::run::{RunOutcome, RunStart, ServiceStart, Verb, plan_digest};
@@ -34,19 +34,19 @@ impl Session {
     /// [`EngineError`] when there is nothing to try again; nothing was changed.
     pub async fn retry(&self, run: Option<&str>, service: Option<&ServiceName>) -> Result<Answered, EngineError> {
         loop {
-            let (record, meant) = match run {
-                Some(id) => (Some(self.journal.run(id).await?), Meant::Named),
+            let (record, meant, open) = match run {
+                Some(id) => (Some(self.journal.run(id).await?), Meant::Named, false),
                 None if self.journal.runs(RunFilter::open(), 1).await?.is_empty() => {
-                    (self.journal.runs(RunFilter::default(), 1).await?.pop(), Meant::Newest)
+                    (self.journal.runs(RunFilter::default(), 1).await?.pop(), Meant::Newest, false)
                 }
-                None => (None, Meant::Newest),
+                None => (None, Meant::Newest, true),
             };
             if let Some(record) = record.filter(|record| record.state != RunState::Open) {
                 return self.retry_finished(&record, meant, service).await;
             }
             match self.ask(run, service, &Ask::Verb(Verb::Retry)).await {
                 // It was unfinished a moment ago.
-                Err(e) if e.code() == RUN_FINISHED => {}
+                Err(e) if e.code() == RUN_FINISHED || (open && e.code() == NONE_UNFINISHED) => {}
                 other => return other,
             }
         }

@@ -22,6 +22,8 @@ const AGENT: &str = "agent";
 
 /// The code of what is asked of a run that has come to its end.
 pub(crate) const RUN_FINISHED: &str = "run/finished";
+/// The code of what is asked of a run where none is unfinished.
+pub(crate) const NONE_UNFINISHED: &str = "run/none-unfinished";
 
 /// What a session needs.
 #[derive(Debug, Clone)]
@@ -193,7 +195,7 @@ impl Session {
         let mut open = self.journal.runs(RunFilter::open(), 10).await?;
         match (open.pop(), open.is_empty()) {
             (Some(only), true) => Ok(only),
-            (None, _) => Err(call("run/none-unfinished", "there is no unfinished run".to_owned())),
+            (None, _) => Err(call(NONE_UNFINISHED, "there is no unfinished run".to_owned())),
             (Some(last), false) => {
                 let all: Vec<String> = open.iter().chain([&last]).map(|r| r.start.run.to_string()).collect();
                 Err(call("run/ambiguous", format!("several runs are unfinished, name one: {}", all.join(", "))))

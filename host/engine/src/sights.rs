@@ -5,14 +5,11 @@ use crate::bounds;
 use basb_core::{RevisionId, ServiceName};
 use basb_redact::Redactor;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What was seen in this process.
 #[derive(Debug, Default)]
 pub struct Sights {
-    /// Most counterparts tell none: nothing is locked for them.
-    any: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -33,16 +30,12 @@ impl Sights {
     pub fn note(&self, service: &ServiceName, revision: &RevisionId, digest: &str) {
         let mut seen = self.lock();
         if seen.known.insert((service.clone(), revision.clone())) {
-            seen.news.insert(service.clone(), (revision.clone(), bounds::text(digest.to_owned())));
-            self.any.store(true, Ordering::Release);
+            seen.news.insert(service.clone(), (revision.clone(), bounds::line(digest)));
         }
     }
 
     /// What is to be written down for a service, if something is; without secrets.
     pub fn news(&self, service: &ServiceName, redactor: &Redactor) -> Option<(RevisionId, String)> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
         let (revision, digest) = self.lock().news.remove(service)?;
         Some((revision, redactor.text(&digest).into_owned()))
     }

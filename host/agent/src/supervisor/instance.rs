@@ -211,6 +211,8 @@ impl Life {
     /// Drains and stops the process.
     async fn stop(&self, process: &Process, drain: Duration) {
         tokio::select! {
+            // A process that ends by itself is one that drains, too.
+            biased;
             () = self.watch.drain(drain) => {}
             _ = process.exited() => {}
         }

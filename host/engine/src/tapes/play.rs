@@ -177,8 +177,8 @@ pub async fn play(plugin: &Plugin, tape: &Tape, compare: Matching) -> Option<Div
     if replayed.cut_off || ended_early {
         return None;
     }
-    let same =
-        |text: &Option<String>| text.as_deref().map(|text| basb_tape::kept(&basb_tape::normal(text)).into_owned());
+    // What was left out is decided by the text as the plugin gave it, as when it was recorded.
+    let same = |text: &Option<String>| text.as_deref().map(|text| basb_tape::normal(&basb_tape::kept(text)));
     let result = same(&replayed.result);
     if outcome != tape.outcome {
         let shown = |code: &str, result: &Option<String>| match result {

@@ -4,7 +4,7 @@ use super::check::{Tampered, check_tapes};
 use super::decisions::{self, Decisions};
 use super::play::{CallDifference, ReplayKind, Stage, decide, play};
 use super::{Tapes, record};
-use crate::{EngineError, KeptPlugins};
+use crate::{EngineError, KeptPlugins, plugins};
 use basb_capabilities::exchange::Matching;
 use basb_core::run::{Effect, Order, Outcome, Record, RunStart};
 use basb_core::{Digest, PluginName, RunId, ServiceName};
@@ -242,6 +242,5 @@ pub fn strategy_calls(run: &RunId, start: &RunStart, entries: &[Entry]) -> Resul
 fn strategy_of(start: &RunStart, service: &ServiceName) -> Option<(PluginName, Digest)> {
     let spec = start.deployment.services.get(service)?;
     let plugin = &start.deployment.strategies.get(&spec.strategy)?.plugin;
-    let digest = start.plugins.get(plugin)?.rsplit(' ').next()?;
-    Some((plugin.clone(), Digest::try_from(digest.to_owned()).ok()?))
+    Some((plugin.clone(), plugins::digest_of(start.plugins.get(plugin)?)?))
 }

@@ -41,8 +41,8 @@ pub(super) fn take(copy: &Path) -> Result<Vec<Beside>, JournalError> {
             let found = statement.query_map([], |r| Ok(Beside { name: r.get(0)?, bytes: r.get(1)? }))?;
             found.collect::<rusqlite::Result<_>>()?
         };
-        // The room that they took is given back.
-        connection.execute_batch("DROP TABLE beside; VACUUM")?;
+        // The room that they took is used by the next records: to give it back would be to write the whole journal again.
+        connection.execute_batch("DROP TABLE beside")?;
         Ok(all)
     };
     read().map_err(|e| JournalError::from_sqlite(copy, &e))
