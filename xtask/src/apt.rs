@@ -3,10 +3,14 @@
 use crate::shell::{self, Done, output};
 use std::process::Command;
 
+/// Whether packages can be installed here at all.
+pub fn is_possible() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0") && is_on_path("apt-get")
+}
+
 /// Installs packages; `by_hand` says how somebody does who is not root, or has another system.
 pub fn install(by_hand: &str, packages: &[&str]) -> Done {
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root || !is_on_path("apt-get") {
+    if !is_possible() {
         return Err(by_hand.to_owned());
     }
     let install = || {

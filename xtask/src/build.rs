@@ -6,30 +6,18 @@ use std::process::Command;
 
 /// Guests are WebAssembly only: their exports have names that a native linker does not take. The tests that use them
 /// build them.
-const GUESTS: [&str; 24] = [
-    "--exclude",
+const GUESTS: [&str; 12] = [
     "guest-hostile-notifier",
-    "--exclude",
     "guest-hostile-probe",
-    "--exclude",
     "guest-hostile-provider",
-    "--exclude",
     "guest-hostile-strategy",
-    "--exclude",
     "guest-hostile-wasi",
-    "--exclude",
     "guest-misbehave",
-    "--exclude",
     "guest-no-op-probe",
-    "--exclude",
     "guest-no-op-provider",
-    "--exclude",
     "guest-pure-echo",
-    "--exclude",
     "guest-wants-files",
-    "--exclude",
     "guest-wasi-http",
-    "--exclude",
     "guest-wasi-std",
 ];
 
@@ -41,7 +29,10 @@ pub fn workspace() -> Done {
 /// Cargo with these arguments, over that choice of packages.
 pub fn selected<const N: usize>(args: [&str; N]) -> Command {
     let mut command = cargo(args);
-    command.args(["--workspace", "--locked"]).args(GUESTS);
+    command.args(["--workspace", "--locked"]);
+    for guest in GUESTS {
+        command.args(["--exclude", guest]);
+    }
     command
 }
 

@@ -17,6 +17,9 @@ pub fn run() -> Done {
     }
     let names: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
     let by_hand = format!("container engines: install them as root (Debian: apt-get install {})", names.join(" "));
+    if !apt::is_possible() {
+        return Err(by_hand);
+    }
     let pinned: Vec<String> = missing.iter().map(|(_, package, version)| format!("{package}={version}")).collect();
     let pinned: Vec<&str> = pinned.iter().map(String::as_str).collect();
     apt::install(&by_hand, &pinned).or_else(|_| {

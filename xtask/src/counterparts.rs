@@ -25,8 +25,7 @@ const RUSTY_VAULT: &str = "0.2.1";
 
 /// Installs what is missing. All are tried; what failed is said at the end.
 pub fn run() -> Done {
-    let home = std::env::var_os("HOME").ok_or("HOME is not set, so there is no folder to install into")?;
-    let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
+    let folder = folder().ok_or("HOME is not set, so there is no folder to install into")?;
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let failed: Vec<String> = [moto(&folder), ministack(&folder), oauth(&folder), rusty_vault(&folder), age()]
         .into_iter()
@@ -41,8 +40,9 @@ pub fn run() -> Done {
 
 /// What is not installed, so that tests against it only say so.
 pub fn missing() -> Vec<&'static str> {
-    let Some(home) = std::env::var_os("HOME") else { return vec!["all counterparts (HOME is not set)"] };
-    let folder = PathBuf::from(home).join(".cache/basb-host/counterparts");
+    let Some(folder) = folder() else {
+        return vec!["moto", "MiniStack", "the token endpoint", "RustyVault", "the age tools"];
+    };
     let programs = [
         ("moto/bin/moto_server", "moto_server", "moto"),
         ("ministack/bin/ministack", "ministack", "MiniStack"),
@@ -54,10 +54,9 @@ pub fn missing() -> Vec<&'static str> {
     absent.map(|(_, _, what)| what).chain((!age).then_some("the age tools")).collect()
 }
 
-/// Whether a program is in the folder of counterparts.
-pub fn is_there(program: &str) -> bool {
-    std::env::var_os("HOME")
-        .is_some_and(|home| PathBuf::from(home).join(".cache/basb-host/counterparts").join(program).is_file())
+/// Where they are installed; none without a HOME.
+fn folder() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/basb-host/counterparts"))
 }
 
 /// Whether `program` is there in this version. What was installed by hand counts as right.

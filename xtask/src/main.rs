@@ -45,7 +45,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, providers, hostile, crash, conformance, docs
+        /// Only these: fmt, clippy, unit, end-to-end, providers, hostile, docs; and, only when they are named, crash, conformance
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain

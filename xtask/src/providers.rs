@@ -16,16 +16,12 @@ struct Target {
     name: &'static str,
     /// The file of its tests in `tests/providers/tests`, without `.rs`.
     tests: &'static str,
-    /// What has to be installed: its program in the folder of counterparts, and what it is called.
-    needs: &'static [(&'static str, &'static str)],
+    /// What has to be installed, by the names that [`counterparts::missing`] has for it.
+    needs: &'static [&'static str],
 }
 
 /// All of them.
-const TARGETS: [Target; 1] = [Target {
-    name: "aws",
-    tests: "aws",
-    needs: &[("moto/bin/moto_server", "moto"), ("ministack/bin/ministack", "MiniStack")],
-}];
+const TARGETS: [Target; 1] = [Target { name: "aws", tests: "aws", needs: &["moto", "MiniStack"] }];
 
 /// What became of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +80,8 @@ fn why(outcome: &Outcome) -> Option<&str> {
 }
 
 fn test(target: &Target) -> Outcome {
-    let missing: Vec<&str> =
-        target.needs.iter().filter(|(program, _)| !counterparts::is_there(program)).map(|(_, what)| *what).collect();
+    let absent = counterparts::missing();
+    let missing: Vec<&str> = target.needs.iter().copied().filter(|what| absent.contains(what)).collect();
     if !missing.is_empty() {
         let why = format!("NOT TESTED, not installed: {}; `cargo xtask setup counterparts`", missing.join(", "));
         return Outcome::Skipped(why);

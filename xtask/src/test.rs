@@ -107,7 +107,7 @@ fn conformance() -> Done {
     crate::conformance::run_built("", crate::bench::Form::Text, crate::conformance::Table::Leave)
 }
 
-/// The share of the kills that CI has time for; `cargo xtask crash` runs all of them.
+/// A share of the kills, which takes minutes; `cargo xtask crash` runs all of them.
 fn crash() -> Done {
     build::workspace()?;
     crate::crash::crash(&crate::crash::Options {

@@ -1,7 +1,7 @@
 //! From a folder with a `Cargo.toml` to a component.
 
 use crate::AuthoringError;
-use basb_inspect::inspect;
+use basb_inspect::{Manifest, ManifestError, inspect};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +9,6 @@ use wit_component::ComponentEncoder;
 
 /// What default plugins are built for: a component without any WASI import.
 const TARGET: &str = "wasm32-unknown-unknown";
-
-/// The custom section of the manifest.
-const SECTION: &str = "basb-host:manifest";
 
 /// A plugin that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +40,17 @@ pub fn build(folder: &Path, out: Option<&Path>) -> Result<Built, AuthoringError>
         other => drop(other?),
     }
     let module = target.join(TARGET).join("plugin").join(format!("{}.wasm", name.replace('-', "_")));
-    let core = read(&module)?;
+    let no = |why: String| AuthoringError::NoPlugin { folder: folder.to_owned(), why };
+    let core = std::fs::read(&module).map_err(|e| {
+        let needs = "its Cargo.toml needs `[lib]` with `crate-type = [\"cdylib\", \"rlib\"]`";
+        no(format!("cargo made no {} ({e}): {needs}", module.display()))
+    })?;
     let mut bytes = componentize(&core)?;
-    let has_manifest = inspect(&bytes).is_ok_and(|inspection| inspection.manifest.is_some());
-    if !has_manifest {
-        bytes = with_manifest(bytes, &read(&folder.join("plugin.json"))?);
+    let found = inspect(&bytes).map_err(|e| AuthoringError::Component(e.to_string()))?;
+    if found.manifest.is_none() {
+        // For plugins of other tools, which have no macro that does it.
+        let wrong = |e: ManifestError| no(format!("plugin.json: {e}"));
+        bytes = Manifest::parse(&read(&folder.join("plugin.json"))?).map_err(wrong)?.append_to(&bytes);
     }
     let path = out.map_or_else(|| target.join("plugin").join(format!("{name}.wasm")), Path::to_owned);
     if let Some(parent) = path.parent() {
@@ -69,32 +72,6 @@ pub fn componentize(core: &[u8]) -> Result<Vec<u8>, AuthoringError> {
         .map_err(|error| AuthoringError::Component(format!("{error:#}")))
 }
 
-/// The component with a manifest as its last section: for plugins of other tools, which have no macro that does it.
-#[must_use]
-pub fn with_manifest(mut component: Vec<u8>, manifest: &[u8]) -> Vec<u8> {
-    let mut section = Vec::with_capacity(manifest.len() + SECTION.len() + 4);
-    leb128(&mut section, SECTION.len());
-    section.extend_from_slice(SECTION.as_bytes());
-    section.extend_from_slice(manifest);
-    component.push(0);
-    leb128(&mut component, section.len());
-    component.extend(section);
-    component
-}
-
-/// An unsigned number as WebAssembly writes it.
-fn leb128(to: &mut Vec<u8>, mut value: usize) {
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap_or(0);
-        value >>= 7;
-        if value == 0 {
-            to.push(low);
-            return;
-        }
-        to.push(low | 0x80);
-    }
-}
-
 fn read(path: &Path) -> Result<Vec<u8>, AuthoringError> {
     std::fs::read(path).map_err(|source| AuthoringError::File { path: path.to_owned(), source })
 }
@@ -109,9 +86,9 @@ fn package(folder: &Path) -> Result<(String, PathBuf), AuthoringError> {
     let text = run(folder, &["metadata", "--format-version", "1", "--no-deps"])?;
     let metadata: Value = serde_json::from_slice(&text).map_err(|e| no(&format!("cargo metadata: {e}")))?;
     let manifest = manifest.canonicalize().unwrap_or(manifest);
-    let packages = metadata.get("packages").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
     let path = |package: &Value| package.get("manifest_path").and_then(Value::as_str).map(PathBuf::from);
-    let own = packages.iter().find(|p| path(p).is_some_and(|path| path.canonicalize().unwrap_or(path) == manifest));
+    let own = packages.find(|p| path(p).is_some_and(|path| path.canonicalize().unwrap_or(path) == manifest));
     let name = own.and_then(|p| p.get("name")).and_then(Value::as_str).ok_or_else(|| no("it is no package"))?;
     let target =
         metadata.get("target_directory").and_then(Value::as_str).ok_or_else(|| no("it has no target folder"))?;
@@ -134,32 +111,4 @@ fn run(folder: &Path, args: &[&str]) -> Result<Vec<u8>, AuthoringError> {
         return Ok(output.stdout);
     }
     Err(AuthoringError::Cargo(String::from_utf8_lossy(&output.stderr).into_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_webassembly_reads_them() {
-        let written = |value| {
-            let mut bytes = Vec::new();
-            leb128(&mut bytes, value);
-            bytes
-        };
-        assert_eq!(written(0), [0]);
-        assert_eq!(written(127), [127]);
-        assert_eq!(written(128), [0x80, 1]);
-        assert_eq!(written(624_485), [0xe5, 0x8e, 0x26]);
-    }
-
-    #[test]
-    fn a_manifest_can_be_added_to_a_component_and_is_found_there() {
-        // The smallest component: magic, version 13, layer 1.
-        let empty = vec![0, b'a', b's', b'm', 13, 0, 1, 0];
-        let manifest = br#"{"manifestVersion":1,"name":"p","version":"0.1.0","kind":"probe","publisher":"x","wit":"0.1","capabilities":[],"configSchema":{}}"#;
-        let bytes = with_manifest(empty, manifest);
-        let found = inspect(&bytes).unwrap().manifest.unwrap();
-        assert_eq!(found.name, "p");
-    }
 }

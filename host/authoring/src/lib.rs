@@ -8,7 +8,7 @@
 mod build;
 mod project;
 
-pub use build::{Built, build, componentize, with_manifest};
+pub use build::{Built, build, componentize};
 pub use project::{Project, Sdk, write};
 
 use std::path::PathBuf;

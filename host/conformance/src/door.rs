@@ -64,8 +64,6 @@ pub struct Remembered {
 enum Turn {
     Straight,
     With(Fault),
-    /// It is refused for good.
-    Forbidden,
     /// There were too many.
     Endless,
 }
@@ -182,7 +180,7 @@ impl Door {
                 let text = format!("asked for {what} more than {REFUSALS} times although it is refused for good");
                 inner.violations.push(text);
             }
-            return (number, Turn::Forbidden);
+            return (number, Turn::With(Fault::Refused));
         }
         if number >= inner.most {
             if number == inner.most {
@@ -313,10 +311,6 @@ impl Door {
         match turn {
             (number, Turn::Straight) => self.straight(sent, &key, number).await,
             (number, Turn::With(fault)) => self.faulty(fault, sent, &key, number).await,
-            (_, Turn::Forbidden) => {
-                let body = serde_json::json!({ "error": { "code": "injected", "message": "you may not do that" } });
-                Ok(Answered::json(403, &body))
-            }
             (_, Turn::Endless) => Err(HttpError::Exhausted("the kit lets nothing more through".to_owned())),
         }
     }
@@ -386,9 +380,7 @@ impl Outside for Door {
                         }
                     }
                 }
-                (_, Turn::Forbidden | Turn::Endless) => {
-                    Err(TcpError::Other("the kit lets nothing more through".to_owned()))
-                }
+                (_, Turn::Endless) => Err(TcpError::Other("the kit lets nothing more through".to_owned())),
             }
         })
     }
@@ -425,7 +417,7 @@ impl Outside for Door {
                 (number, Turn::Straight) => straight(number).await,
                 (_, Turn::With(Fault::ResetBefore)) => failed("other", "input/output error"),
                 (_, Turn::With(Fault::Huge)) => failed("tooLarge", "the file is over the limit"),
-                (_, Turn::With(Fault::Refused) | Turn::Forbidden) => failed("denied", "you may not do that"),
+                (_, Turn::With(Fault::Refused)) => failed("denied", "you may not do that"),
                 (_, Turn::With(Fault::KillBefore)) => self.die().await,
                 (number, Turn::With(Fault::StaleRead)) => {
                     let older = {

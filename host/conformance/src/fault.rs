@@ -1,12 +1,10 @@
 //! The faults, and what is expected of a plugin that meets one.
 
-use serde::Serialize;
 use std::fmt;
 
 /// Something that goes wrong at one exchange. Unless it says otherwise it happens once: the counterpart is well before and
 /// afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The connection breaks before the request had its effect.
     ResetBefore,
@@ -48,8 +46,7 @@ pub enum Expected {
 }
 
 /// At which door an exchange is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DoorKind {
     /// `http`.
     Http,
@@ -60,8 +57,7 @@ pub enum DoorKind {
 }
 
 /// What is known of an exchange of the fault-free run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// At which door.
     pub door: DoorKind,
@@ -133,8 +129,7 @@ impl Fault {
     #[must_use]
     pub fn fits(self, seen: &Seen) -> bool {
         match (self, seen.door) {
-            (Self::Truncated | Self::Malformed, DoorKind::Http) => seen.answer > 1,
-            (Self::Truncated | Self::Malformed, DoorKind::Tcp) => seen.answer > 1,
+            (Self::Truncated | Self::Malformed, DoorKind::Http | DoorKind::Tcp) => seen.answer > 1,
             (Self::StaleRead, DoorKind::Http) => seen.reads,
             (Self::StaleRead, DoorKind::Tcp) => false,
             (_, DoorKind::Http) => true,

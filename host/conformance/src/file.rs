@@ -2,6 +2,7 @@
 
 use crate::KitError;
 use crate::counterpart::Recording;
+use crate::fault::Fault;
 use crate::script::form::Script;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -217,12 +218,42 @@ impl KitFile {
                 format!("{} is of version {}, and this program reads version 1", path.display(), file.conformance);
             return Err(KitError::new("kit/newer", message, "use a newer basb-host"));
         }
+        file.is_of_one_mind(path)?;
         if let Some(script) = &file.counterpart.file {
             let path = path.parent().unwrap_or(Path::new(".")).join(script);
             let text = read(&path)?;
             file.counterpart.script = Some(Box::new(parse(&path, &text)?));
         }
         Ok(file)
+    }
+
+    /// Nothing that is written in the file is without effect.
+    fn is_of_one_mind(&self, path: &Path) -> Result<(), KitError> {
+        let bad =
+            |what: String, next: &str| Err(KitError::new("kit/bad-file", format!("{}: {what}", path.display()), next));
+        let counterpart = &self.counterpart;
+        let given = [
+            ("file", counterpart.file.is_some()),
+            ("script", counterpart.script.is_some()),
+            ("recording", counterpart.recording.is_some()),
+            ("address", counterpart.address.is_some()),
+        ];
+        let given: Vec<&str> = given.into_iter().filter_map(|(name, is)| is.then_some(name)).collect();
+        if given.len() > 1 {
+            return bad(format!("`counterpart` has {}", given.join(" and ")), "keep one of them");
+        }
+        if !counterpart.command.is_empty() && counterpart.address.is_none() {
+            let what = "`counterpart` has a `command` and no `address`".to_owned();
+            return bad(what, "add `address: \"http://127.0.0.1:{port}\"`");
+        }
+        let targets = self.probe.iter().flat_map(|probe| &probe.targets);
+        match targets.flat_map(|target| target.passes_despite.keys()).find(|word| Fault::from_word(word).is_none()) {
+            Some(word) => bad(
+                format!("`passesDespite` names `{word}`, which is no fault"),
+                "docs/plugin-conformance.md lists them",
+            ),
+            None => Ok(()),
+        }
     }
 
     /// The JSON Schema of this file.

@@ -566,16 +566,18 @@ impl Report {
 
     fn add(&mut self, cell: Cell) {
         let counts: &mut Counts = self.faults.entry(cell.fault).or_default();
-        counts.injected += 1;
         match cell.outcome {
-            Outcome::Passed => counts.passed += 1,
+            Outcome::Passed => {
+                counts.injected += 1;
+                counts.passed += 1;
+            }
             Outcome::Failed(why) => {
+                counts.injected += 1;
                 counts.failed += 1;
                 let Cell { fault, step, exchange, what, .. } = cell;
                 self.failures.push(Failure { fault, step, exchange, what, why });
             }
             Outcome::Skipped(why) => {
-                counts.injected -= 1;
                 counts.skipped += 1;
                 let Cell { fault, step, exchange, what, .. } = cell;
                 self.skipped.push(Failure { fault, step, exchange, what, why });

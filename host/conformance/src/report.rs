@@ -95,11 +95,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// What is wrong before any fault is looked at.
+    fn not_tested(&self) -> Option<String> {
+        let nothing = || (self.injected() == 0).then(|| "no fault happened, so nothing was tested".to_owned());
+        self.without_fault.clone().or_else(nothing)
+    }
+
     /// Whether the plugin is certified: without a fault, and with every one that happened. A plugin that no fault could
     /// happen to was not tested.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.without_fault.is_none() && self.failures.is_empty() && self.injected() > 0
+        self.not_tested().is_none() && self.failures.is_empty()
     }
 
     /// How many faults happened.
@@ -181,6 +187,11 @@ impl Report {
         if !self.skipped.is_empty() {
             let _ = writeln!(text, "  {} faults did not happen and say nothing", self.skipped.len());
         }
+        if self.without_fault.is_none()
+            && let Some(why) = self.not_tested()
+        {
+            let _ = writeln!(text, "  {why}");
+        }
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         let _ = writeln!(text, "{verdict}: {} of {} faults changed nothing", self.unharmed(), self.injected());
         text
@@ -205,14 +216,14 @@ impl Report {
                 }
             }
         };
-        case("without a fault", &self.without_fault.clone().into_iter().collect::<Vec<_>>(), false);
+        case("without a fault", &self.not_tested().into_iter().collect::<Vec<_>>(), false);
         for (fault, counts) in &self.faults {
             let wrong = self.failures.iter().filter(|f| f.fault == *fault);
             let wrong: Vec<String> =
                 wrong.map(|f| format!("{} exchange {}: {}: {}", f.step, f.exchange, f.what, f.why)).collect();
             case(fault.word(), &wrong, counts.injected == 0);
         }
-        let failed = self.faults.values().filter(|c| c.failed > 0).count() + usize::from(self.without_fault.is_some());
+        let failed = self.faults.values().filter(|c| c.failed > 0).count() + usize::from(self.not_tested().is_some());
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\">\n{cases}</testsuite>\n",
             xml(&self.name),
@@ -275,6 +286,7 @@ mod tests {
         report.failures.clear();
         report.faults.clear();
         assert!(!report.passed());
+        assert!(report.junit().contains("failures=\"1\""), "{}", report.junit());
         report.faults.insert(Fault::ServerError, Counts { injected: 1, passed: 1, failed: 0, skipped: 0 });
         assert!(report.passed());
         report.without_fault = Some("deploy-a: no".to_owned());

@@ -8,7 +8,7 @@ use basb_plugin::Failure;
 use basb_plugin::config::HumanDuration;
 use serde::Deserialize;
 
-/// The configuration of the provider: where, and one of the two ways.
+/// The configuration of the provider: where, and one of the three ways.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
@@ -251,7 +251,7 @@ fn default_function_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(30))
 }
 
-/// One of the two ways.
+/// One of the three ways.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'a> {
     /// Containers, whose weights we set.

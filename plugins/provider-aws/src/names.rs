@@ -15,7 +15,8 @@ pub fn of_revision(service: &ServiceRef, revision: &str) -> String {
 
 /// What the names of all revisions of a service begin with. Another service's may too: the tags tell.
 pub fn prefix(service: &ServiceRef) -> String {
-    format!("{}-{}-{}-", service.deployment, service.environment, service.service)
+    let (one, other) = (of_revision(service, "0"), of_revision(service, "1"));
+    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one).collect()
 }
 
 /// What a service with one name for all revisions is called.
@@ -41,4 +42,22 @@ pub fn owner_of(tags: &[EcsTag]) -> Option<Owner> {
 /// Whose a thing with these pairs is.
 pub fn owner_of_pairs(tags: &[(String, String)]) -> Option<Owner> {
     Owner::from_tags(TAGS, tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_every_revision_begins_as_its_service_says() {
+        for part in ["web", "2nd-brain", "a--b", "second-brain"] {
+            let service = ServiceRef { deployment: part.into(), environment: "aws".into(), service: part.into() };
+            let prefix = prefix(&service);
+            assert!(prefix.ends_with('-'), "{prefix}");
+            for revision in ["r0a1b2c3d4e5f", "0", "1"] {
+                let name = of_revision(&service, revision);
+                assert!(name.starts_with(&prefix), "{name} {prefix}");
+            }
+        }
+    }
 }

@@ -129,7 +129,7 @@ fn settle(
     let text = template.text();
     let mut started = 0;
     let mut served: Vec<(String, u64, u16)> = Vec::new();
-    let mut wrong: Option<(String, u64, u16)> = None;
+    let mut wrong: Vec<(String, u64, u16)> = Vec::new();
     for instance in expected.instances.iter().filter(|instance| instance.state != InstancePhase::Draining) {
         let name = names.name(instance.id);
         let there = containers.iter().find(|container| container.name == name);
@@ -140,7 +140,7 @@ fn settle(
                 if is_right {
                     served.push(one);
                 } else {
-                    wrong.get_or_insert(one);
+                    wrong.push(one);
                 }
                 continue;
             }
@@ -158,18 +158,21 @@ fn settle(
             return Ok(Progress::running("starting", Duration::from_millis(50), note));
         }
     }
-    if wrong.is_none() {
+    if wrong.is_empty() {
         let called: Vec<&str> = served.iter().map(|(name, ..)| name.as_str()).collect();
         let inspected = engine.inspect(&called)?;
         let differs = |port: u16, there: &Option<Inspected>| {
             there.as_ref().is_some_and(|there| !template.differences(port, there).is_empty())
         };
-        wrong =
-            served.iter().zip(&inspected).find(|((.., port), there)| differs(*port, there)).map(|(one, _)| one.clone());
+        let pairs = served.iter().zip(&inspected).filter(|((.., port), there)| differs(*port, there));
+        wrong = pairs.map(|(one, _)| one.clone()).collect();
     }
-    if let Some((name, instance, port)) = wrong {
-        // One at a time, and the next once all the others are back: they carry its share meanwhile.
-        if expected.available >= expected.desired {
+    let takes = |id: u64| expected.instances.iter().any(|i| i.id == id && i.state == InstancePhase::Available);
+    // One that takes no requests costs nobody anything. Of the others one at a time, and the next once all are back: they
+    // carry its share meanwhile.
+    wrong.sort_by_key(|(_, instance, _)| takes(*instance));
+    if let Some((name, instance, port)) = wrong.into_iter().next() {
+        if !takes(instance) || expected.available >= expected.desired {
             engine.remove(&name)?;
             engine.create(&name, &template.body(names, instance, port))?;
             engine.start(&name)?;

@@ -8,7 +8,7 @@ use crate::Scope;
 use crate::engine::{Container, Engine, Inspected};
 use crate::template::Names;
 
-/// So many starts of one that was never ready are in vain.
+/// So often the engine starts one again before waiting for it is in vain.
 const STARTS: u32 = 4;
 
 /// Everything of a service; nothing where there is nothing.

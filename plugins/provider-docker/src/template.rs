@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use basb_cloud_kit::Owner;
+use basb_cloud_kit::{Differences, Owner};
 use basb_plugin::config::HumanDuration;
 use basb_plugin::provider::{Change, Desired};
 use basb_plugin::{Failure, ServiceRef};
@@ -294,12 +294,8 @@ impl Template {
 
     /// In which way a container is not what would be made of this: somebody changed it, or made it anew.
     pub fn differences(&self, port: u16, there: &Inspected) -> Vec<Change> {
-        let mut all = Vec::new();
-        let mut differ = |path: &str, before: String, after: String| {
-            if before != after {
-                all.push(Change { path: path.to_owned(), before: Some(before), after: Some(after) });
-            }
-        };
+        let mut all = Differences::new();
+        let mut differ = |path: &str, before: String, after: String| all.value(path, Some(before), Some(after));
         let image = there.text("/Config/Image").unwrap_or_default();
         // Podman writes the registry in front.
         if !image.ends_with(&format!("/{}", self.image)) {
@@ -332,7 +328,7 @@ impl Template {
         differ("settings.hostPid", flag(host_pid), flag(self.host_pid));
         let restart = there.text("/HostConfig/RestartPolicy/Name").unwrap_or_default();
         differ("restart policy", restart.to_owned(), "unless-stopped".to_owned());
-        all
+        all.into_changes()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What travels to the agent and back, as far as this provider needs it. Fields that it does not know are ignored, so
+//! What travels to the agent and back, as far as providers need it. Fields that it does not know are ignored, so
 //! that a newer agent may say more.
 
 use std::collections::BTreeMap;

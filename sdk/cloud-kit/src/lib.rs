@@ -19,6 +19,8 @@ mod pages;
 mod state;
 mod weights;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
 pub use client::{Client, Dialect, IfFound, Refused};
 pub use differences::Differences;
 pub use error::{ApiError, Class};
@@ -28,3 +30,6 @@ pub use owner::{Owner, TagStyle};
 pub use pages::{MOST_PAGES, Page, pages};
 pub use state::{Waiting, decode_state, encode_state};
 pub use weights::{from_units, to_units};
+
+/// What RFC 3986 (section 2.3) leaves as it is in a part of a URL.
+pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

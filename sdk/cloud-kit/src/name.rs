@@ -27,7 +27,7 @@ impl Alphabet {
 /// same name for ever: it is how a later call finds the thing again, so this function never changes.
 pub fn name(parts: &[&str], alphabet: Alphabet, longest: usize) -> String {
     let mut plain = String::new();
-    let mut altered = parts.iter().filter(|part| part.contains('-')).count() > 0;
+    let mut altered = parts.iter().any(|part| part.contains('-'));
     for part in parts {
         if !plain.is_empty() {
             plain.push('-');

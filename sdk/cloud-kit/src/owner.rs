@@ -80,8 +80,7 @@ impl Owner {
 
     /// Whether it is of this service.
     pub fn is_of(&self, service: &ServiceRef) -> bool {
-        let parts = |of: &ServiceRef| (of.deployment.clone(), of.environment.clone(), of.service.clone());
-        parts(&self.service) == parts(service)
+        self.service == *service
     }
 }
 

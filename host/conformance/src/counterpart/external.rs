@@ -49,9 +49,6 @@ pub enum Place {
     Socket(PathBuf),
 }
 
-/// Why an external counterpart cannot be used.
-pub type ExternalError = KitError;
-
 /// What a control address answers about the state.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

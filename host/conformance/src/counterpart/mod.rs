@@ -7,7 +7,7 @@ mod external;
 mod folder;
 mod recorded;
 
-pub use external::{External, ExternalError, ExternalSetup, LONGEST_PAUSE, Place};
+pub use external::{External, ExternalSetup, LONGEST_PAUSE, Place};
 pub use folder::WithFolder;
 pub use recorded::{Recorded, RecordedCall, RecordedExchange, Recording};
 

@@ -2,7 +2,6 @@
 
 use super::{Driver, End, Failed};
 use crate::counterpart::RecordedCall;
-use basb_core::Millis;
 use serde_json::Value;
 
 /// Functions that change something: they are written ahead.
@@ -43,9 +42,7 @@ pub async fn step(driver: &mut Driver<'_>, number: usize, call: &RecordedCall) -
 /// The failure in a result, if it is one.
 fn failure(value: &Value) -> Option<Failed> {
     let failure = value.get("Err").or_else(|| value.get("Failed"))?;
-    let text = |name: &str| failure.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let again = failure.pointer("/retry/After").and_then(Value::as_u64).map(Millis);
-    Some(Failed { code: format!("plugin/{}", text("code").to_ascii_lowercase()), message: text("message"), again })
+    serde_json::from_value(failure.clone()).ok().map(Failed::of)
 }
 
 /// A measurement without what differs by itself.

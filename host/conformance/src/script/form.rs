@@ -73,7 +73,7 @@ pub struct Resource {
     /// Names of members of the body that may differ between two runs which did the same.
     #[serde(default)]
     pub volatile: Vec<String>,
-    /// What is there at the beginning: each with `id`, or a value for every placeholder, and a `body`.
+    /// What is there at the beginning: each with `at`, a value for every placeholder of the path, and a `body`.
     #[serde(default)]
     pub seed: Vec<Seed>,
 }

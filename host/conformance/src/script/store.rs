@@ -85,9 +85,9 @@ impl Store {
 
     /// Remembers what is there, before it changes.
     pub(super) fn remember(&mut self) {
-        let mut copy = self.clone();
-        copy.before = None;
-        self.before = Some(Box::new(copy));
+        // Not the copy of a copy.
+        self.before = None;
+        self.before = Some(Box::new(self.clone()));
     }
 
     /// As it was before the last change.

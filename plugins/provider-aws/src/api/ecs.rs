@@ -227,7 +227,7 @@ impl<'a> EcsApi<'a> {
         })
     }
 
-    /// The names of the cluster's services that begin so; none where there is no such cluster yet.
+    /// The names of the cluster's services that begin so.
     pub fn service_names(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         let arns = self.list("ListServices", &json!({"cluster": self.cluster, "maxResults": 100}))?;
         let names = arns.iter().filter_map(|arn| arn.rsplit('/').next()).filter(|name| name.starts_with(prefix));

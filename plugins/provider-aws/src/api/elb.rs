@@ -1,5 +1,7 @@
 //! Elastic Load Balancing, version 2: the Query protocol.
 
+use std::time::Duration;
+
 use basb_cloud_kit::{Client, IfFound, Page, Refused, pages};
 use basb_plugin::Failure;
 use basb_plugin::http::Request;
@@ -153,7 +155,7 @@ impl<'a> ElbApi<'a> {
         conditions: &[Condition],
         action: &RuleAction,
         tags: &[(String, String)],
-    ) -> Result<Rule, Refused> {
+    ) -> Result<Rule, Failure> {
         let mut form = Form::new("CreateRule", VERSION);
         form.set("ListenerArn", listener);
         form.set("Priority", priority.to_string());
@@ -161,17 +163,7 @@ impl<'a> ElbApi<'a> {
         set_action(&mut form, action);
         form.tags(tags);
         let made = self.call("CreateRule", form, |result| result.members("Rules", rule).into_iter().next())?;
-        Ok(made.map_or_else(
-            || Rule {
-                arn: String::new(),
-                priority: priority.to_string(),
-                conditions: conditions.to_vec(),
-                targets: Vec::new(),
-                action: String::new(),
-                tags: tags.to_vec(),
-            },
-            |rule| Rule { tags: tags.to_vec(), ..rule },
-        ))
+        made.map(|rule| Rule { tags: tags.to_vec(), ..rule }).ok_or_else(|| unnamed("CreateRule", "rule"))
     }
 
     /// Changes what a rule does, and when where conditions are given.
@@ -202,7 +194,7 @@ impl<'a> ElbApi<'a> {
     }
 
     /// Makes a target group.
-    pub fn create_group(&self, wanted: &WantedGroup) -> Result<TargetGroup, Refused> {
+    pub fn create_group(&self, wanted: &WantedGroup) -> Result<TargetGroup, Failure> {
         let mut form = Form::new("CreateTargetGroup", VERSION);
         form.set("Name", &wanted.name);
         form.set("Protocol", "HTTP");
@@ -219,17 +211,7 @@ impl<'a> ElbApi<'a> {
         form.tags(&wanted.tags);
         let made =
             self.call("CreateTargetGroup", form, |result| result.members("TargetGroups", group).into_iter().next())?;
-        Ok(made.unwrap_or_else(|| TargetGroup {
-            arn: String::new(),
-            name: wanted.name.clone(),
-            vpc: wanted.vpc.clone(),
-            protocol: "HTTP".into(),
-            port: wanted.port.to_string(),
-            target_type: wanted.target_type.clone(),
-            health_path: wanted.health_path.clone(),
-            health_codes: wanted.health_codes.clone(),
-            load_balancers: Vec::new(),
-        }))
+        made.ok_or_else(|| unnamed("CreateTargetGroup", "target group"))
     }
 
     /// How long a target of a group may finish its requests, in seconds.
@@ -290,6 +272,11 @@ fn set_conditions(form: &mut Form, conditions: &[Condition]) {
         form.set_some(&format!("{at}.{config}.HttpHeaderName"), condition.header.as_ref());
         form.list(&format!("{at}.{config}.Values"), &condition.values);
     }
+}
+
+/// An answer that does not say what was made: whether it was is in doubt, and another attempt finds it.
+fn unnamed(call: &str, what: &str) -> Failure {
+    Failure::timed_out(format!("ELB {call}: the answer names no {what}")).retry_after(Duration::from_secs(1))
 }
 
 fn set_action(form: &mut Form, action: &RuleAction) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use basb_cloud_kit::{Client, IfFound, Page, Refused, pages};
+use basb_cloud_kit::{Client, IfFound, Page, Refused, UNRESERVED, pages};
 use basb_plugin::Failure;
 use basb_plugin::http::Request;
 use percent_encoding::utf8_percent_encode;
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Aws;
-use super::query::UNRESERVED;
 
 /// Lambda, for one function.
 #[derive(Clone, Copy)]

@@ -52,11 +52,7 @@ impl Dialect for Aws {
         let already = || error.message.to_ascii_lowercase().contains("already exist");
         Some(match code {
             _ if code.contains("Throttl") => Class::Throttled,
-            "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" | "LimitExceededException"
-                if error.status == 429 || code != "LimitExceededException" =>
-            {
-                Class::Throttled
-            }
+            "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => Class::Throttled,
             "AccessDenied"
             | "AccessDeniedException"
             | "UnauthorizedOperation"
@@ -81,10 +77,12 @@ impl Dialect for Aws {
             | "ListenerNotFound"
             | "LoadBalancerNotFound" => Class::NotFound,
             // These pass: another change is finished, a rule is gone, a priority is chosen anew.
-            "UpdateInProgressException" | "ConcurrentModificationException" | "ServiceNotActiveException" => {
-                Class::Busy
-            }
-            "ResourceInUse" | "ResourceInUseException" | "PriorityInUse" => Class::Busy,
+            "UpdateInProgressException"
+            | "ConcurrentModificationException"
+            | "ServiceNotActiveException"
+            | "ResourceInUse"
+            | "ResourceInUseException"
+            | "PriorityInUse" => Class::Busy,
             "ResourceConflictException" if already() => Class::Conflict,
             "ResourceConflictException" | "CodeVerificationFailedException" => Class::Busy,
             "PreconditionFailedException" | "ConflictException" | "DuplicateTargetGroupName" => Class::Conflict,

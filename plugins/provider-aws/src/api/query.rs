@@ -1,9 +1,7 @@
 //! Requests of the Query protocol.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-/// What RFC 3986 leaves as it is.
-pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use basb_cloud_kit::UNRESERVED;
+use percent_encoding::utf8_percent_encode;
 
 /// A form of parameters.
 pub struct Form(String);

@@ -177,7 +177,7 @@ impl Fleet<'_> {
     pub fn group(&self, wanted: &WantedGroup) -> Result<String, Failure> {
         let group = match self.elb.group(&wanted.name)? {
             Some(there) => there,
-            None => self.elb.create_group(wanted).map_err(Failure::from)?,
+            None => self.elb.create_group(wanted)?,
         };
         let differences = immutable_differences(&group, wanted);
         if !differences.is_empty() {

@@ -6,8 +6,9 @@ use basb_plugin::provider::{Instance, InstanceReport};
 use super::Fleet;
 use super::deploy::gone;
 use super::rules::LeadsThere;
-use super::view::group_of;
+use super::view::{self, group_of};
 use crate::api::ecs::{EcsService, EcsTask};
+use crate::api::elb::Target;
 
 /// So many ended tasks say why they ended.
 const MOST_ENDED: usize = 5;
@@ -18,8 +19,9 @@ const MOST_ENDED: usize = 5;
 /// What AWS says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
 pub fn instances(fleet: &Fleet<'_>, revision: &str) -> Result<InstanceReport, Failure> {
     let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
-    let available = fleet.available(&service)?;
-    let mut instances = running(fleet, &service, available)?;
+    let targets = fleet.targets(&service)?;
+    let available = view::available(&service, targets.as_deref());
+    let mut instances = running(fleet, &service, available, targets.unwrap_or_default())?;
     if available < service.desired_count {
         let ended = fleet.api.tasks(&service.service_name, "STOPPED")?;
         instances.extend(ended.iter().rev().take(MOST_ENDED).map(|task| instance(task, Standing::Ended)));
@@ -52,7 +54,12 @@ pub fn hopeless(service: &EcsService) -> bool {
         .is_some_and(|deployment| deployment.rollout_state.as_deref() == Some("FAILED"))
 }
 
-fn running(fleet: &Fleet<'_>, service: &EcsService, available: u32) -> Result<Vec<Instance>, Failure> {
+fn running(
+    fleet: &Fleet<'_>,
+    service: &EcsService,
+    available: u32,
+    targets: Vec<Target>,
+) -> Result<Vec<Instance>, Failure> {
     if service.running_count == 0 && service.pending_count == 0 && service.desired_count == 0 {
         return Ok(Vec::new());
     }
@@ -66,10 +73,8 @@ fn running(fleet: &Fleet<'_>, service: &EcsService, available: u32) -> Result<Ve
         left -= u32::from(counts);
         instances.push(instance(task, if counts { Standing::Available } else { Standing::NotYet }));
     }
-    if available < service.running_count
-        && let Some(group) = group_of(service)
-    {
-        let sick = fleet.elb.health(group)?.into_iter().filter(|target| target.state != "healthy");
+    if available < service.running_count {
+        let sick = targets.into_iter().filter(|target| target.state != "healthy");
         instances.extend(sick.map(|target| Instance {
             id: target.id,
             state: format!("target {}", target.state),

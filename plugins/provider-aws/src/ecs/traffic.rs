@@ -36,7 +36,7 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
             let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
             let tags = Owner::of_service(fleet.service).tags(names::TAGS);
             let conditions = fleet.conditions()?;
-            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &action, &tags).map_err(Failure::from)?;
+            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &action, &tags)?;
         }
     }
     let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();

@@ -7,7 +7,7 @@ use basb_plugin::{Failure, Weight};
 use super::Fleet;
 use super::rules::LeadsThere;
 use crate::api::ecs::EcsService;
-use crate::api::elb::Rule;
+use crate::api::elb::{Rule, Target};
 use crate::names;
 
 /// What is there.
@@ -136,16 +136,17 @@ impl Fleet<'_> {
 
     /// How many targets of a group can take requests.
     pub fn healthy(&self, group: &str) -> Result<u32, Failure> {
-        let healthy = self.elb.health(group)?.iter().filter(|target| target.state == "healthy").count();
-        Ok(u32::try_from(healthy).unwrap_or(u32::MAX))
+        Ok(healthy(&self.elb.health(group)?))
+    }
+
+    /// The targets of a service's group; none where it has no group, or nothing of it runs.
+    pub fn targets(&self, service: &EcsService) -> Result<Option<Vec<Target>>, Failure> {
+        group_of(service).filter(|_| service.running_count > 0).map(|group| self.elb.health(group)).transpose()
     }
 
     /// How many tasks of a service run and can take requests.
     pub fn available(&self, service: &EcsService) -> Result<u32, Failure> {
-        match group_of(service) {
-            Some(group) if service.running_count > 0 => Ok(self.healthy(group)?.min(service.running_count)),
-            _ => Ok(service.running_count),
-        }
+        Ok(available(service, self.targets(service)?.as_deref()))
     }
 
     /// A service of the cluster that is not ours, whose target group is wanted.
@@ -172,4 +173,14 @@ impl Fleet<'_> {
 /// Whether a revision's id is one that we gave to what others made.
 pub fn is_adopted(revision: &str) -> bool {
     revision.strip_prefix('x').is_some_and(|hex| hex.len() == 12 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// How many of these can take requests.
+fn healthy(targets: &[Target]) -> u32 {
+    u32::try_from(targets.iter().filter(|target| target.state == "healthy").count()).unwrap_or(u32::MAX)
+}
+
+/// How many tasks of a service run and can take requests, by what its [`Fleet::targets`] are.
+pub fn available(service: &EcsService, targets: Option<&[Target]>) -> u32 {
+    targets.map_or(service.running_count, |targets| healthy(targets).min(service.running_count))
 }

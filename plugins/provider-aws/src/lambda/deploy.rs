@@ -88,9 +88,8 @@ impl Wanted {
             (None, _) => {
                 let image = task::image(workload, lambda.image_tags)?.to_owned();
                 code.insert("ImageUri".into(), image.clone().into());
-                if !settings.command.is_empty() {
-                    configuration.insert("ImageConfig".into(), json!({"Command": settings.command}));
-                }
+                // An empty one too: what the version before it ran is in force otherwise.
+                configuration.insert("ImageConfig".into(), json!({"Command": settings.command}));
                 Some(image)
             }
             (Some(_), true) => {

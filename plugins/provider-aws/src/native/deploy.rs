@@ -172,7 +172,7 @@ pub fn deploy(
     let same =
         now.target.as_ref().is_some_and(|side| side.revision == desired.revision && side.definition == definition);
     if same {
-        return scale(delegated, &desired.revision, desired.replicas);
+        return sized(delegated, &now, &desired.revision, desired.replicas);
     }
     let change = json!({
         "taskDefinition": definition,
@@ -211,7 +211,10 @@ fn go_on(
 /// # Errors
 /// What AWS says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
 pub fn scale(delegated: &Delegated<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
-    let now = delegated.now()?;
+    sized(delegated, &delegated.now()?, revision, replicas)
+}
+
+fn sized(delegated: &Delegated<'_>, now: &Now, revision: &str, replicas: u32) -> Result<Progress, Failure> {
     let (Some(service), Some(_)) = (&now.service, now.sides().find(|side| side.revision == revision)) else {
         if replicas == 0 {
             return Ok(Progress::done(format!("revision {revision} has no tasks")));
@@ -241,6 +244,13 @@ fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure>
     let both = RuleAction::Forward(vec![(blue.clone(), 1), (green.clone(), 0)]);
     let production = match fleet.production_rule(&rules)? {
         Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => rule.arn,
+        Some(rule) if rule.targets.iter().any(|(_, weight)| *weight > 0) => {
+            return Err(Failure::conflict(format!(
+                "the listener rule {} leads users to other target groups, and ECS's own have no task yet: take `native` out, \
+                 or give the service a rule that forwards to nobody",
+                rule.arn
+            )));
+        }
         Some(rule) => {
             fleet.elb.modify_rule(&rule.arn, None, &both)?;
             rule.arn
@@ -248,7 +258,7 @@ fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure>
         None => {
             let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
             let (conditions, tags) = (fleet.conditions()?, owner.tags(names::TAGS));
-            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &both, &tags).map_err(Failure::from)?.arn
+            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &both, &tags)?.arn
         }
     };
     let mut advanced = json!({
@@ -273,7 +283,7 @@ fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure>
             None => {
                 let priority = free_priority(&rules, fleet.ecs.priorities.revisions)?;
                 let tags = owner.tags(names::TAGS);
-                fleet.elb.create_rule(listener, priority, &conditions, &both, &tags).map_err(Failure::from)?.arn
+                fleet.elb.create_rule(listener, priority, &conditions, &both, &tags)?.arn
             }
         };
         if let Some(fields) = advanced.as_object_mut() {

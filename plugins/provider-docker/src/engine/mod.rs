@@ -7,10 +7,11 @@ mod model;
 
 use std::time::Duration;
 
-use basb_cloud_kit::{Owner, TagStyle};
+use basb_cloud_kit::{Owner, TagStyle, UNRESERVED};
 use basb_plugin::http::{HttpError, Request, Response};
 use basb_plugin::provider::ProviderContext;
 use basb_plugin::{Failure, ServiceRef};
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
 use error::Failures;
@@ -90,7 +91,8 @@ impl<'a> Engine<'a> {
             .into_iter()
             .map(|(label, value)| format!("{label}={value}"))
             .collect();
-        let filters = encoded(&json!({ "label": labels }).to_string());
+        let filters = json!({ "label": labels }).to_string();
+        let filters = utf8_percent_encode(&filters, UNRESERVED);
         let url = format!("{}/containers/json?all=true&filters={filters}", self.base);
         let doing = "listing containers";
         let listed: Vec<model::Listed> = self.failures.whole(&self.ask(doing, Request::get(url))?, doing)?;
@@ -207,16 +209,4 @@ impl<'a> Engine<'a> {
     fn ask(&self, doing: &str, request: Request) -> Result<Response, Failure> {
         self.failures.succeeded(self.send(doing, request)?, doing)
     }
-}
-
-/// Text for a query.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }

@@ -1,5 +1,5 @@
-//! Builds guests for `wasm32-unknown-unknown` and makes components of them, so that tests, benchmarks, the builtin
-//! plugins and `xtask` do it in one way.
+//! Builds guests for `wasm32-unknown-unknown` and makes components of them, so that tests and benchmarks do it in one
+//! way.
 //!
 //! **Must never** be linked into the product: it runs `cargo`.
 
