@@ -27,6 +27,7 @@ pub(crate) struct Chosen<'a> {
 enum Claim {
     Header(String),
     ClientCertificate,
+    Authority,
 }
 
 /// Chooses.
@@ -87,13 +88,15 @@ pub(crate) fn owned(kind: &Kind) -> Vec<HeaderName> {
         | Kind::Bearer(_)
         | Kind::Basic { .. } => vec![AUTHORIZATION],
         Kind::Header { name, .. } => vec![name.clone()],
-        Kind::Mtls { .. } | Kind::Placeholder(_) => Vec::new(),
+        Kind::Mtls { .. } | Kind::Authority(_) | Kind::Placeholder(_) => Vec::new(),
     }
 }
 
 fn claimed(kind: &Kind) -> Vec<Claim> {
-    if let Kind::Mtls { .. } = kind {
-        return vec![Claim::ClientCertificate];
+    match kind {
+        Kind::Mtls { .. } => return vec![Claim::ClientCertificate],
+        Kind::Authority(_) => return vec![Claim::Authority],
+        _ => {}
     }
     owned(kind).into_iter().map(|name| Claim::Header(name.as_str().to_owned())).collect()
 }
@@ -108,6 +111,7 @@ fn conflict(
     let what = match claim {
         Claim::Header(name) => format!("set the header `{name}`"),
         Claim::ClientCertificate => "show a client certificate".to_owned(),
+        Claim::Authority => "say which authority vouches".to_owned(),
     };
     CredentialError::new(
         "credential/conflict",

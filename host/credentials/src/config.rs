@@ -82,6 +82,7 @@ pub(crate) enum Kind {
     Basic { username: String, password: SecretName },
     Header { name: HeaderName, value: SecretName, prefix: String },
     Mtls { certificate: SecretName, key: SecretName },
+    Authority(SecretName),
     Placeholder(SecretName),
 }
 
@@ -97,6 +98,7 @@ impl Kind {
             Self::Basic { .. } => "basic",
             Self::Header { .. } => "header",
             Self::Mtls { .. } => "mtls",
+            Self::Authority(_) => "authority",
             Self::Placeholder(_) => "placeholder",
         }
     }
@@ -112,7 +114,7 @@ impl Kind {
             Self::GcpServiceAccount(gcp) => vec![&gcp.key],
             Self::GcpMetadata(_) => Vec::new(),
             Self::AzureClient(azure) => vec![&azure.client_secret],
-            Self::Bearer(secret) | Self::Placeholder(secret) => vec![secret],
+            Self::Bearer(secret) | Self::Placeholder(secret) | Self::Authority(secret) => vec![secret],
             Self::Basic { password, .. } => vec![password],
             Self::Header { value, .. } => vec![value],
             Self::Mtls { certificate, key } => vec![certificate, key],

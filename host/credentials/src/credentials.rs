@@ -12,8 +12,8 @@ use crate::source::SecretSource;
 use crate::substitute::{self, Values, header_value};
 use crate::tokens::{self, Asking, Fetched, Slot};
 use crate::{
-    Applied, ClientIdentity, CredentialError, CredentialName, CredentialsConfig, FetchedCredentials, Outgoing, Place,
-    aws,
+    Applied, Authority, ClientIdentity, CredentialError, CredentialName, CredentialsConfig, FetchedCredentials,
+    Outgoing, Place, aws,
 };
 use crate::{destination, placeholder};
 use basb_redact::{SecretName, SecretValue};
@@ -247,6 +247,7 @@ impl Credentials {
                 header_value(value, prefix.as_bytes(), source.secret(value).await?.expose()).map(drop)
             }
             Kind::Mtls { certificate, key } => self.identity_parts(certificate, key).await.map(drop),
+            Kind::Authority(secret) => self.certificates(secret).await.map(drop),
             Kind::AzureClient(azure) => not_empty(&azure.client_secret, &source.secret(&azure.client_secret).await?),
             Kind::Basic { password, .. } => not_empty(password, &source.secret(password).await?),
             Kind::Placeholder(secret) => not_empty(secret, &source.secret(secret).await?),
@@ -309,6 +310,11 @@ impl Credentials {
                 applied.identity = Some(ClientIdentity { credential: name.clone(), certificate, key });
                 return Ok(());
             }
+            Kind::Authority(secret) => {
+                let certificates = self.certificates(secret).await?;
+                applied.authority = Some(Authority { credential: name.clone(), certificates });
+                return Ok(());
+            }
             Kind::GcpServiceAccount(gcp) => {
                 (&AUTHORIZATION, fetched(name, asking.service_account(slot, gcp).await?, applied)?)
             }
@@ -330,6 +336,20 @@ impl Credentials {
         };
         request.headers.insert(header, value);
         Ok(())
+    }
+
+    /// The certificates of an authority, looked at.
+    async fn certificates(&self, secret: &SecretName) -> Result<SecretValue, CredentialError> {
+        let value = self.inner.source.secret(secret).await?;
+        let certificates = CertificateDer::pem_slice_iter(value.expose()).collect::<Result<Vec<_>, _>>();
+        if certificates.is_ok_and(|list| !list.is_empty()) {
+            return Ok(value);
+        }
+        Err(CredentialError::new(
+            "credential/key",
+            format!("the secret `{secret}` holds no certificate in PEM"),
+            "store the text that begins with `-----BEGIN CERTIFICATE-----`",
+        ))
     }
 
     /// Certificate and key, looked at: what is wrong with them is said here and not in the middle of a handshake.

@@ -25,7 +25,7 @@ mod tokens;
 pub use config::{CredentialsConfig, credentials_schema};
 pub use credentials::{Credentials, Renewal};
 pub use error::CredentialError;
-pub use outgoing::{Applied, ClientIdentity, FetchedCredentials, Outgoing, Place};
+pub use outgoing::{Applied, Authority, ClientIdentity, FetchedCredentials, Outgoing, Place};
 pub use source::SecretSource;
 
 /// The name of a credential in the deployment file.

@@ -56,6 +56,15 @@ pub struct ClientIdentity {
     pub key: SecretValue,
 }
 
+/// Who vouches for whom a request is sent to.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// Which credential says so: connections made under it are used for nothing else.
+    pub credential: CredentialName,
+    /// The certificates, as PEM.
+    pub certificates: SecretValue,
+}
+
 /// What was added to a request.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
@@ -63,6 +72,8 @@ pub struct Applied {
     pub credentials: Vec<CredentialName>,
     /// What to show in the TLS handshake.
     pub identity: Option<ClientIdentity>,
+    /// Whom to believe in the TLS handshake; nothing for those whom the system believes.
+    pub authority: Option<Authority>,
     /// Which of the credentials were tokens or temporary keys that had to be fetched: a destination may refuse one that
     /// was withdrawn before its end. See [`crate::Credentials::refused`].
     pub fetched: FetchedCredentials,

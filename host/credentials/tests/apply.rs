@@ -205,6 +205,21 @@ async fn a_client_certificate_is_handed_on() {
 }
 
 #[tokio::test]
+async fn an_authority_is_handed_on() {
+    let config = json!({"cluster": {"to": [{"host": "a.example"}], "authority": "ca"}});
+    let made = credentials(&config, &Keeper::new(&[("ca", CERTIFICATE)]), &Network::none());
+    let applied = made.apply(&names(&["cluster"]), &mut get("https://a.example/"), at(0)).await.unwrap();
+    let authority = applied.authority.unwrap();
+    assert_eq!((authority.credential, authority.certificates.expose()), (name("cluster"), CERTIFICATE.as_bytes()));
+    assert_eq!(applied.credentials, names(&["cluster"]));
+    for bad in ["", "x", KEY] {
+        let made = credentials(&config, &Keeper::new(&[("ca", bad)]), &Network::none());
+        let error = made.apply(&names(&["cluster"]), &mut get("https://a.example/"), at(0)).await.unwrap_err();
+        assert_eq!(error.code, "credential/key", "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn aws_requests_are_signed_over_everything_else() {
     let keys = json!({"accessKeyId": "id", "secretAccessKey": "key", "sessionToken": "token"});
     let config = json!({

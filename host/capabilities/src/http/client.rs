@@ -1,7 +1,7 @@
 //! The HTTP clients: whose connection a request may use, one exchange over it, and what went wrong in words.
 //!
 //! Stops a connection from being used by somebody who could not have opened it: there is one pool of connections for each
-//! way a name may lead, one for the host itself, and one for each client certificate.
+//! way a name may lead, one for the host itself, and one for each client certificate and each authority.
 
 use super::answer::{Raw, declared_length};
 use super::connect::{ConnectedAt, NetworkConnector, Paths, SocketConnector};
@@ -14,7 +14,7 @@ use crate::network::{ConnectError, Network, Place, Traveller};
 use crate::{CallScope, Limits, denial};
 use ::http::{HeaderMap, Method, Request as HyperRequest, Uri};
 use basb_core::Digest;
-use basb_credentials::{ClientIdentity, CredentialName};
+use basb_credentials::{Authority, ClientIdentity, CredentialName};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -32,8 +32,9 @@ pub(super) type NetworkClient = Client<NetworkConnector, Full<Bytes>>;
 /// More client certificates than this at once are not kept connections for.
 const IDENTITIES: usize = 64;
 
-/// Whose certificate, how far its connections may lead, and the digest of certificate and key: a renewed one is another.
-type IdentityKey = (CredentialName, Reach, Digest);
+/// Whose certificate and whose authority, how far its connections may lead, and the digest of certificate, key and
+/// authorities: a renewed one is another.
+type IdentityKey = (Option<CredentialName>, Option<CredentialName>, Reach, Digest);
 
 /// All clients.
 #[derive(Debug)]
@@ -91,18 +92,42 @@ impl Clients {
         &self.tls
     }
 
-    /// The client of a certificate.
-    fn identified(&self, reach: Reach, identity: &ClientIdentity) -> Result<NetworkClient, HttpError> {
-        let certificate = identity.certificate.expose();
-        let both = [Digest::of(certificate).hex(), Digest::of(identity.key.expose()).hex()].concat();
-        let key = (identity.credential.clone(), reach, Digest::of(both.as_bytes()));
+    /// The client of a certificate, of an authority, or of both.
+    fn identified(
+        &self,
+        reach: Reach,
+        identity: Option<&ClientIdentity>,
+        authority: Option<&Authority>,
+    ) -> Result<NetworkClient, HttpError> {
+        let parts = [
+            identity.map(|identity| identity.certificate.expose()),
+            identity.map(|identity| identity.key.expose()),
+            authority.map(|authority| authority.certificates.expose()),
+        ];
+        let digests: String =
+            parts.map(|part| part.map_or("none".to_owned(), |p| Digest::of(p).hex().to_owned())).concat();
+        let key = (
+            identity.map(|identity| identity.credential.clone()),
+            authority.map(|authority| authority.credential.clone()),
+            reach,
+            Digest::of(digests.as_bytes()),
+        );
         let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = known.get(&key) {
             return Ok(client.clone());
         }
-        let tls = self.tls.with_identity(certificate, identity.key.expose()).map_err(|why| {
-            HttpError::Tls(format!("the client certificate of the credential `{}`: {why}", identity.credential))
-        })?;
+        let failed = |credential: &CredentialName, why: String| {
+            HttpError::Tls(format!("the certificate of the credential `{credential}`: {why}"))
+        };
+        let mut tls = self.tls.clone();
+        if let Some(authority) = authority {
+            let believing = tls.believing(authority.certificates.expose());
+            tls = believing.map_err(|why| failed(&authority.credential, why))?;
+        }
+        if let Some(identity) = identity {
+            let shown = tls.with_identity(identity.certificate.expose(), identity.key.expose());
+            tls = shown.map_err(|why| failed(&identity.credential, why))?;
+        }
         let client = self.builder.build(NetworkConnector {
             network: self.way.clone(),
             traveller: Traveller::Plugin(reach),
@@ -140,13 +165,15 @@ impl Clients {
     ) -> Result<(Raw, Timing), HttpError> {
         let wanted = ready.wanted();
         let failed = |error: &ClientError| client_error(scope, error, &wanted, &ready.place);
-        let client = match (&ready.route, &ready.identity) {
-            (Route::Socket { .. }, _) => None,
-            (Route::Network(reach), Some(identity)) => Some(self.identified(*reach, identity)?),
-            (Route::Network(Reach::Public), None) => Some(self.public.clone()),
-            (Route::Network(Reach::Private), None) => Some(self.private.clone()),
-            (Route::Network(Reach::Loopback), None) => Some(self.loopback.clone()),
-            (Route::Network(Reach::Literal), None) => Some(self.literal.clone()),
+        let client = match (&ready.route, &ready.identity, &ready.authority) {
+            (Route::Socket { .. }, ..) => None,
+            (Route::Network(Reach::Public), None, None) => Some(self.public.clone()),
+            (Route::Network(Reach::Private), None, None) => Some(self.private.clone()),
+            (Route::Network(Reach::Loopback), None, None) => Some(self.loopback.clone()),
+            (Route::Network(Reach::Literal), None, None) => Some(self.literal.clone()),
+            (Route::Network(reach), identity, authority) => {
+                Some(self.identified(*reach, identity.as_ref(), authority.as_ref())?)
+            }
         };
         let by_path = match &ready.route {
             Route::Socket { at: Some(path), .. } => Some(self.by_path(path, &ready.uri)?),

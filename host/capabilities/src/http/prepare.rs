@@ -14,7 +14,8 @@ use crate::{CallScope, denial, placeholder};
 use ::http::header::ACCEPT_ENCODING;
 use ::http::{HeaderMap, HeaderValue, Method, Uri};
 use basb_credentials::{
-    Applied, ClientIdentity, CredentialError, CredentialName, FetchedCredentials, Outgoing, Place as CredentialPlace,
+    Applied, Authority, ClientIdentity, CredentialError, CredentialName, FetchedCredentials, Outgoing,
+    Place as CredentialPlace,
 };
 use bytes::Bytes;
 use std::time::SystemTime;
@@ -40,6 +41,7 @@ pub struct Ready {
     pub(super) route: Route,
     pub(super) credentials: Vec<CredentialName>,
     pub(super) identity: Option<ClientIdentity>,
+    pub(super) authority: Option<Authority>,
     /// The tokens in it.
     pub(super) fetched: FetchedCredentials,
     /// The same without secrets, where a refused token could be replaced.
@@ -197,10 +199,10 @@ impl Http {
         if let Some(name) = leftover(&outgoing) {
             return Err(HttpError::Denied(denial::secret_not_given(scope, &wanted, &name)));
         }
-        let Applied { credentials, identity, fetched } = applied;
+        let Applied { credentials, identity, authority, fetched } = applied;
         self.still_covered(scope, &asked, &outgoing, &route, origin, &wanted)?;
-        if identity.is_some() && outgoing.url.scheme() != "https" {
-            let why = "a client certificate is shown over TLS only";
+        if (identity.is_some() || authority.is_some()) && outgoing.url.scheme() != "https" {
+            let why = "a client certificate is shown, and an authority believed, over TLS only";
             return Err(HttpError::Denied(denial::refused(scope, &wanted, why)));
         }
         let uri = outgoing.url.as_str().parse();
@@ -211,7 +213,7 @@ impl Http {
             let (shown, route) = (shown.clone(), route.clone());
             Box::new(Prepared { destination, shown, origin, outgoing: asked, route })
         });
-        Ok(Ready { method, uri, headers, body, place, route, credentials, identity, fetched, again, shown })
+        Ok(Ready { method, uri, headers, body, place, route, credentials, identity, authority, fetched, again, shown })
     }
 
     /// Whether the request that goes out is covered as the one that was asked for was, and goes to the same place.

@@ -57,6 +57,20 @@ impl Tls {
         Arc::new(config)
     }
 
+    /// The same that believes these authorities, as PEM, and nobody else: whom the system trusts cannot vouch for a
+    /// destination that has an authority of its own.
+    pub(super) fn believing(&self, certificates: &[u8]) -> Result<Self, String> {
+        let mut store = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(certificates) {
+            let certificate = certificate.map_err(|error| format!("it cannot be read: {error}"))?;
+            store.add(certificate).map_err(|error| error.to_string())?;
+        }
+        if store.is_empty() {
+            return Err("it holds no certificate".to_owned());
+        }
+        Ok(Self { store: Arc::new(OnceLock::from(Ok(Arc::new(store)))), config: Arc::default(), ..self.clone() })
+    }
+
     /// The same that shows this certificate chain, as PEM, with its key. Sessions are resumed by nobody else.
     pub(super) fn with_identity(&self, certificate: &[u8], key: &[u8]) -> Result<Self, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();

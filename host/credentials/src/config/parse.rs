@@ -13,8 +13,18 @@ use std::collections::BTreeMap;
 use url::Url;
 
 /// What a credential can do: exactly one of these keys stands beside `to`.
-const KINDS: [&str; 9] =
-    ["awsSigv4", "gcpServiceAccount", "gcpMetadata", "azureClient", "bearer", "basic", "header", "mtls", "placeholder"];
+const KINDS: [&str; 10] = [
+    "awsSigv4",
+    "gcpServiceAccount",
+    "gcpMetadata",
+    "azureClient",
+    "bearer",
+    "basic",
+    "header",
+    "mtls",
+    "authority",
+    "placeholder",
+];
 
 /// Headers that the host alone sets, or that concern one hop (RFC 9110 section 7.6.1).
 const HOST_HEADERS: [&str; 13] = [
@@ -203,13 +213,20 @@ fn kind_of(reader: &mut Reader, at: &str, map: &Map<String, Value>, key: &str, t
             reader.only(&inner, map, &["certificate", "key"]);
             let certificate = reader.required_secret(&inner, map, "certificate", "client-cert");
             let key = reader.required_secret(&inner, map, "key", "client-key");
-            if let Some(index) = to.iter().position(|b| !matches!(b, Binding::Host { scheme: Scheme::Https, .. })) {
-                let at = format!("{at}/to/{index}");
-                reader.wrong(&at, "a client certificate is shown over TLS only", "leave `scheme: https`");
-            }
+            tls_only(reader, at, to, "a client certificate is shown over TLS only");
             Some(Kind::Mtls { certificate: certificate?, key: key? })
         }
+        "authority" => {
+            tls_only(reader, at, to, "an authority vouches for who is spoken to over TLS only");
+            reader.required_secret(at, map, key, "cluster-ca").map(Kind::Authority)
+        }
         _ => None,
+    }
+}
+
+fn tls_only(reader: &mut Reader, at: &str, to: &[Binding], why: &str) {
+    if let Some(index) = to.iter().position(|b| !matches!(b, Binding::Host { scheme: Scheme::Https, .. })) {
+        reader.wrong(&format!("{at}/to/{index}"), why, "leave `scheme: https`");
     }
 }
 

@@ -36,6 +36,8 @@ enum Credential {
     Header(HeaderEntry),
     /// Shows a client certificate.
     Mtls(MtlsEntry),
+    /// Says who vouches for whom is spoken to, in place of the system's authorities.
+    Authority(AuthorityEntry),
     /// Puts the secret where `${secret.NAME}` stands in the request.
     Placeholder(PlaceholderEntry),
 }
@@ -101,6 +103,7 @@ entry!(BearerEntry, bearer: Name, "The secret that holds the token.");
 entry!(BasicEntry, basic: Basic, "User name and password.");
 entry!(HeaderEntry, header: Header, "The header.");
 entry!(MtlsEntry, mtls: Mtls, "Certificate and key.");
+entry!(AuthorityEntry, authority: Name, "The secret that holds the authority's certificates, as PEM.");
 entry!(PlaceholderEntry, placeholder: Name, "The secret.");
 
 #[derive(JsonSchema)]
@@ -309,6 +312,8 @@ mod tests {
             (false, json!({"a": {"to": to, "basic": {"username": "u:", "password": "p"}}})),
             (false, json!({"a": {"to": to, "header": {"name": "X A", "value": "v"}}})),
             (false, json!({"a": {"to": to, "header": {"name": "X-A", "value": "v", "prefix": "\n"}}})),
+            (true, json!({"a": {"to": to, "authority": "ca"}})),
+            (false, json!({"a": {"to": to, "authority": {"ca": "c"}}})),
             (false, json!({"a": {"to": to, "mtls": {"certificate": "c"}}})),
             (false, json!({"a": 3})),
         ];

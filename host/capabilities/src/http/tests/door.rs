@@ -476,5 +476,35 @@ async fn a_client_certificate_is_shown_by_connections_of_its_own() {
     assert_eq!(ask(&known).await, ("mutual".to_owned(), false));
     assert_eq!(ask(&unknown).await, ("nobody".to_owned(), true));
     assert_eq!(ask(&known).await, ("mutual".to_owned(), false));
+
+    // A destination with an authority of its own: a cluster, whom the system does not know.
+    let credentials = json!({
+        "client": {"to": to, "mtls": {"certificate": "cert", "key": "key"}},
+        "cluster": {"to": to, "authority": "ca"},
+        "wrong": {"to": to, "authority": "cert"},
+    });
+    let ca = pem("CERTIFICATE", authority);
+    let secrets: [(&str, &[u8]); 3] =
+        [("cert", certificate.as_slice()), ("key", key.as_slice()), ("ca", ca.as_slice())];
+    let trusting = |roots| host(credentials.clone(), &secrets, Options { roots, ..Options::new("/") });
+    let nobody = trusting(Roots::Only(Vec::new()));
+    let scoped = |names: &[&str]| with(scope(json!([{"host": "localhost", "port": port}])), names);
+    for (names, body) in
+        [(&["cluster"][..], "nobody"), (&["cluster", "client"], "mutual"), (&["client", "cluster"], "mutual")]
+    {
+        let answer = nobody.http().send(&scoped(names), get(&url)).await.unwrap();
+        assert_eq!(String::from_utf8(answer.body).unwrap(), body, "{names:?}");
+    }
+    // Whoever does not say so gets neither the connection nor the trust.
+    for names in [&[][..], &["client"], &["wrong"]] {
+        let error = nobody.http().send(&scoped(names), get(&url)).await.unwrap_err();
+        assert!(matches!(&error, HttpError::Tls(_)), "{names:?}: {error:?}");
+    }
+    // Whom the system trusts cannot vouch for it.
+    let everybody = trusting(Roots::Only(vec![CertificateDer::from(authority.to_vec())]));
+    let error = everybody.http().send(&scoped(&["wrong"]), get(&url)).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Tls(_)), "{error:?}");
+    let error = nobody.http().send(&scoped(&["cluster", "wrong"]), get(&url)).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Denied(text) if text.contains("say which authority vouches")), "{error:?}");
     server.abort();
 }
