@@ -4,7 +4,7 @@
 
 use crate::bench::Form;
 use crate::shell::{Done, say};
-use crate::{build, counterparts, setup};
+use crate::{build, containers, counterparts, setup};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
@@ -16,12 +16,39 @@ struct Target {
     name: &'static str,
     /// The file of its tests in `tests/providers/tests`, without `.rs`.
     tests: &'static str,
-    /// What has to be installed, by the names that [`counterparts::missing`] has for it.
+    /// What the names of its tests contain, where the file has those of several targets.
+    which: &'static str,
+    /// What has to be installed, by the names that [`counterparts::missing`] and [`containers::missing`] have for it.
     needs: &'static [&'static str],
+    /// What installs it.
+    setup: &'static str,
 }
 
 /// All of them.
-const TARGETS: [Target; 1] = [Target { name: "aws", tests: "aws", needs: &["moto", "MiniStack"] }];
+const TARGETS: [Target; 4] = [
+    Target { name: "local", tests: "local", which: "", needs: &[], setup: "" },
+    Target {
+        name: "docker",
+        tests: "engines",
+        which: "on_docker",
+        needs: &["dockerd"],
+        setup: "cargo xtask setup containers",
+    },
+    Target {
+        name: "podman",
+        tests: "engines",
+        which: "on_podman",
+        needs: &["podman", "runc"],
+        setup: "cargo xtask setup containers",
+    },
+    Target {
+        name: "aws",
+        tests: "aws",
+        which: "",
+        needs: &["moto", "MiniStack"],
+        setup: "cargo xtask setup counterparts",
+    },
+];
 
 /// What became of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +107,14 @@ fn why(outcome: &Outcome) -> Option<&str> {
 }
 
 fn test(target: &Target) -> Outcome {
-    let absent = counterparts::missing();
+    let absent = [counterparts::missing(), containers::missing()].concat();
     let missing: Vec<&str> = target.needs.iter().copied().filter(|what| absent.contains(what)).collect();
     if !missing.is_empty() {
-        let why = format!("NOT TESTED, not installed: {}; `cargo xtask setup counterparts`", missing.join(", "));
-        return Outcome::Skipped(why);
+        return Outcome::Skipped(format!("NOT TESTED, not installed: {}; `{}`", missing.join(", "), target.setup));
     }
     say(&format!("== {}", target.name));
     let mut command = build::selected(["test", "--no-fail-fast"]);
-    command.args(["--test", target.tests, "--", "--test-threads", "2"]);
+    command.args(["--test", target.tests, "--", "--test-threads", "2", target.which]);
     // What is missing all the same fails a test: a skip is decided here and said.
     command.env("BASB_COUNTERPARTS", "require").stdout(Stdio::from(std::io::stderr()));
     match command.status() {

@@ -6,8 +6,11 @@ use crate::{Cloud, wait_for};
 use basb_core::RunId;
 use basb_journal::Journal;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -185,6 +188,27 @@ impl Lab {
         Cloud::read(&self.host(&["--json", "agent", "status"]).exits(0).json())
     }
 
+    /// Asks the one-machine cloud for something behind the host's back: a path below a service's own, such as `/traffic`.
+    ///
+    /// # Panics
+    /// When it is not answered with success.
+    pub fn behind(&self, service: &str, method: &str, path: &str, body: &Value) -> Value {
+        let mut agent = UnixStream::connect(self.state().join("agent/agent.sock")).unwrap();
+        // In one write, and no body where there is none: a server may answer and close before it has read one.
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = format!(
+            "{method} /v1/services/{service}{path} HTTP/1.0\r\nhost: agent\r\nconnection: close\r\ncontent-type: \
+             application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        agent.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        agent.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 2"), "{method} {path}: {answer}");
+        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
+    }
+
     /// The runs that the journal knows, newest first, as `(id, outcome)`.
     ///
     /// # Panics
@@ -192,7 +216,7 @@ impl Lab {
     #[must_use]
     pub fn history(&self) -> Vec<(String, String)> {
         let history = self.host(&["--json", "history"]).exits(0).json();
-        let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
         history["runs"].as_array().unwrap().iter().map(|r| (text(&r["run"]), text(&r["outcome"]))).collect()
     }
 

@@ -37,25 +37,6 @@ fn a_difference_is_found_told_and_left_alone() {
     lab.host(&["drift"]).exits(0);
 }
 
-/// Asks the one-machine cloud for something behind the host's back.
-fn behind(lab: &Lab, method: &str, path: &str, body: &Value) -> Value {
-    use std::io::{Read, Write};
-    let mut agent = std::os::unix::net::UnixStream::connect(lab.state().join("agent/agent.sock")).unwrap();
-    // In one write, and no body where there is none: a server may answer and close before it has read one.
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let length = body.len();
-    let request = format!(
-        "{method} /v1/services/lab.local.capture{path} HTTP/1.0\r\nhost: agent\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    agent.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    agent.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.0 2"), "{method} {path}: {answer}");
-    serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
-}
-
 #[test]
 fn another_workload_under_the_same_revision_is_found() {
     let lab = Lab::new();
@@ -70,13 +51,13 @@ fn another_workload_under_the_same_revision_is_found() {
     let own = basb_e2e::program("second-brain");
     let command = serde_json::json!([own, "capture", "--vault", lab.vault(), "--release", "1"]);
     let workload = serde_json::json!({ "command": command, "ready": { "kind": "http", "path": "/healthz" } });
-    behind(&lab, "PUT", "/traffic", &serde_json::json!({ "weights": {} }));
-    behind(&lab, "DELETE", &format!("{revision}?drainMs=0"), &Value::Null);
-    let state = || behind(&lab, "GET", "", &Value::Null);
+    lab.behind("lab.local.capture", "PUT", "/traffic", &serde_json::json!({ "weights": {} }));
+    lab.behind("lab.local.capture", "DELETE", &format!("{revision}?drainMs=0"), &Value::Null);
+    let state = || lab.behind("lab.local.capture", "GET", "", &Value::Null);
     basb_e2e::wait_for("its end", || state()["revisions"].as_array().unwrap().is_empty().then_some(()));
-    behind(&lab, "PUT", &revision, &serde_json::json!({ "workload": workload, "replicas": 2 }));
+    lab.behind("lab.local.capture", "PUT", &revision, &serde_json::json!({ "workload": workload, "replicas": 2 }));
     basb_e2e::wait_for("two instances", || (state()["revisions"][0]["available"] == 2).then_some(()));
-    behind(&lab, "PUT", "/traffic", &serde_json::json!({ "weights": { id.clone(): 10_000 } }));
+    lab.behind("lab.local.capture", "PUT", "/traffic", &serde_json::json!({ "weights": { id.clone(): 10_000 } }));
     assert_eq!(Mcp::new(lab.port()).release(), Ok(1), "users reach something else");
 
     let report = lab.host(&["--json", "drift"]).exits(2).json();

@@ -5,4 +5,5 @@
 
 pub mod aws;
 pub mod python;
+pub mod suite;
 pub mod users;
