@@ -1,37 +1,28 @@
-"""Stands in for what neither emulator does: registers the tasks of ECS services (MiniStack's) in their target groups
-(moto's), and shares requests out by the weights of the listener's rules (moto's).
+"""Stands in for what neither emulator does: runs the tasks of ECS services (MiniStack's), registers them in their target
+groups (moto's), and shares requests out by the weights of the listener's rules (moto's).
 
-It is a second client, on boto3, and knows nothing of basb-host: it goes by rules, target groups and ECS services only.
-A target group whose service's container port answers on this machine is led to; any other one is answered for here: with
-200, or with 500 below /work where the task's variable RELEASE is 3.
+It is a second client, on boto3, and knows nothing of basb-host: it goes by rules, target groups and ECS services only. An
+image that IMAGES, a JSON object, has words for is one process of this machine, with the container's command; any other one is
+answered for here: with 200, or with 500 below /work where the task's variable RELEASE is 3.
 
-    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS PORT=HOST... PREVIEW_PORT=+HOST...
+    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS IMAGES PORT=HOST... PREVIEW_PORT=+HOST...
 """
-import http.client
 import json
-import socket
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 
-moto, ministack, key, secret, listener, previews = sys.argv[1:7]
-hosts = dict(pair.split("=") for pair in sys.argv[7:])
+from data_plane import DataPlane, Front, Passing
+
+moto, ministack, key, secret, listener, previews, images = sys.argv[1:8]
+hosts = dict(pair.split("=") for pair in sys.argv[8:])
+plane = DataPlane(json.loads(images))
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 ecs = boto3.client("ecs", endpoint_url=ministack, **with_keys)
 backends, rules, credits, lock = {}, {}, {}, threading.Lock()
-
-
-def answers(port):
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status < 400
-    except OSError:
-        return False
 
 
 def look():
@@ -45,12 +36,13 @@ def look():
             definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
             container = definition["containerDefinitions"][0]
             env = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
-            port = container["portMappings"][0]["containerPort"]
-            real = env.get("REAL") == "yes"
-            up = service["runningCount"] if not real or answers(port) else 0
+            name, up = service["serviceName"], service["runningCount"]
+            if container["image"] in plane.commands and up:
+                plane.start(name, container["image"], container.get("command", []), env)
+                up = up if plane.state(name)[0] == "ready" else 0
             for place in service.get("loadBalancers", []):
                 seen[place["targetGroupArn"]] = {
-                    "port": port if real else None, "release": env.get("RELEASE"), "up": up, "service": service["serviceName"],
+                    "process": plane.processes.get(name), "release": env.get("RELEASE"), "up": up, "service": name,
                 }
     for group, backend in seen.items():
         try:
@@ -71,6 +63,9 @@ def look():
         backends.update(seen)
         rules.clear()
         rules.update(found)
+    # Nobody is led there any more.
+    for name in set(plane.processes) - {backend["service"] for backend in seen.values()}:
+        plane.end(name)
 
 
 def matches(rule, host, headers):
@@ -99,11 +94,8 @@ def choose(host, headers):
         return backends.get(arn)
 
 
-class Balancer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def serve(self):
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+class Balancer(Passing):
+    def balanced(self):
         host = hosts[str(self.server.server_port)]
         backend = choose(host, self.headers)
         if backend is None or not backend["up"]:
@@ -111,40 +103,20 @@ class Balancer(BaseHTTPRequestHandler):
             look()
             backend = choose(host, self.headers)
         if backend is None or not backend["up"]:
-            return self.say(503, [], b"no target")
-        if backend["port"] is None:
-            broken = backend["release"] == "3" and self.path.startswith("/work")
-            text = json.dumps({"service": backend["service"], "release": backend["release"]}).encode()
-            return self.say(500 if broken else 200, [("content-type", "application/json")], text)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-        headers["host"] = f"127.0.0.1:{backend['port']}"
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", backend["port"], timeout=30)
-            connection.request(self.command, self.path, body, headers)
-            response = connection.getresponse()
-            kept = [(name, value) for name, value in response.getheaders()
-                    if name.lower() not in ("transfer-encoding", "content-length", "connection")]
-            self.say(response.status, kept, response.read())
-        except (OSError, http.client.HTTPException) as error:
-            self.say(502, [], str(error).encode())
+            self.close_connection = True
+            return self.say(503, b"no target")
+        if backend["process"] is not None:
+            backend["process"].count(1)
+            try:
+                return self.exchange(backend["process"])
+            finally:
+                backend["process"].count(-1)
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        broken = backend["release"] == "3" and self.path.startswith("/work")
+        text = json.dumps({"service": backend["service"], "release": backend["release"]}).encode()
+        self.say(500 if broken else 200, text)
 
-    def say(self, status, headers, body):
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = do_DELETE = do_PUT = serve
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    address_family = socket.AF_INET
+    do_GET = do_POST = do_DELETE = do_PUT = balanced
 
 
 def look_again():
@@ -158,7 +130,7 @@ def look_again():
 
 look()
 threading.Thread(target=look_again, daemon=True).start()
-servers = [Server(("127.0.0.1", int(port)), Balancer) for port in hosts]
+servers = [Front(("127.0.0.1", int(port)), Balancer) for port in hosts]
 for server in servers[1:]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
 servers[0].serve_forever()

@@ -40,9 +40,9 @@ impl AwsLab {
     /// # Panics
     /// When something that is installed does not start.
     #[must_use]
-    pub fn start(services: &[&str], policy: &Value, tasks: Tasks, verified: Verified) -> Option<AwsLab> {
+    pub fn start(services: &[&str], policy: &Value, verified: Verified) -> Option<AwsLab> {
         let moto = moto::start(if verified == Verified::Yes { Auth::AfterFirst(6) } else { Auth::Off })?;
-        let ministack = ministack::start(tasks)?;
+        let ministack = ministack::start(Tasks::InNameOnly)?;
         let python = install::folder().join("moto/bin/python");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let everything =
@@ -172,6 +172,10 @@ impl AwsLab {
     }
 }
 
+/// The image behind which the load balancer runs the services of the example.
+pub const IMAGE: &str =
+    "registry.example/second-brain@sha256:5ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0";
+
 /// Whether moto verifies signatures and policies. It cannot for Lambda: there it refuses boto3's own requests too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -237,17 +241,19 @@ fn balancer(
 ) -> Process {
     let mut hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
     hosts.extend(previews.iter().map(|(service, port)| format!("{port}=+{service}.example")));
-    let program = include_str!("../programs/aws_load_balancer.py");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/aws_load_balancer.py");
+    let images = json!({ IMAGE: [basb_e2e::program("second-brain")] }).to_string();
     let listener = there["listener"].as_str().unwrap();
     let previewed = there["previews"].as_str().unwrap();
     let first = ports[0].1;
     Process::listening_on("the load balancer", first, || {
         let mut command = Command::new(python);
         command
-            .args(["-c", program])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .arg(&program)
             .args(endpoints)
             .args([&admin.id, &admin.secret])
-            .args([listener, previewed])
+            .args([listener, previewed, &images])
             .args(&hosts);
         command
     })

@@ -4,6 +4,7 @@
 //! **Must never** prove anything by a gap of a counterpart: what one does not check or do is said in `docs/providers`.
 
 pub mod aws;
+mod aws_site;
 pub mod python;
 pub mod suite;
 pub mod users;

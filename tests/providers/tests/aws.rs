@@ -1,8 +1,8 @@
 //! `provider-aws`: containers with own weights, and functions, through the real binary.
 
-use basb_counterparts::ministack::Tasks;
 use basb_counterparts::moto::{self, Auth};
 use basb_providers_e2e::aws::{AwsLab, Service, Verified, documented_policy};
+use basb_providers_e2e::suite::{self, SERVICES, Site};
 use basb_providers_e2e::users::Users;
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn nothing_else(facts: &Value) {
 
 #[test]
 fn containers_are_released_repaired_and_brought_back() {
-    let Some(aws) = AwsLab::start(TWO, &documented_policy(), Tasks::InNameOnly, Verified::Yes) else { return };
+    let Some(aws) = AwsLab::start(TWO, &documented_policy(), Verified::Yes) else { return };
     aws.lab.write_text(&containers(&aws));
 
     // A plan reads only: what it was granted lets nothing else through, and nothing is there afterwards.
@@ -157,8 +157,7 @@ fn containers_are_released_repaired_and_brought_back() {
     nothing_else(&aws.facts());
 
     // Somebody changes what is there, by boto3: it is found, told, and repaired.
-    let meddled = aws.boto3(MEDDLE);
-    assert_eq!(meddled["changed"], 1);
+    aws.meddle();
     let drift = aws.host(&["--json", "drift"]).exits(2).json();
     let kinds: Vec<&str> =
         drift["services"][0]["differences"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
@@ -183,15 +182,11 @@ fn containers_are_released_repaired_and_brought_back() {
     assert!(imports.len() == 1 && imports[0].contains("basb:host/http"), "{imports:?}");
 }
 
-const MEDDLE: &str = r#"
-import json, sys, boto3
-moto, ministack, key, secret, listener = sys.argv[1:6]
-ecs = boto3.client("ecs", endpoint_url=ministack, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret)
-ours = [arn for arn in ecs.list_services(cluster="main")["serviceArns"] if "-capture-" in arn]
-for arn in ours:
-    ecs.update_service(cluster="main", service=arn, desiredCount=5)
-print(json.dumps({"changed": len(ours)}))
-"#;
+#[test]
+fn the_example_in_containers() {
+    let Some(aws) = AwsLab::start(&SERVICES, &documented_policy(), Verified::Yes) else { return };
+    suite::second_brain(&aws);
+}
 
 #[test]
 fn what_iam_does_not_allow_is_said_in_its_own_words() {
@@ -201,7 +196,7 @@ fn what_iam_does_not_allow_is_said_in_its_own_words() {
             actions.retain(|action| action != "elasticloadbalancing:CreateRule");
         }
     }
-    let Some(aws) = AwsLab::start(TWO, &policy, Tasks::InNameOnly, Verified::Yes) else { return };
+    let Some(aws) = AwsLab::start(TWO, &policy, Verified::Yes) else { return };
     aws.lab.write_text(&containers(&aws));
     aws.host(&["plan"]).exits(2);
     let failed = aws.run(1);
@@ -261,7 +256,7 @@ services:
 #[test]
 fn functions_are_released_by_versions_and_an_alias() {
     let one = &["capture"];
-    let Some(aws) = AwsLab::start(one, &documented_policy(), Tasks::InNameOnly, Verified::No) else { return };
+    let Some(aws) = AwsLab::start(one, &documented_policy(), Verified::No) else { return };
     aws.lab.write_text(&function(&aws));
     let alias = || aws.function()["aliases"]["live"].clone();
     let versions = || aws.function()["versions"].as_object().unwrap().len();

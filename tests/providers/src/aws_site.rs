@@ -1,0 +1,84 @@
+//! The example on AWS: tasks of ECS behind a load balancer.
+
+use std::process::Command;
+
+use basb_e2e::Lab;
+use serde_json::Value;
+
+use crate::aws::{AwsLab, IMAGE, Service};
+use crate::suite::{SERVICES, Sections, Site};
+
+impl Site for AwsLab {
+    fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    fn sections(&self) -> Sections {
+        let access = self.access(Service::Ecs);
+        let (access, plugin) = access.split_once("plugins:\n").unwrap();
+        let there = &self.there;
+        let mut environment = format!(
+            "  aws:
+    provider:
+      plugin: aws
+      config:
+        region: eu-west-1
+        endpoints: {{ ecs: \"http://127.0.0.1:{ecs}\", elasticLoadBalancing: \"http://127.0.0.1:{elb}\" }}
+        ecs:
+          cluster: main
+          vpc: {vpc}
+          listener: {listener}
+          network: {{ subnets: {subnets}, securityGroups: [{group}] }}
+          preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
+        services:\n",
+            ecs = self.ministack_port(),
+            elb = self.moto_port(),
+            vpc = there["vpc"].as_str().unwrap(),
+            listener = there["listener"].as_str().unwrap(),
+            subnets = there["subnets"],
+            group = there["securityGroup"].as_str().unwrap(),
+            previews = there["previews"].as_str().unwrap(),
+        );
+        for ((name, port), (_, preview)) in self.ports.iter().zip(&self.previews) {
+            environment.push_str(&format!(
+                "          {name}: {{ hosts: [{name}.example], url: \"http://127.0.0.1:{port}\", previewUrl: \
+                 \"http://127.0.0.1:{preview}\" }}\n"
+            ));
+        }
+        environment.push_str("    services:\n");
+        let vault = self.lab.vault();
+        for name in SERVICES {
+            environment.push_str(&format!(
+                "      {name}:
+        listen: null
+        workload:
+          command: null
+          workingFolder: null
+          image: {IMAGE}
+          settings: {{ command: [{name}, --vault, {vault}, --release, \"${{release}}\"] }}\n",
+                vault = vault.display(),
+            ));
+        }
+        Sections { access: access.to_owned(), plugin: plugin.to_owned(), environment }
+    }
+
+    fn ports(&self) -> [u16; 4] {
+        std::array::from_fn(|index| self.ports[index].1)
+    }
+
+    fn revisions(&self, service: &str) -> Vec<String> {
+        let facts = self.facts();
+        let tag =
+            |of: &Value, key: &str| of["tags"][format!("basb-host:{key}")].as_str().unwrap_or_default().to_owned();
+        let of = facts["services"].as_array().unwrap().iter().filter(|of| tag(of, "service") == service);
+        of.map(|of| tag(of, "revision")).collect()
+    }
+
+    fn meddle(&self) {
+        assert_eq!(self.boto3(include_str!("../programs/aws_meddle.py"))["changed"], 1);
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        AwsLab::command(self, args)
+    }
+}
