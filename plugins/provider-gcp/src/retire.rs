@@ -1,0 +1,84 @@
+//! Removing a revision: its tag first, then the revision itself.
+//!
+//! Cloud Run does not let a service's latest revision go. That one is left without tag and traffic, costs nothing and can be
+//! reached by nobody; the next retirement takes it along.
+
+use basb_plugin::Failure;
+use basb_plugin::provider::Progress;
+use serde_json::json;
+
+use crate::api::{TrafficTarget, short};
+use crate::cloud::{Change, Cloud, Settled};
+use crate::deploy::{pinned, replicas};
+use crate::names;
+use crate::view::View;
+
+/// Removes a revision without traffic; one that is not there is removed.
+///
+/// # Errors
+/// [`basb_plugin::FailureCode::Conflict`] where it has traffic; else what Cloud Run says.
+pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<Progress, Failure> {
+    let mut waiting = cloud.waiting(state)?;
+    match cloud.settle(&mut waiting)? {
+        Settled::Still => return Ok(cloud.again(waiting, format!("revision {revision} goes"))),
+        Settled::Failed(failure) => return Err(failure),
+        Settled::Over => {}
+    }
+    let gone = || Ok(Progress::done(format!("revision {revision} is gone")));
+    let Some(view) = cloud.our_view()? else { return gone() };
+    if has_traffic(&view, revision) {
+        return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
+    }
+    if names::is_adopted(revision) && view.live(revision).is_some() {
+        return Ok(Progress::done(format!("revision {revision} was made by others, so it stays")));
+    }
+    if without(&view, revision).is_some() {
+        let operation = cloud.change(view, |view| {
+            if has_traffic(view, revision) {
+                return Err(Failure::conflict(format!("revision {revision} has got traffic meanwhile")));
+            }
+            Ok(without(view, revision))
+        })?;
+        let note = format!("the tag of revision {revision} goes");
+        return Ok(match operation {
+            Some(operation) => cloud.follow(waiting, operation, note),
+            None => cloud.again(waiting, note),
+        });
+    }
+    // What was the latest one at its own retirement goes too: it is not any more.
+    for old in view.leftovers() {
+        if let Some(operation) = cloud.remove(&old.name)? {
+            return Ok(cloud.follow(waiting, operation, format!("revision {} goes", old.name)));
+        }
+    }
+    match view.all(revision).next() {
+        None => gone(),
+        Some(kept) => Ok(Progress::done(format!(
+            "nobody is led to revision {revision} any more; Cloud Run keeps {} as the service's latest until another one is",
+            kept.name
+        ))),
+    }
+}
+
+fn has_traffic(view: &View<'_>, revision: &str) -> bool {
+    let is_it = |name: &str| view.revisions.iter().any(|seen| seen.name == name && seen.id() == revision);
+    let is_led = view.service.traffic_statuses.iter().any(|of| of.percent > 0 && is_it(short(&of.revision)));
+    is_led || view.targets().iter().any(|target| target.percent > 0 && is_it(&target.revision))
+}
+
+/// The change that takes tag and size of a revision away; `None` where it has neither.
+fn without(view: &View<'_>, revision: &str) -> Option<Change> {
+    let ours: Vec<&str> = view.all(revision).map(|seen| seen.name.as_str()).collect();
+    let before = pinned(view);
+    let after: Vec<&TrafficTarget> = before.iter().filter(|of| !ours.contains(&of.revision.as_str())).collect();
+    let mut change = Change::default();
+    if after.len() != before.len() {
+        change.set("traffic", json!(after));
+    }
+    if let Some(sizes) = replicas(view, |all| {
+        all.remove(revision);
+    }) {
+        change.set("annotations", sizes);
+    }
+    (!change.mask.is_empty()).then_some(change)
+}
