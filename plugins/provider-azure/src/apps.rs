@@ -1,0 +1,142 @@
+//! One service of a deployment: its container app, and the calls about it.
+
+use basb_cloud_kit::{ApiError, Client, Waiting, decode_state};
+use basb_plugin::http::Response;
+use basb_plugin::provider::{Action, Progress, ProviderContext};
+use basb_plugin::{Failure, ServiceRef};
+use serde::{Deserialize, Serialize};
+
+use crate::api::apps::AppsApi;
+use crate::api::operation::{Look, Operation};
+use crate::config::{self, Config};
+use crate::view::{Standing, View};
+use crate::{deploy, names};
+
+/// The resource id of an app.
+pub fn id(config: &Config, service: &ServiceRef) -> String {
+    format!("{}/providers/Microsoft.App/containerApps/{}", config.group_id(), names::app(config, service))
+}
+
+/// One service.
+pub struct Apps<'a> {
+    pub config: &'a Config,
+    pub api: AppsApi<'a>,
+    pub service: &'a ServiceRef,
+    pub written: config::Service,
+    /// The app's name.
+    pub name: String,
+}
+
+/// What a call leaves for the call after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// The operation that is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The revision, or the table, that was sent: what came of it is compared with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+}
+
+impl<'a> Apps<'a> {
+    /// For a call. `id` is [`id`] of the same service.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Invalid`] for a configuration that cannot be.
+    pub fn new(
+        config: &'a Config,
+        id: &'a str,
+        cx: &'a ProviderContext,
+        key: &'a str,
+        service: &'a ServiceRef,
+    ) -> Result<Apps<'a>, Failure> {
+        config.check()?;
+        let api = AppsApi::new(Client::new(cx, key), config.endpoint(), id, key);
+        let written = config.service(&service.service);
+        Ok(Apps { config, api, service, written, name: names::app(config, service) })
+    }
+
+    /// Does something.
+    ///
+    /// # Errors
+    /// What Azure says, or what cannot be made.
+    pub fn apply(&self, action: &Action, state: Option<&str>) -> Result<Progress, Failure> {
+        match action {
+            Action::Deploy(desired) => deploy::deploy(self, desired, state),
+            Action::Scale(scaling) => deploy::scale(self, &scaling.revision, scaling.replicas, state),
+        }
+    }
+
+    /// What is there; `None` where the app is not.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Conflict`] for an app that is not ours and that the configuration does not name.
+    pub fn view(&self) -> Result<Option<View>, Failure> {
+        let Some(app) = self.api.app()? else { return Ok(None) };
+        let owner = names::owner(app.tags.as_ref().unwrap_or(&std::collections::BTreeMap::new()));
+        let standing = match (owner, &self.written.app) {
+            (Some(owner), _) if owner.is_of(self.service) => Standing::Ours,
+            (Some(owner), _) => {
+                let of = owner.service;
+                return Err(Failure::conflict(format!(
+                    "the container app {} belongs to service {} of {}/{}, by its tags: it is left alone",
+                    self.name, of.service, of.deployment, of.environment
+                )));
+            }
+            (None, Some(_)) => Standing::Adopted,
+            (None, None) => {
+                return Err(Failure::conflict(format!(
+                    "the container app {} is there and was not made by basb-host: it is left alone. To adopt it, write \
+                     `services: {{ {}: {{ app: {} }} }}` into the provider's configuration, then `basb-host import`",
+                    self.name, self.service.service, self.name
+                )));
+            }
+        };
+        Ok(Some(View::new(app, standing, self.api.revisions()?)))
+    }
+
+    /// What the call before this one left.
+    ///
+    /// # Errors
+    /// As [`decode_state`].
+    pub fn waiting(&self, state: Option<&str>) -> Result<Waiting<Work>, Failure> {
+        let now = self.api.client().cx().now();
+        Ok(decode_state(state)?.unwrap_or_else(|| Waiting::begin(Work::default(), now)))
+    }
+
+    /// Looks at the operation that is waited for: how far it has come, or nothing where it is over or cannot be told.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn unfinished(&self, waiting: &Waiting<Work>) -> Result<Option<Progress>, Failure> {
+        let Some(operation) = &waiting.what.operation else { return Ok(None) };
+        match operation.look(&self.api)? {
+            Look::Running(asked) => {
+                let note = format!("container app {}: {} goes on", self.name, operation.doing());
+                Ok(Some(waiting.clone().again(self.api.client().jitter(), asked, note)))
+            }
+            Look::Done | Look::Lost => Ok(None),
+        }
+    }
+
+    /// Waits without an operation: for a change of somebody else, or for what is not seen yet.
+    pub fn look_again(&self, waiting: &Waiting<Work>, note: &str) -> Progress {
+        let what = Work { operation: None, ..waiting.what.clone() };
+        let waiting = Waiting { what, ..waiting.clone() };
+        waiting.again(self.api.client().jitter(), None, format!("container app {}: {note}", self.name))
+    }
+
+    /// Waits for what an answer has begun.
+    pub fn begun(&self, waiting: &Waiting<Work>, answer: &Response, doing: &str, sent: Option<String>) -> Progress {
+        let client = self.api.client();
+        let asked = ApiError::of(answer, client.cx().now()).retry_after;
+        let what = Work { operation: Operation::of(answer, doing), sent };
+        let waiting = Waiting { what, since: waiting.since, looks: 0 };
+        waiting.again(client.jitter(), asked, format!("container app {}: {doing}", self.name))
+    }
+
+    /// The failure for a revision that is not there.
+    pub fn gone(&self, revision: &str) -> Failure {
+        Failure::not_found(format!("the container app {} has no active revision for {revision}", self.name))
+    }
+}

@@ -1,0 +1,147 @@
+//! Apps that others made: left alone, or adopted where the configuration names them.
+
+use basb_plugin::FailureCode;
+use basb_plugin::provider::ActionKind;
+use serde_json::{Value, json};
+
+use super::cloud::Cloud;
+use super::{Caller, config, desired};
+use crate::names;
+
+/// An app that somebody's own program made.
+fn theirs(cloud: &Cloud, app: &str, mode: &str, traffic: Value) {
+    let mut state = cloud.0.borrow_mut();
+    let template = json!({
+        "revisionSuffix": "",
+        "containers": [{"name": "main", "image": "web:7", "resources": {"cpu": 0.5, "memory": "1Gi"}}],
+        "initContainers": [{"name": "init", "image": "init:1"}],
+        "scale": {"minReplicas": 2, "maxReplicas": 4, "rules": [{"name": "queue", "custom": {"type": "queue"}}]},
+    });
+    let ingress = json!({"external": true, "targetPort": 8080, "transport": "Auto", "traffic": traffic,
+        "fqdn": format!("{app}.happy-1.westeurope.azurecontainerapps.io")});
+    let environment = format!(
+        "/subscriptions/{}/resourceGroups/rg/providers/Microsoft.App/managedEnvironments/main",
+        super::SUBSCRIPTION
+    );
+    let revision = |name: &str, active: bool, second: u32| {
+        json!({"name": name, "properties": {"active": active, "createdTime": format!("2025-01-01T00:00:0{second}Z"),
+            "provisioningState": "Provisioned", "healthState": "Healthy", "runningState": "Running", "template": template,
+            "fqdn": format!("{name}.happy-1.westeurope.azurecontainerapps.io")}})
+    };
+    state.app = Some(json!({"name": app, "location": "West Europe", "tags": {"team": "red"}, "properties": {
+        "provisioningState": "Succeeded", "managedEnvironmentId": environment,
+        "latestRevisionName": format!("{app}--two"), "latestReadyRevisionName": format!("{app}--two"),
+        "configuration": {"activeRevisionsMode": mode, "ingress": ingress,
+            "secrets": [{"name": "old"}], "registries": [{"server": "theirs.example", "identity": "system"}]},
+        "template": template,
+    }}));
+    state.revisions = vec![revision(&format!("{app}--one"), false, 1), revision(&format!("{app}--two"), true, 2)];
+}
+
+fn adopting(more: Value) -> Caller {
+    let mut all = json!({"services": {"web": {"app": "legacy"}}});
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Caller { cloud: Cloud::new(), config: config(all) }
+}
+
+#[test]
+fn an_app_that_is_not_ours_is_left_alone() {
+    let caller = Caller::new();
+    theirs(&caller.cloud, "shop-prod-web", "Multiple", json!([{"latestRevision": true, "weight": 100}]));
+    let refused =
+        [caller.deploy("r1", 1), caller.traffic(&[("r1", 10_000)]), caller.retire("r1"), caller.scale("r1", 2)];
+    for failure in refused.map(Result::unwrap_err) {
+        assert_eq!(failure.code, FailureCode::Conflict, "{failure:?}");
+        assert!(failure.message.contains("services: { web: { app: shop-prod-web } }"), "{failure:?}");
+    }
+    assert_eq!(caller.plan(&desired("r1", 1)).unwrap_err().code, FailureCode::Conflict);
+    assert_eq!(caller.cloud.changes(), [""; 0]);
+    // Nor one of another deployment, whatever the configuration names.
+    let caller = adopting(json!({}));
+    theirs(&caller.cloud, "legacy", "Multiple", json!([{"latestRevision": true, "weight": 100}]));
+    let owner = super::service();
+    let other = basb_plugin::ServiceRef { deployment: "other".into(), ..owner };
+    caller.cloud.0.borrow_mut().app.as_mut().unwrap()["tags"] = json!(names::tags(&caller.config, &other));
+    let failure = caller.deploy("r1", 1).unwrap_err();
+    assert!(failure.message.contains("belongs to service web of other/prod"), "{failure:?}");
+    assert_eq!(caller.cloud.changes(), [""; 0]);
+}
+
+#[test]
+fn an_adopted_app_is_pinned_before_the_first_canary() {
+    for (mode, traffic) in [
+        ("Multiple", json!([{"latestRevision": true, "weight": 100, "label": "live"}])),
+        ("Multiple", Value::Null),
+        ("Single", json!([{"latestRevision": true, "weight": 100}])),
+    ] {
+        let caller = adopting(json!({}));
+        theirs(&caller.cloud, "legacy", mode, traffic.clone());
+        let id = names::adopted("legacy--two");
+        assert_eq!(caller.shares(), [(id.clone(), 10_000, (2, 2))], "what users reach can be adopted");
+        let plans = caller.plans(&desired("r1", 1));
+        let kinds: Vec<_> = plans.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [ActionKind::Update, ActionKind::Create], "{plans:?}");
+        assert!(plans[0].1.contains("pinned to who has it now: legacy--two 100%"), "{plans:?}");
+        caller.cloud.changes();
+        let began = caller.cloud.0.borrow().revisions.len();
+        caller.deploy("r1", 1).unwrap();
+        assert_eq!(caller.cloud.changes(), ["PATCH", "PATCH", "PATCH"], "pinned, made, labelled");
+        assert_eq!(caller.cloud.0.borrow().revisions.len(), began + 1);
+        assert_eq!(caller.shares(), [("r1".into(), 0, (1, 1)), (id.clone(), 10_000, (2, 2))]);
+        let state = caller.cloud.0.borrow();
+        let app = state.app.as_ref().unwrap();
+        assert_eq!(app["tags"], json!({"team": "red"}), "it is theirs");
+        let template = &app["properties"]["template"];
+        assert_eq!(template.get("initContainers"), None, "nothing of theirs is in ours: {template}");
+        assert_eq!(template["scale"].get("rules"), None, "{template}");
+        let labels: Vec<_> = app["properties"]["configuration"]["ingress"]["traffic"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|line| line["label"].as_str())
+            .collect();
+        assert_eq!(labels.contains(&"live"), traffic.to_string().contains("live"), "their label stays");
+        drop(state);
+        caller.traffic(&[("r1", 1_000), (&id, 9_000)]).unwrap();
+        assert_eq!(caller.shares(), [("r1".into(), 1_000, (1, 1)), (id.clone(), 9_000, (2, 2))]);
+        caller.traffic(&[("r1", 10_000)]).unwrap();
+        caller.retire(&id).unwrap();
+        assert_eq!(caller.shares(), [("r1".into(), 10_000, (1, 1))]);
+        // And the app is theirs: it does not go with our last revision.
+        caller.traffic(&[]).unwrap();
+        caller.retire("r1").unwrap();
+        assert!(caller.cloud.0.borrow().app.is_some());
+    }
+}
+
+#[test]
+fn an_adopted_app_keeps_its_settings_and_secrets() {
+    let caller = adopting(json!({"registries": [{"server": "ours.example", "identity": "system"}]}));
+    theirs(&caller.cloud, "legacy", "Multiple", json!([{"revisionName": "legacy--two", "weight": 100}]));
+    caller.deploy("r1", 1).unwrap();
+    let registries = caller.cloud.0.borrow().app.as_ref().unwrap()["properties"]["configuration"]["registries"].clone();
+    assert_eq!(registries.as_array().unwrap().len(), 2, "{registries}");
+    let caller = adopting(json!({"secrets": [{"name": "s", "keyVaultUrl": "https://v.vault.azure.net/secrets/s"}]}));
+    theirs(&caller.cloud, "legacy", "Multiple", json!([{"revisionName": "legacy--two", "weight": 100}]));
+    let failure = caller.deploy("r1", 1).unwrap_err();
+    assert!(failure.message.contains("secrets whose values Azure does not tell"), "{failure:?}");
+    let mut caller = adopting(json!({}));
+    theirs(&caller.cloud, "legacy", "Multiple", json!([{"revisionName": "legacy--two", "weight": 100}]));
+    caller.config.ingress.target_port = 9_000;
+    let failure = caller.plan(&desired("r1", 1)).unwrap_err();
+    assert!(failure.message.contains("leads to port 8080"), "{failure:?}");
+    // Its size is theirs too.
+    let id = names::adopted("legacy--two");
+    caller.scale(&id, 2).unwrap();
+    assert_eq!(caller.scale(&id, 5).unwrap_err().code, FailureCode::Invalid);
+}
+
+#[test]
+fn custom_domains_are_not_lost() {
+    let caller = Caller::released();
+    caller.cloud.0.borrow_mut().app.as_mut().unwrap()["properties"]["configuration"]["ingress"]["customDomains"] =
+        json!([{"name": "www.example.com"}]);
+    let failure = caller.traffic(&[]).unwrap_err();
+    assert!(failure.message.contains("custom domains"), "{failure:?}");
+    assert_eq!(caller.cloud.changes(), [""; 0]);
+}
