@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use basb_cloud_kit::{ApiError, Class, Dialect, Refused};
+use basb_cloud_kit::{ApiError, Class, Dialect};
 use basb_plugin::Failure;
 use basb_plugin::http::Response;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,7 @@ impl Operation {
         let body: Value = if response.body.is_empty() {
             Value::Null
         } else {
-            let unreadable = |why: String| Failure::from(Refused::from(api.unreadable(&self.doing, &response, &why)));
+            let unreadable = |why: String| Failure::from(api.unreadable(&self.doing, &response, &why));
             serde_json::from_slice(&response.body).map_err(|error| unreadable(error.to_string()))?
         };
         match body.get("status").and_then(Value::as_str) {

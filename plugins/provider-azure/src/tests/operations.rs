@@ -89,11 +89,8 @@ fn a_call_that_is_made_again_from_any_of_its_states_ends_the_same() {
     let whole = Caller::released();
     let action = Action::Deploy(Box::new(desired("r2", 1)));
     let mut states = vec![None];
-    loop {
-        match whole.apply(&action, states.last().unwrap().as_deref()).unwrap() {
-            Progress::Running(pending) => states.push(Some(pending.state)),
-            Progress::Done(_) => break,
-        }
+    while let Progress::Running(pending) = whole.apply(&action, states.last().unwrap().as_deref()).unwrap() {
+        states.push(Some(pending.state));
     }
     assert!(states.len() > 4, "{}", states.len());
     whole.cloud.changes();
