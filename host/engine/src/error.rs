@@ -150,7 +150,10 @@ impl EngineError {
             Self::Lock(e) => e.next_step(),
             Self::Agent(e) => e.next().to_owned(),
             Self::Entry { .. } => "the journal is damaged or of another version: `basb-host history` shows the others".to_owned(),
-            Self::History(_) => "use the version of basb-host that wrote it".to_owned(),
+            Self::History(HistoryError::NoStart) => "its beginning was lost with a damaged journal; only a backup from \
+                before has it (`basb-host state restore FILE`)"
+                .to_owned(),
+            Self::History(HistoryError::Newer { .. }) => "use the version of basb-host that wrote it".to_owned(),
             Self::Call { code, .. } if code.starts_with("run/") => "`basb-host history` lists the runs".to_owned(),
             Self::Call { .. } => "the message says what the plugin could not do; nothing was changed".to_owned(),
         }

@@ -7,6 +7,7 @@ use basb_core::RunId;
 use basb_journal::Journal;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -17,12 +18,23 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Once, OnceLock};
 use tempfile::TempDir;
 
-/// One test's own place. Everything that was started from it ends when it is dropped, however the test ends.
+/// One test's own place. Everything that was started from it ends when it is dropped, however the test ends; and when the
+/// test has passed, every run that it made is played back and must be byte for byte what it was.
 #[derive(Debug)]
 pub struct Lab {
     root: TempDir,
     port: u16,
     second: u16,
+    replayed: Cell<Replayed>,
+}
+
+/// What becomes of a lab's runs when its test is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replayed {
+    /// Each is played back, and must be byte for byte what it was.
+    All,
+    /// Nothing: the test has changed what is on record.
+    None,
 }
 
 /// A binary of this workspace, from the folder that the tests are built in.
@@ -71,7 +83,7 @@ impl Lab {
     fn bare() -> Self {
         let root = tempfile::Builder::new().prefix("basb-e2e-").tempdir().unwrap();
         std::fs::create_dir(root.path().join("vault")).unwrap();
-        Self { root, port: free_port(), second: free_port() }
+        Self { root, port: free_port(), second: free_port(), replayed: Cell::new(Replayed::All) }
     }
 
     /// Compiling the builtin plugins takes seconds in this build: once for each target folder is enough.
@@ -284,8 +296,35 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// What is on record here was changed by the test itself, or is gone: its runs are not played back. The reason is for
+    /// whoever reads the test.
+    pub fn replays_nothing(&self, _because: &str) {
+        self.replayed.set(Replayed::None);
+    }
+
+    /// What the playing back of every run says where it is not what it was.
+    fn differing_replays(&self) -> Vec<String> {
+        if self.replayed.get() == Replayed::None || !self.state().join("journal").is_dir() {
+            return Vec::new();
+        }
+        let runs = self.history();
+        let replays = runs.iter().map(|(run, outcome)| (run, outcome, self.host(&["replay", run])));
+        let differing = replays.filter(|(.., out)| out.code != Some(0));
+        differing.map(|(run, outcome, out)| format!("{run} ({outcome}): {}{}", out.stdout, out.stderr)).collect()
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
+        let differing = if std::thread::panicking() { Vec::new() } else { self.differing_replays() };
+        self.end();
+        assert!(differing.is_empty(), "played back, it is not what it was:\n{}", differing.join("\n"));
+    }
+}
+
+impl Lab {
+    fn end(&self) {
         if self.state().join("agent").exists() && !self.processes().is_empty() {
             let _ = self.command(&["agent", "stop", "--services"]).output();
         }

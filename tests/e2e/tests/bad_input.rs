@@ -297,6 +297,7 @@ fn overwrite(path: &Path, from: usize, with: u8) -> Vec<u8> {
 #[test]
 fn a_journal_that_is_something_else() {
     let lab = Lab::new();
+    lab.replays_nothing("its journal is none");
     lab.write(&FileOptions::default());
     lab.run(1).exits(0);
     let before = lab.cloud();
@@ -315,6 +316,7 @@ fn a_journal_that_is_something_else() {
 #[test]
 fn a_journal_that_is_damaged_inside() {
     let lab = Lab::new();
+    lab.replays_nothing("its journal is damaged");
     lab.write(&FileOptions::default());
     lab.run(1).exits(0);
     lab.host(&["history"]).exits(0);

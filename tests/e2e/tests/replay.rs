@@ -82,6 +82,7 @@ fn a_replay_needs_no_network_at_all() {
 #[test]
 fn a_tape_that_was_changed_is_caught_at_the_exchange() {
     let (lab, first, _) = recorded();
+    lab.replays_nothing("a tape is changed, and the test plays it back itself");
     let tapes = lab.host(&["--json", "tape", "show", &first]).exits(0).stdout;
     let tapes: Vec<Value> = tapes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let with_answer = tapes.iter().find(|t| t["tape"]["exchanges"][0]["answer"]["ok"]["status"] == 200).unwrap();
@@ -133,6 +134,7 @@ fn a_run_is_taken_to_another_place_as_one_file() {
 #[test]
 fn old_tapes_are_dropped_and_the_record_holds() {
     let (lab, first, _) = recorded();
+    lab.replays_nothing("the tapes are dropped, and the test plays them back itself");
     let kept = lab.host(&["--json", "tape", "prune", "--older-than", "30d"]).exits(0).json();
     assert_eq!(kept["tapes"], 0);
     let pruned = lab.host(&["--json", "tape", "prune", &first, "--older-than", "0"]).exits(0).json();

@@ -84,6 +84,7 @@ fn own_plugin(lab: &Lab) {
 #[test]
 fn a_backup_holds_what_a_replay_needs() {
     let lab = Lab::new();
+    lab.replays_nothing("a plugin is taken away, and the test plays it back itself");
     own_plugin(&lab);
     let text = FileOptions::default().text(lab.port(), lab.second_port());
     lab.write_text(&basb_e2e::swap(&text, "builtin:probe-http", "./own.wasm"));
@@ -117,6 +118,7 @@ fn a_backup_holds_what_a_replay_needs() {
 #[test]
 fn a_damaged_journal_is_found_recovered_and_kept() {
     let lab = Lab::new();
+    lab.replays_nothing("the beginning of its runs is lost");
     lab.write(&FileOptions::default());
     lab.run(1).exits(0);
     let mut run = lab.start(2);
@@ -147,6 +149,8 @@ fn a_damaged_journal_is_found_recovered_and_kept() {
     lab.host(&["state", "recover"]).exits(0);
     assert_eq!(lab.host(&["--json", "agent", "status"]).exits(0).json()["services"], cloud, "services go on");
     assert!(!lab.history().contains(&(id.clone(), "open".to_owned())), "a run that lost entries is not gone on with");
+
+    lab.host(&["replay", &id]).exits(1).says("journal/unreadable-entry", &["its beginning was lost"]);
 
     // It is safe to go on from what is left: what is half-way is found and put back first.
     lab.run(2).exits(0);
