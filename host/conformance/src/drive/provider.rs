@@ -156,6 +156,9 @@ type Weights = Vec<(String, u16)>;
 pub async fn step(driver: &mut Driver<'_>, scenario: &ProviderScenario, step: StepName) -> End {
     let (a, b, c) = (revision("a"), revision("b"), revision("c"));
     let n = scenario.replicas;
+    // Who cannot be scaled keeps the number that it was deployed with.
+    let is_scaled = scenario.steps.is_empty() || scenario.steps.contains(&StepName::Scale);
+    let at_last = if is_scaled { n + 1 } else { n };
     let end = match step {
         StepName::Describe => driver.describe().await,
         StepName::Plan => driver.plan(scenario, "a", Expect::Something).await,
@@ -164,7 +167,7 @@ pub async fn step(driver: &mut Driver<'_>, scenario: &ProviderScenario, step: St
         StepName::DeployB => driver.deploy(scenario, "b").await,
         StepName::AwaitA => driver.await_available(&a, n).await,
         StepName::AwaitB => driver.await_available(&b, n).await,
-        StepName::AwaitScaled => driver.await_available(&b, n + 1).await,
+        StepName::AwaitScaled => driver.await_available(&b, at_last).await,
         StepName::TrafficA => driver.traffic(vec![(a, 10_000)]).await,
         StepName::Traffic10 => driver.traffic(vec![(a, 9_000), (b, 1_000)]).await,
         StepName::Traffic50 => driver.traffic(vec![(a, 5_000), (b, 5_000)]).await,
@@ -176,7 +179,7 @@ pub async fn step(driver: &mut Driver<'_>, scenario: &ProviderScenario, step: St
         StepName::RetireC => driver.retire(&c).await,
         StepName::GoneC => driver.gone(&c).await,
         StepName::Drift => driver.drift(scenario, (&a, &b, &c)).await,
-        StepName::Repair => driver.repair(scenario, &b, n + 1).await,
+        StepName::Repair => driver.repair(scenario, &b, at_last).await,
         StepName::Import => driver.import(&b).await,
     };
     driver.keep_time();

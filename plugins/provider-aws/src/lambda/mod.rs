@@ -136,21 +136,27 @@ impl<'a> Functions<'a> {
     pub fn retire(&self, revision: &str) -> Result<Progress, Failure> {
         let versions = self.versions()?;
         let alias = self.api.alias(&self.lambda.alias)?;
-        let Some(version) = versions.get(revision) else {
-            return Ok(Progress::done(format!("revision {revision} is gone")));
-        };
-        if traffic::shares(alias.as_ref()).iter().any(|(of, weight)| *of == version.version && *weight > Weight::ZERO) {
-            return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
+        let version = versions.get(revision);
+        if let Some(version) = version {
+            let has_traffic = |(of, weight): &(String, Weight)| *of == version.version && *weight > Weight::ZERO;
+            if traffic::shares(alias.as_ref()).iter().any(has_traffic) {
+                return Err(Failure::conflict(format!(
+                    "revision {revision} has traffic: give it to another one first"
+                )));
+            }
+            if !version.description.starts_with(MARK) {
+                return Ok(Progress::done(format!("version {} was published by others, so it stays", version.version)));
+            }
+            self.api.delete_version(&version.version)?;
         }
-        if !version.description.starts_with(MARK) {
-            return Ok(Progress::done(format!("version {} was published by others, so it stays", version.version)));
-        }
-        self.api.delete_version(&version.version)?;
-        if versions.len() == 1 && alias.is_none() && self.is_ours()? {
+        // Also where the version was gone before: this may be the call that goes on where another one was cut off, or the
+        // end of a revision that was given up before it was published.
+        if versions.keys().all(|other| other == revision) && alias.is_none() && self.is_ours()? {
             self.api.delete_function()?;
             return Ok(Progress::done(format!("revision {revision} is gone, and the function with it")));
         }
-        Ok(Progress::done(format!("revision {revision}, version {}, is gone", version.version)))
+        let which = version.map(|version| format!(", version {},", version.version)).unwrap_or_default();
+        Ok(Progress::done(format!("revision {revision}{which} is gone")))
     }
 
     /// Whether the function was made by us: then its last revision takes it along.

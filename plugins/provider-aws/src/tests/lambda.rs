@@ -273,6 +273,8 @@ fn a_revision_is_a_version_and_an_alias_shares_out() {
     retire("r1").unwrap();
     assert_eq!(shares(&functions), [("r2".into(), 10_000)]);
     traffic(&functions, &[]).unwrap();
+    functions.0.borrow_mut().lose_next = Some("DELETE :8");
+    retire("r2").unwrap_err();
     retire("r2").unwrap();
     assert_eq!(functions.0.borrow().function, None, "what we made goes with its last revision");
     assert_eq!(shares(&functions), []);
