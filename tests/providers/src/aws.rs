@@ -139,6 +139,48 @@ impl AwsLab {
         self.host(&["--json", "run", "--set", &format!("release={release}")])
     }
 
+    /// The environment `aws` for containers, below `environments:`: its provider, and where each service is reached.
+    ///
+    /// # Panics
+    /// When what was set up is not as it was.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        let reached: String = self
+            .ports
+            .iter()
+            .zip(&self.previews)
+            .map(|((name, port), (_, preview))| {
+                format!(
+                    "          {name}: {{ hosts: [{name}.example], url: \"http://127.0.0.1:{port}\", previewUrl: \
+                     \"http://127.0.0.1:{preview}\" }}\n"
+                )
+            })
+            .collect();
+        format!(
+            "  aws:
+    provider:
+      plugin: aws
+      config:
+        region: eu-west-1
+        endpoints: {{ ecs: \"http://127.0.0.1:{ecs}\", elasticLoadBalancing: \"http://127.0.0.1:{elb}\" }}
+        ecs:
+          cluster: main
+          vpc: {vpc}
+          listener: {listener}
+          network: {{ subnets: {subnets}, securityGroups: [{group}] }}
+          preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
+        services:
+{reached}",
+            ecs = self.ministack_port(),
+            elb = self.moto_port(),
+            vpc = self.there["vpc"].as_str().unwrap(),
+            listener = self.there["listener"].as_str().unwrap(),
+            subnets = self.there["subnets"],
+            group = self.there["securityGroup"].as_str().unwrap(),
+            previews = self.there["previews"].as_str().unwrap(),
+        )
+    }
+
     /// The sections of a deployment file that say how AWS is reached: secrets, credentials, and the plugin `aws` with the
     /// grants that the documentation gives.
     #[must_use]

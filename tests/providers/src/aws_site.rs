@@ -16,35 +16,7 @@ impl Site for AwsLab {
     fn sections(&self) -> Sections {
         let access = self.access(Service::Ecs);
         let (access, plugin) = access.split_once("plugins:\n").unwrap();
-        let there = &self.there;
-        let mut environment = format!(
-            "  aws:
-    provider:
-      plugin: aws
-      config:
-        region: eu-west-1
-        endpoints: {{ ecs: \"http://127.0.0.1:{ecs}\", elasticLoadBalancing: \"http://127.0.0.1:{elb}\" }}
-        ecs:
-          cluster: main
-          vpc: {vpc}
-          listener: {listener}
-          network: {{ subnets: {subnets}, securityGroups: [{group}] }}
-          preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
-        services:\n",
-            ecs = self.ministack_port(),
-            elb = self.moto_port(),
-            vpc = there["vpc"].as_str().unwrap(),
-            listener = there["listener"].as_str().unwrap(),
-            subnets = there["subnets"],
-            group = there["securityGroup"].as_str().unwrap(),
-            previews = there["previews"].as_str().unwrap(),
-        );
-        for ((name, port), (_, preview)) in self.ports.iter().zip(&self.previews) {
-            environment.push_str(&format!(
-                "          {name}: {{ hosts: [{name}.example], url: \"http://127.0.0.1:{port}\", previewUrl: \
-                 \"http://127.0.0.1:{preview}\" }}\n"
-            ));
-        }
+        let mut environment = self.environment();
         environment.push_str("    services:\n");
         let vault = self.lab.vault();
         for name in SERVICES {

@@ -10,18 +10,6 @@ const TWO: &[&str] = &["capture", "organize"];
 
 /// Two services like those of the example, in tasks that run in name only; the load balancer answers for them.
 fn containers(aws: &AwsLab) -> String {
-    let there = &aws.there;
-    let reached: String = aws
-        .ports
-        .iter()
-        .zip(&aws.previews)
-        .map(|((name, port), (_, preview))| {
-            format!(
-                "          {name}: {{ hosts: [{name}.example], url: \"http://127.0.0.1:{port}\", previewUrl: \
-                 \"http://127.0.0.1:{preview}\" }}\n"
-            )
-        })
-        .collect();
     let service = |name: &str, depends: &str| {
         format!(
             "  {name}:
@@ -50,20 +38,7 @@ vars: {{ release: \"1\" }}
     source: builtin:probe-http
     grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
 environments:
-  aws:
-    provider:
-      plugin: aws
-      config:
-        region: eu-west-1
-        endpoints: {{ ecs: \"http://127.0.0.1:{ecs}\", elasticLoadBalancing: \"http://127.0.0.1:{elb}\" }}
-        ecs:
-          cluster: main
-          vpc: {vpc}
-          listener: {listener}
-          network: {{ subnets: {subnets}, securityGroups: [{group}] }}
-          preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
-        services:
-{reached}strategies:
+{environment}strategies:
   careful:
     plugin: canary
     config: {{ steps: [{{ setWeight: 10 }}, {{ analysis: {{ templates: [healthy] }} }}, {{ setWeight: 50 }}] }}
@@ -77,13 +52,7 @@ analyses:
 services:
 {services}",
         access = aws.access(Service::Ecs),
-        ecs = aws.ministack_port(),
-        elb = aws.moto_port(),
-        vpc = there["vpc"].as_str().unwrap(),
-        listener = there["listener"].as_str().unwrap(),
-        subnets = there["subnets"],
-        group = there["securityGroup"].as_str().unwrap(),
-        previews = there["previews"].as_str().unwrap(),
+        environment = aws.environment(),
         services = service("capture", "") + &service("organize", "    dependsOn: [capture]\n"),
     )
 }
