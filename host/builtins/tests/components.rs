@@ -88,6 +88,20 @@ fn a_plugin_imports_nothing_but_what_its_world_and_its_manifest_say() {
     println!("{:24} {total:>7} bytes", "all");
 }
 
+/// The largest that a provider may be, in bytes.
+const MOST: usize = 1_000_000;
+
+#[test]
+fn a_provider_reaches_nothing_but_http_and_is_small() {
+    let providers = basb_builtins::all().iter().filter(|builtin| builtin.name.starts_with("provider-"));
+    for builtin in providers {
+        let component = read(builtin.name, builtin.bytes);
+        let doors: BTreeSet<&str> = component.imports.iter().filter_map(|import| interface(import)).collect();
+        assert!(doors.is_subset(&BTreeSet::from(["http", "log", "types"])), "{}: {doors:?}", builtin.name);
+        assert!(builtin.bytes.len() < MOST, "{} has {} bytes", builtin.name, builtin.bytes.len());
+    }
+}
+
 #[test]
 fn a_manifest_is_about_its_plugin() {
     for builtin in basb_builtins::all() {
