@@ -33,6 +33,10 @@ use ecs::{Endpoints, Fleet};
 use lambda::{Functions, Place};
 use native::Delegated;
 
+/// How long it is waited where AWS's answers do not fit together, because one of them is of a moment ago: what is read is
+/// eventually consistent.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The provider of AWS.
 #[derive(Debug)]
 pub struct Aws;

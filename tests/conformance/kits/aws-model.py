@@ -257,9 +257,12 @@ class World:
                 f"<TargetType>{group['type']}</TargetType></member>")
 
     def elb_CreateTargetGroup(self, form):
-        name = form["Name"]
-        if name in self.groups:
+        name, settings = form["Name"], (form["VpcId"], form["Port"], form["TargetType"])
+        there = self.groups.get(name)
+        if there and (there["vpc"], there["port"], there["type"]) != settings:
             raise Refused("DuplicateTargetGroupName", "A target group with the same name exists, but with different settings")
+        if there:
+            return f"<TargetGroups>{self.group_xml(name, there)}</TargetGroups>"
         self.made["group"] += 1
         self.groups[name] = {"arn": f"arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{name}/{self.next()}",
                              "vpc": form["VpcId"], "port": form["Port"], "type": form["TargetType"], "drain": "300"}

@@ -49,7 +49,6 @@ impl Dialect for Aws {
 
     fn class(error: &ApiError) -> Option<Class> {
         let code = error.code.as_str();
-        let already = || error.message.to_ascii_lowercase().contains("already exist");
         Some(match code {
             _ if code.contains("Throttl") => Class::Throttled,
             "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => Class::Throttled,
@@ -83,9 +82,11 @@ impl Dialect for Aws {
             | "ResourceInUse"
             | "ResourceInUseException"
             | "PriorityInUse" => Class::Busy,
-            "ResourceConflictException" if already() => Class::Conflict,
-            "ResourceConflictException" | "CodeVerificationFailedException" => Class::Busy,
-            "PreconditionFailedException" | "ConflictException" | "DuplicateTargetGroupName" => Class::Conflict,
+            // What was read was not the last word: it exists by now, or is another one. It is read again.
+            "ResourceConflictException" | "CodeVerificationFailedException" | "PreconditionFailedException" => {
+                Class::Busy
+            }
+            "ConflictException" | "DuplicateTargetGroupName" => Class::Conflict,
             "RequestTimeout" | "RequestTimeoutException" => Class::InDoubt,
             _ => return None,
         })

@@ -1,7 +1,8 @@
 //! Functions on Lambda: a revision is a published version, and an alias shares the invocations out.
 //!
 //! Lambda scales by itself, so a version has neither more nor fewer instances: it is one, available when it is active.
-//! The alias is changed only while it is as it was read (`RevisionId`): somebody else's change is never overwritten.
+//! The alias is changed only while it is as it was read (`RevisionId`): what somebody else did meanwhile is looked at before
+//! anything is decided anew.
 
 mod deploy;
 mod traffic;
@@ -86,7 +87,7 @@ impl<'a> Functions<'a> {
                 irreversible: None,
             });
         }
-        let observed = self.observed(&versions, alias.as_ref());
+        let observed = self.observed(&versions, alias.as_ref())?;
         Ok(ServicePlan { observed, actions })
     }
 
@@ -103,7 +104,7 @@ impl<'a> Functions<'a> {
 
     /// What is there.
     pub fn read(&self) -> Result<Option<Observed>, Failure> {
-        Ok(self.observed(&self.versions()?, self.api.alias(&self.lambda.alias)?.as_ref()))
+        self.observed(&self.versions()?, self.api.alias(&self.lambda.alias)?.as_ref())
     }
 
     /// Shares the invocations out.
@@ -182,11 +183,22 @@ impl<'a> Functions<'a> {
     fn version_of(&self, revision: &str) -> Result<FunctionConfiguration, Failure> {
         self.versions()?.remove(revision).ok_or_else(|| {
             Failure::not_found(format!("the function {} has no version for revision {revision}", self.place.function))
+                // A list of Lambda's may be of a moment ago.
+                .retry_after(crate::A_MOMENT)
         })
     }
 
-    fn observed(&self, versions: &BTreeMap<String, FunctionConfiguration>, alias: Option<&Alias>) -> Option<Observed> {
+    fn observed(
+        &self,
+        versions: &BTreeMap<String, FunctionConfiguration>,
+        alias: Option<&Alias>,
+    ) -> Result<Option<Observed>, Failure> {
         let shares = traffic::shares(alias);
+        let is_listed = |number: &str| versions.values().any(|of| of.version == number);
+        if let Some((number, _)) = shares.iter().find(|(number, _)| !is_listed(number)) {
+            let message = format!("the alias {} leads to version {number}, which is in no list yet", self.lambda.alias);
+            return Err(Failure::conflict(message).retry_after(crate::A_MOMENT));
+        }
         let weight =
             |version: &str| shares.iter().find(|(of, _)| of == version).map_or(Weight::ZERO, |(_, weight)| *weight);
         let revisions: Vec<ObservedRevision> = versions
@@ -203,12 +215,12 @@ impl<'a> Functions<'a> {
                 extras: vec![("version".into(), of.version.clone())],
             })
             .collect();
-        (!revisions.is_empty()).then(|| Observed {
+        Ok((!revisions.is_empty()).then(|| Observed {
             url: self.written.url(),
             revisions,
             version: alias.and_then(|alias| alias.revision_id.clone()),
             extras: Vec::new(),
-        })
+        }))
     }
 }
 
