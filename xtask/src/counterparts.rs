@@ -1,5 +1,5 @@
-//! Installs what secrets, credentials and providers are tested against: moto and MiniStack (AWS), a token endpoint and
-//! clients of OAuth 2.0, RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside
+//! Installs what secrets, credentials and providers are tested against: moto and MiniStack (AWS), Google's client, a token
+//! endpoint and clients of OAuth 2.0, RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside
 //! of the checkout; what is there already is left alone.
 
 use crate::apt::{self, is_on_path};
@@ -20,6 +20,8 @@ const OAUTH: [&str; 6] = [
     "google-auth[requests]==2.62.2",
     "msal==1.39.0",
 ];
+/// Google's own client with its description of Cloud Run, and what verifies a service account's signature.
+const GCP: [&str; 3] = ["google-api-python-client==2.202.0", "google-auth[requests]==2.63.0", "cryptography==50.0.2"];
 /// <https://crates.io/crates/rusty_vault>
 const RUSTY_VAULT: &str = "0.2.1";
 
@@ -27,10 +29,11 @@ const RUSTY_VAULT: &str = "0.2.1";
 pub fn run() -> Done {
     let folder = folder().ok_or("HOME is not set, so there is no folder to install into")?;
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let failed: Vec<String> = [moto(&folder), ministack(&folder), oauth(&folder), rusty_vault(&folder), age()]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    let failed: Vec<String> =
+        [moto(&folder), ministack(&folder), oauth(&folder), gcp(&folder), rusty_vault(&folder), age()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
     if failed.is_empty() {
         say(&format!("all counterparts are in {} or on the search path", folder.display()));
         return Ok(());
@@ -41,12 +44,13 @@ pub fn run() -> Done {
 /// What is not installed, so that tests against it only say so.
 pub fn missing() -> Vec<&'static str> {
     let Some(folder) = folder() else {
-        return vec!["moto", "MiniStack", "the token endpoint", "RustyVault", "the age tools"];
+        return vec!["moto", "MiniStack", "the token endpoint", "Google's client", "RustyVault", "the age tools"];
     };
     let programs = [
         ("moto/bin/moto_server", "moto_server", "moto"),
         ("ministack/bin/ministack", "ministack", "MiniStack"),
         ("oauth/bin/python", "basb-oauth-python", "the token endpoint"),
+        ("gcp/bin/python", "basb-gcp-python", "Google's client"),
         ("rustyvault/bin/rvault", "rvault", "RustyVault"),
     ];
     let absent = programs.into_iter().filter(|(path, name, _)| !folder.join(path).is_file() && !is_on_path(name));
@@ -80,6 +84,10 @@ fn ministack(folder: &Path) -> Done {
 
 fn oauth(folder: &Path) -> Done {
     python(&folder.join("oauth"), "the token endpoint", "bin/python", &OAUTH.join(" "), &OAUTH)
+}
+
+fn gcp(folder: &Path) -> Done {
+    python(&folder.join("gcp"), "Google's client", "bin/python", &GCP.join(" "), &GCP)
 }
 
 /// Installs packages from PyPI into an environment of their own.

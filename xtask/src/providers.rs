@@ -25,7 +25,7 @@ struct Target {
 }
 
 /// All of them.
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     Target { name: "local", tests: "local", which: "", needs: &[], setup: "" },
     Target {
         name: "docker",
@@ -46,6 +46,13 @@ const TARGETS: [Target; 4] = [
         tests: "aws",
         which: "",
         needs: &["moto", "MiniStack"],
+        setup: "cargo xtask setup counterparts",
+    },
+    Target {
+        name: "gcp",
+        tests: "gcp",
+        which: "",
+        needs: &["Google's client"],
         setup: "cargo xtask setup counterparts",
     },
 ];

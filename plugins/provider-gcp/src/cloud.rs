@@ -24,17 +24,21 @@ pub struct Cloud<'a> {
     pub api: RunApi<'a>,
 }
 
-/// What a later call needs to know: the operation that it looks at. Everything else is read.
+/// What a later call needs to know: the operation that it looks at, and of which revision it is, where it is of one.
+/// Everything else is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     operation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removes: Option<String>,
 }
 
 /// What became of the operation that a call goes on from.
 pub enum Settled {
     /// There is none, it has ended, or nobody knows it any more: what is there tells the rest.
     Over,
-    /// It came to nothing; what is there tells whether that is of this call.
+    /// It is said to have come to nothing: also of a change that was made, where something else of the service is not well.
+    /// What is there tells.
     Failed(Failure),
     /// It goes on.
     Still,

@@ -131,7 +131,8 @@ pub fn deploy(cloud: &Cloud<'_>, desired: &Desired, key: &str, state: Option<&st
         return Err(Failure::unhealthy(format!("service {}: {}", cloud.place.name, view.why_not())));
     }
     // Those of another configuration, whose place this one has taken.
-    for old in view.leftovers().filter(|old| old.id() == desired.revision && old.name != seen) {
+    let replaced = |old: &&Seen| old.id() == desired.revision && old.name != seen;
+    for old in view.leftovers().filter(replaced).filter(|_| failed.is_none()) {
         if let Some(operation) = cloud.remove(&old.name)? {
             return Ok(cloud.follow(waiting, operation, format!("revision {} is replaced and goes", old.name)));
         }
@@ -156,11 +157,11 @@ fn done(view: &View<'_>, desired: &Desired, name: &str, preview: Option<String>)
 /// What Cloud Run says; [`basb_plugin::FailureCode::NotFound`] where it is not there.
 pub fn scale(cloud: &Cloud<'_>, scaling: &Scaling, state: Option<&str>) -> Result<Progress, Failure> {
     let mut waiting = cloud.waiting(state)?;
-    match cloud.settle(&mut waiting)? {
+    let failed = match cloud.settle(&mut waiting)? {
         Settled::Still => return Ok(cloud.again(waiting, "the service is being changed")),
-        Settled::Failed(failure) => return Err(failure),
-        Settled::Over => {}
-    }
+        Settled::Failed(failure) => Some(failure),
+        Settled::Over => None,
+    };
     let missing = || Failure::not_found(format!("there is no Cloud Run service {}", cloud.place.name));
     let view = cloud.our_view()?.ok_or_else(missing)?;
     view.live(&scaling.revision).ok_or_else(|| view.gone(&scaling.revision))?;
@@ -168,11 +169,15 @@ pub fn scale(cloud: &Cloud<'_>, scaling: &Scaling, state: Option<&str>) -> Resul
         let annotations = replicas(view, |all| {
             all.insert(scaling.revision.clone(), scaling.replicas);
         });
-        Ok(annotations.map(|annotations| {
-            let mut change = Change::default();
-            change.set("annotations", annotations);
-            change
-        }))
+        match (annotations, &failed) {
+            (Some(_), Some(failure)) => Err(failure.clone()),
+            (Some(annotations), None) => {
+                let mut change = Change::default();
+                change.set("annotations", annotations);
+                Ok(Some(change))
+            }
+            (None, _) => Ok(None),
+        }
     })?;
     Ok(match operation {
         Some(operation) => cloud.follow(waiting, operation, "the service is being changed"),

@@ -19,11 +19,12 @@ use crate::view::View;
 /// [`basb_plugin::FailureCode::Conflict`] where it has traffic; else what Cloud Run says.
 pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<Progress, Failure> {
     let mut waiting = cloud.waiting(state)?;
-    match cloud.settle(&mut waiting)? {
+    let failed = match cloud.settle(&mut waiting)? {
         Settled::Still => return Ok(cloud.again(waiting, format!("revision {revision} goes"))),
-        Settled::Failed(failure) => return Err(failure),
-        Settled::Over => {}
-    }
+        Settled::Failed(failure) => Some(failure),
+        Settled::Over => None,
+    };
+    let removed = waiting.what.removes.take();
     let gone = || Ok(Progress::done(format!("revision {revision} is gone")));
     let Some(view) = cloud.our_view()? else { return gone() };
     if has_traffic(&view, revision) {
@@ -47,7 +48,11 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
     }
     // What was the latest one at its own retirement goes too: it is not any more.
     for old in view.leftovers() {
+        if let Some(failure) = failed.as_ref().filter(|_| removed.as_ref() == Some(&old.name)) {
+            return Err(failure.clone());
+        }
         if let Some(operation) = cloud.remove(&old.name)? {
+            waiting.what.removes = Some(old.name.clone());
             return Ok(cloud.follow(waiting, operation, format!("revision {} goes", old.name)));
         }
     }

@@ -1,9 +1,15 @@
 //! Programs that speak to a counterpart with the vendor's own client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+
+/// Where a program lies: one that imports another has to be run from there.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(name)
+}
 
 /// Runs a program to its end, and reads the JSON that it prints.
 ///

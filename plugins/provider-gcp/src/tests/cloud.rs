@@ -357,6 +357,13 @@ impl State {
         }
         for operation in self.operations.values_mut().filter(|of| of["done"].is_null()) {
             operation["done"] = true.into();
+            let terminal = self.service.as_ref().map(|service| &service["terminalCondition"]);
+            if let Some(terminal) = terminal.filter(|terminal| terminal["state"] == "CONDITION_FAILED")
+                && problem.is_none()
+            {
+                // Also a change that has nothing to do with it is said to have failed.
+                operation["error"] = json!({"code": 9, "message": terminal["message"]});
+            }
             if let Some((name, message)) = &problem {
                 operation["error"] =
                     json!({"code": 9, "message": format!("Revision '{}' is not ready: {message}", last(name))});
