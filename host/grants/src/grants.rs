@@ -3,7 +3,7 @@
 //! Stops a typing error from becoming a permission, or from silently taking one away: an unknown capability, an unknown
 //! key or a value out of place is an error, never ignored; there is no `all`.
 
-use crate::{ActionPattern, Capability, ContainersGrant, HostPattern, PathPattern, TextPattern, parse};
+use crate::{ActionPattern, Capability, ContainersGrant, HostPattern, PathPattern, QueryParameter, TextPattern, parse};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -159,6 +159,8 @@ pub enum ReadRule {
     Path(PathPattern),
     /// Those with these AWS actions.
     Action(ActionPattern),
+    /// Those with this parameter in the query.
+    Query(QueryParameter),
 }
 
 /// One exchange over TCP.

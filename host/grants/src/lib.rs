@@ -9,6 +9,7 @@ mod containers;
 mod grants;
 mod parse;
 mod pattern;
+mod query;
 mod schema;
 mod show;
 
@@ -20,5 +21,6 @@ pub use grants::{
     Resolves, Scheme, ServerGrant, TcpGrant,
 };
 pub use pattern::{HostPattern, PathPattern, PatternError, TextPattern};
+pub use query::QueryParameter;
 pub use schema::grants_schema;
 pub use show::{grant_lines, printable, printable_list, yaml_value};

@@ -5,7 +5,8 @@ mod containers;
 use crate::Capability;
 use crate::{
     Access, ActionPattern, Effect, FolderGrant, GrantProblem, Grants, HostPattern, HttpGrant, HttpTarget, MailTls,
-    PathPattern, PatternError, ProgramGrant, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant, TextPattern,
+    PathPattern, PatternError, ProgramGrant, QueryParameter, ReadRule, Resolves, Scheme, ServerGrant, TcpGrant,
+    TextPattern,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -237,7 +238,7 @@ impl Reader {
         self.pattern(at, ActionPattern::parse(text))
     }
 
-    /// Methods and paths in text, and `{ action: … }`.
+    /// Methods and paths in text, `{ action: … }` and `{ query: … }`.
     fn reads(&mut self, at: &str, map: &Map<String, Value>) -> Vec<ReadRule> {
         let at = pointer(at, "reads");
         let items = match map.get("reads") {
@@ -256,6 +257,13 @@ impl Reader {
                     rules.extend(self.pattern(&at, PathPattern::parse(text)).map(ReadRule::Path));
                 }
                 Value::String(text) => rules.extend(self.method(&at, text).map(ReadRule::Method)),
+                Value::Object(map) if map.contains_key("query") => {
+                    self.only(&at, map, &["query"]);
+                    if let Some(text) = self.text(&at, map, "query") {
+                        let at = pointer(&at, "query");
+                        rules.extend(self.pattern(&at, QueryParameter::parse(text)).map(ReadRule::Query));
+                    }
+                }
                 Value::Object(map) => {
                     self.only(&at, map, &["action"]);
                     if let Some(text) = self.required(&at, map, "action", "Describe*") {
@@ -263,7 +271,7 @@ impl Reader {
                     }
                 }
                 other => {
-                    let help = "write a method, a path, or `{ action: Describe* }`";
+                    let help = "write a method, a path, `{ action: Describe* }` or `{ query: dryRun=All }`";
                     self.wrong(&at, format!("this is {}", kind(other)), help);
                 }
             }
@@ -514,7 +522,7 @@ mod tests {
                 {"host": "127.0.0.1", "scheme": "http", "port": 8080, "methods": ["POST"], "path": "/v1/**", "reads": ["/v1/query", "POST"]},
                 {"host": "ci.corp.example", "resolves": "private"},
                 {"socket": "agent", "methods": ["GET", "PUT"], "path": "/v1/**"},
-                {"host": "ecs.eu-central-1.amazonaws.com", "methods": ["POST"], "actions": ["DescribeServices", "AmazonEC2ContainerServiceV20141113.Update*"], "reads": [{"action": "Describe*"}]},
+                {"host": "ecs.eu-central-1.amazonaws.com", "methods": ["POST"], "actions": ["DescribeServices", "AmazonEC2ContainerServiceV20141113.Update*"], "reads": [{"action": "Describe*"}, {"query": "dryRun=All"}]},
                 {"target": "service"},
                 {"socket": "docker", "at": "/var/run/docker.sock", "containers": {"names": ["brain-*"], "images": ["brain:*"],
                   "allow": ["host-network"], "binds": [{"path": "/srv/vault", "access": "read-write"}],
@@ -537,7 +545,8 @@ mod tests {
             "the container engine `docker` at /var/run/docker.sock: containers brain-* of brain:*, host-network, reading and \
              writing /srv/vault of the machine, volumes cache, capabilities NET_RAW, devices /dev/fuse"
         );
-        assert!(matches!(&read.http[4].reads[..], [ReadRule::Action(action)] if action.as_str() == "Describe*"));
+        assert!(matches!(&read.http[4].reads[..], [ReadRule::Action(action), ReadRule::Query(query)]
+            if action.as_str() == "Describe*" && query.to_string() == "dryRun=All"));
         assert_eq!(read.exec[0].to_string(), "/usr/bin/tofu plan -out=* in ./infra, only reading");
         assert_eq!(read.smtp.iter().map(|grant| grant.tls).collect::<Vec<_>>(), [MailTls::StartTls, MailTls::Implicit]);
         assert_eq!(read.smtp[1].to_string(), "mail.example.com:465 as `second`, with the credential `mail`");
@@ -579,6 +588,16 @@ mod tests {
                 "`action` is missing",
             ),
             (json!({"http": [{"host": "a.example", "reads": [1]}]}), "/http/0/reads/0", "this is a number"),
+            (
+                json!({"http": [{"host": "a.example", "reads": [{"query": "dryRun"}]}]}),
+                "/http/0/reads/0/query",
+                "such as `dryRun=All`",
+            ),
+            (
+                json!({"http": [{"host": "a.example", "reads": [{"query": "a=b", "action": "X"}]}]}),
+                "/http/0/reads/0/action",
+                "unknown key",
+            ),
             (json!({"tcp": [{"target": "service", "effect": "none"}]}), "/tcp/0/effect", "`read` or `change`"),
             (
                 json!({"smtp": [{"server": "s", "host": "m.example", "port": 25, "tls": "off"}]}),

@@ -75,7 +75,7 @@ struct HttpSocket {
     /// As for a host.
     #[schemars(length(min = 1))]
     actions: Option<Vec<Action>>,
-    /// Methods, paths or AWS actions of requests that only read.
+    /// Methods, paths, AWS actions or query parameters of requests that only read.
     reads: Option<Vec<Read>>,
 }
 
@@ -155,7 +155,7 @@ struct HttpService {
     /// As for a host.
     #[schemars(length(min = 1))]
     actions: Option<Vec<Action>>,
-    /// Methods, paths or AWS actions of requests that only read.
+    /// Methods, paths, AWS actions or query parameters of requests that only read.
     reads: Option<Vec<Read>>,
 }
 
@@ -180,12 +180,22 @@ enum Read {
     Text(#[schemars(regex(pattern = "^([A-Z-]+$|/)"))] String),
     /// AWS actions.
     Action(ReadAction),
+    /// A parameter of the query.
+    Query(ReadQuery),
 }
 
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReadAction {
     action: Action,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReadQuery {
+    /// The parameter with its value, as it stands in the URL: `dryRun=All`.
+    #[schemars(regex(pattern = "^[A-Za-z0-9._~-]{1,100}=[A-Za-z0-9._~-]{1,100}$"))]
+    query: String,
 }
 
 #[derive(JsonSchema)]
@@ -372,6 +382,10 @@ mod tests {
             json!({"http": [{"host": "a.example", "actions": "X"}]}),
             json!({"http": [{"host": "a.example", "reads": [{"act": "x"}]}]}),
             json!({"http": [{"host": "a.example", "reads": [{}]}]}),
+            json!({"http": [{"host": "a.example", "reads": [{"query": "dryRun=All"}]}]}),
+            json!({"http": [{"host": "a.example", "reads": [{"query": "dryRun"}]}]}),
+            json!({"http": [{"host": "a.example", "reads": [{"query": "dry*=All"}]}]}),
+            json!({"http": [{"host": "a.example", "reads": [{"query": "a=b", "action": "X"}]}]}),
             json!({"http": [{"host": "a.example", "reads": ["post"]}]}),
             json!({"tcp": [{"target": "service", "effect": "none"}]}),
             json!({"exec": [{"program": "x", "path": "/x", "folder": ""}]}),

@@ -53,6 +53,7 @@ fn http_line(grant: &HttpGrant) -> String {
             ReadRule::Method(method) => method.clone(),
             ReadRule::Path(path) => text(path),
             ReadRule::Action(action) => format!("action {}", text(action)),
+            ReadRule::Query(parameter) => format!("query {parameter}"),
         })
         .collect();
     let actions: BTreeSet<String> = actions.iter().map(text).collect();

@@ -162,6 +162,9 @@ fn reads(grant: &HttpGrant, wanted: &Wanted<'_>) -> bool {
             (ReadRule::Path(path), _) => path.covers(wanted.destination.url.path()),
             (ReadRule::Action(pattern), Action::Named(action)) => pattern.covers(action),
             (ReadRule::Action(_), _) => false,
+            (ReadRule::Query(parameter), _) => {
+                wanted.destination.url.query().is_some_and(|query| parameter.covers(query))
+            }
         })
 }
 
@@ -326,6 +329,20 @@ mod tests {
         assert_eq!(ask("POST", "https://a.example/x"), Err(Refusal::NotARead));
         assert_eq!(ask("DELETE", "https://a.example/x"), Err(Refusal::NotARead));
         assert_eq!(ask("PUT", "https://a.example/query"), Err(Refusal::NotGranted));
+    }
+
+    #[test]
+    fn a_dry_run_of_the_server_is_a_read_where_the_operator_says_so() {
+        let grant = json!([{"host": "a.example", "methods": ["GET", "PATCH"], "reads": [{"query": "dryRun=All"}]}]);
+        let ask = |mode, method, query| {
+            ask_in(mode, None, grant.clone(), method, &format!("https://a.example/apis/apps/v1?{query}"))
+        };
+        assert!(ask(Mode::ReadOnly, "PATCH", "fieldManager=x&dryRun=All").is_ok());
+        assert!(ask(Mode::Normal, "PATCH", "fieldManager=x").is_ok());
+        for doubtful in ["fieldManager=x", "dryRun=None", "dryRun=All&dryRun=", "dryRun=All&dryrun=x", "%64ryRun=All"] {
+            assert_eq!(ask(Mode::ReadOnly, "PATCH", doubtful), Err(Refusal::NotARead), "{doubtful}");
+        }
+        assert_eq!(ask(Mode::ReadOnly, "DELETE", "dryRun=All"), Err(Refusal::NotGranted));
     }
 
     #[test]
