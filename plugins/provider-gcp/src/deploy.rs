@@ -93,11 +93,27 @@ pub fn deploy(cloud: &Cloud<'_>, desired: &Desired, key: &str, state: Option<&st
             if asked && view.is_settling() {
                 return Ok(cloud.again(waiting, format!("Cloud Run makes revision {name}")));
             }
-            let operation = cloud.change(view, |view| match next(cloud, view, desired, &wanted, key) {
-                Next::Make { name } => Ok(Some(making(cloud, view, desired, &wanted, (&name, key)))),
-                // Another host that does the same was faster.
-                _ => Ok(None),
-            })?;
+            let make = |view| {
+                cloud.change(view, |view| match next(cloud, view, desired, &wanted, key) {
+                    Next::Make { name } => Ok(Some(making(cloud, view, desired, &wanted, (&name, key)))),
+                    // Another host that does the same was faster.
+                    _ => Ok(None),
+                })
+            };
+            let operation = match make(view) {
+                // A name that stood for a revision which is gone, and that Cloud Run has not let go.
+                Err(failure) if basb_plugin::extra(&failure.extras, "code") == Some("ALREADY_EXISTS") => {
+                    let again = names::of_revision(
+                        &cloud.place.name,
+                        &desired.revision,
+                        &wanted.digest,
+                        Some(&names::hex(key)),
+                    );
+                    let view = cloud.our_view()?.filter(|_| again != name).ok_or(failure)?;
+                    cloud.change(view, |view| Ok(Some(making(cloud, view, desired, &wanted, (&again, key)))))
+                }
+                made => made,
+            }?;
             let note = format!("Cloud Run makes revision {name}");
             return Ok(match operation {
                 Some(operation) => cloud.follow(waiting, operation, note),

@@ -1,13 +1,16 @@
 //! Removing a revision: its tag first, then the revision itself.
 //!
-//! Cloud Run does not let a service's latest revision go. That one is left without tag and traffic, costs nothing and can be
-//! reached by nobody; the next retirement takes it along.
+//! Cloud Run does not let a service's latest revision go. So the service's template becomes that of the revision that has the
+//! traffic once more, and that one the latest; whoever changes the service by hand does not start from what was rolled back.
+//! Where Cloud Run will not have that, the other is left without tag and traffic, costs nothing and can be reached by nobody;
+//! a later retirement takes it along.
 
+use basb_cloud_kit::Class;
 use basb_plugin::Failure;
 use basb_plugin::provider::Progress;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::api::{TrafficTarget, short};
+use crate::api::{Run, TrafficTarget, short};
 use crate::cloud::{Change, Cloud, Settled};
 use crate::deploy::{pinned, replicas};
 use crate::names;
@@ -56,13 +59,36 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
             return Ok(cloud.follow(waiting, operation, format!("revision {} goes", old.name)));
         }
     }
-    match view.all(revision).next() {
-        None => gone(),
-        Some(kept) => Ok(Progress::done(format!(
-            "nobody is led to revision {revision} any more; Cloud Run keeps {} as the service's latest until another one is",
-            kept.name
-        ))),
+    let Some(kept) = view.all(revision).next().map(|seen| seen.name.clone()) else { return gone() };
+    if failed.is_none()
+        && let Some(change) = back(&view, &kept)
+    {
+        match cloud.send(&view, &change, Run::ForReal) {
+            Ok(operation) => {
+                let note = format!("the service's template is that of what has its traffic, so that {kept} can go");
+                return Ok(cloud.follow(waiting, operation, note));
+            }
+            Err(refused) if refused.class() == Some(Class::Conflict) => {}
+            Err(refused) => return Err(refused.into()),
+        }
     }
+    Ok(Progress::done(format!(
+        "nobody is led to revision {revision} any more; Cloud Run keeps {kept} as the service's latest until another one is"
+    )))
+}
+
+/// The change that makes the revision with the most traffic the latest one, where that is one to be removed; `None` where
+/// that was done, or nothing has traffic.
+fn back(view: &View<'_>, kept: &str) -> Option<Change> {
+    if view.service.template.get("revision").and_then(Value::as_str) != Some(kept) {
+        return None;
+    }
+    let targets = view.targets();
+    let most = targets.iter().filter(|target| target.percent > 0).max_by_key(|target| target.percent)?;
+    let seen = view.revisions.iter().find(|seen| seen.name == most.revision && seen.name != kept)?;
+    let mut change = Change::default();
+    change.set("template", seen.template());
+    Some(change)
 }
 
 fn has_traffic(view: &View<'_>, revision: &str) -> bool {

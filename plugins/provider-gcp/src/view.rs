@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use basb_cloud_kit::{Owner, TagStyle, from_units};
 use basb_plugin::provider::{Instance, InstanceReport, Observed, ObservedRevision};
 use basb_plugin::{Failure, ServiceRef, Weight};
+use serde_json::{Map, Value};
 
 use crate::api::{Condition, Revision, Service, TrafficStatus, TrafficTarget, short};
 use crate::config::Place;
@@ -16,6 +17,27 @@ use crate::template::{ATTEMPT_LABEL, DIGEST_LABEL};
 pub const REPLICAS: &str = "basb-host/replicas";
 /// The annotation of a service that others made.
 pub const ADOPTED: &str = "basb-host/adopted";
+
+/// What a revision has of the template that it was made from.
+const OF_TEMPLATE: &[&str] = &[
+    "annotations",
+    "scaling",
+    "vpcAccess",
+    "timeout",
+    "serviceAccount",
+    "containers",
+    "volumes",
+    "executionEnvironment",
+    "encryptionKey",
+    "encryptionKeyRevocationAction",
+    "encryptionKeyShutdownDuration",
+    "maxInstanceRequestConcurrency",
+    "serviceMesh",
+    "sessionAffinity",
+    "nodeSelector",
+    "ambientNetworking",
+    "workloadIdentityConfig",
+];
 
 /// What is there.
 pub struct View<'a> {
@@ -100,9 +122,24 @@ impl Seen {
         said
     }
 
+    /// The template that it was made from.
+    pub fn template(&self) -> Value {
+        let mut template = Map::new();
+        for field in OF_TEMPLATE {
+            if let Some(value) = self.revision.content.get(*field) {
+                template.insert((*field).to_owned(), value.clone());
+            }
+        }
+        if !self.revision.labels.is_empty() {
+            template.insert("labels".to_owned(), serde_json::json!(self.revision.labels));
+        }
+        template.insert("revision".to_owned(), self.name.clone().into());
+        Value::Object(template)
+    }
+
     fn least(&self) -> u64 {
         let least = self.revision.content.get("scaling").and_then(|of| of.get("minInstanceCount"));
-        least.and_then(serde_json::Value::as_u64).unwrap_or(0)
+        least.and_then(Value::as_u64).unwrap_or(0)
     }
 }
 

@@ -387,7 +387,8 @@ class CloudRun:
         ):
             wrong.append(("template.revision", f"must begin with '{name}-' and have 63 characters at the most"))
         there = self.revisions.get(f"{service['name']}/revisions/{chosen}")
-        if before and template != before["template"] and there:
+        same = there and all(there.get(key) == value for key, value in template.items() if key != "revision")
+        if before and template != before["template"] and there and not same:
             raise Refused("ALREADY_EXISTS", f"Revision named '{chosen}' with different configuration already exists.")
         tags = [target["tag"] for target in service["traffic"] if target.get("tag")]
         for tag in tags:

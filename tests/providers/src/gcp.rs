@@ -58,6 +58,7 @@ impl GcpLab {
             let mut command = Command::new(&python);
             command
                 .env("PYTHONDONTWRITEBYTECODE", "1")
+                .current_dir(lab.root())
                 .arg(python::program("gcp_cloud_run.py"))
                 .args([&port.to_string(), ACCOUNT])
                 .arg(&public)

@@ -21,6 +21,10 @@ pub struct State {
     /// Colours whose containers do not start.
     pub broken: BTreeSet<String>,
     made: u32,
+    /// A template of a revision that is there is refused, although it is the same.
+    pub stubborn: bool,
+    /// Names of revisions that are gone, and cannot be used again.
+    pub taken: BTreeSet<String>,
     /// Failures in front of requests, by method and what their path ends with: taken in order.
     pub faults: Vec<(String, Fault)>,
     /// Each change that was sent, and each dry run of one.
@@ -248,8 +252,16 @@ impl State {
         );
         self.check_traffic(&after)?;
         let name = after["template"]["revision"].clone();
-        let exists = self.revisions.iter().any(|of| last(of["name"].as_str().unwrap()) == name);
-        if exists && after["template"] != service["template"] {
+        let there = self.revisions.iter().find(|of| last(of["name"].as_str().unwrap()) == name);
+        let exists = there.is_some();
+        let full = there.map(|of| of["name"].clone());
+        let is_other = there.is_some_and(|of| {
+            let template = after["template"].as_object().unwrap();
+            let same = template.iter().all(|(field, value)| field == "revision" || of[field] == *value);
+            !same || self.stubborn
+        });
+        let is_taken = self.taken.contains(name.as_str().unwrap_or_default());
+        if (is_other || is_taken) && after["template"] != service["template"] {
             let text = format!("Revision named {name} with different configuration already exists.");
             return Err(error(409, "ALREADY_EXISTS", &text));
         }
@@ -259,7 +271,9 @@ impl State {
         let is_new = after["template"] != service["template"];
         self.service = Some(after);
         self.changed();
-        if is_new {
+        if is_new && exists {
+            self.service.as_mut().unwrap()["latestCreatedRevision"] = full.unwrap();
+        } else if is_new {
             self.make_revision();
         }
         Ok(Reply::json(200, &self.operation()))
@@ -335,6 +349,9 @@ impl State {
         if let Some(service) = self.service.as_mut() {
             service["reconciling"] = false.into();
             let latest = last(service["latestCreatedRevision"].as_str().unwrap()).to_owned();
+            if !failed.contains(&latest) {
+                service["latestReadyRevision"] = service["latestCreatedRevision"].clone();
+            }
             let targets = service["traffic"].as_array().unwrap().clone();
             if !targets.iter().any(|of| failed.iter().any(|name| of["revision"] == **name)) {
                 let status = |target: &Value| {

@@ -62,6 +62,7 @@ fn what_failed_stays_out_of_reach_and_goes_with_the_next() {
 
     // Traffic can be set all the same: it is at revisions that are well.
     model.traffic(&[("rev1", 100)]).unwrap();
+    model.0.borrow_mut().stubborn = true;
     let said = model.retire("rev2").unwrap();
     assert!(said.contains("Cloud Run keeps shop-prod-web-rev2-"), "{said}");
     assert_eq!(model.names().len(), 2, "Cloud Run does not let its latest one go");
@@ -77,6 +78,41 @@ fn what_failed_stays_out_of_reach_and_goes_with_the_next() {
     model.traffic(&[("rev2", 100)]).unwrap();
     model.retire("rev1").unwrap();
     assert_eq!((model.names().len(), model.targets().len()), (1, 1));
+}
+
+#[test]
+fn what_was_rolled_back_leaves_nothing() {
+    for broken in [false, true] {
+        let model = Model::new();
+        model.deploy("k1", "rev1").unwrap();
+        if broken {
+            model.0.borrow_mut().broken.insert("rev2".into());
+            model.deploy("k2", "rev2").unwrap_err();
+        } else {
+            model.deploy("k2", "rev2").unwrap();
+            model.traffic(&[("rev1", 90), ("rev2", 10)]).unwrap();
+            model.traffic(&[("rev1", 100)]).unwrap();
+        }
+        model.retire("rev2").unwrap();
+        assert_eq!((model.names().len(), model.targets().len()), (1, 1), "{:?}", model.names());
+        assert_eq!(model.shares(), [("rev1".into(), 100, 2, 2)]);
+        let state = model.0.borrow();
+        let template = &state.service.as_ref().unwrap()["template"];
+        assert_eq!(template["containers"], state.revisions[0]["containers"], "nobody starts from what was rolled back");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_used_again_is_not_insisted_on() {
+    let model = Model::new();
+    model.deploy("k1", "rev1").unwrap();
+    model.deploy("k2", "rev2").unwrap();
+    let gone = model.names().remove(1);
+    model.retire("rev2").unwrap();
+    model.0.borrow_mut().taken.insert(gone.clone());
+    model.deploy("k3", "rev2").unwrap();
+    assert!(model.names()[1].starts_with(&format!("{gone}-")), "{:?}", model.names());
+    assert_eq!(model.shares()[1].0, "rev2");
 }
 
 #[test]
