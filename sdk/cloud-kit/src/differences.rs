@@ -67,6 +67,34 @@ impl Differences {
         }
     }
 
+    /// Whole documents of one counterpart, leaf by leaf: what only `before` has is gone.
+    pub fn documents(&mut self, path: &str, before: Option<&Value>, after: &Value) {
+        self.json(path, before, after);
+        if let Some(before) = before {
+            self.gone(path, before, after);
+        }
+    }
+
+    /// What `before` has in its objects and `after` has not. Lists are compared by [`Differences::json`].
+    fn gone(&mut self, path: &str, before: &Value, after: &Value) {
+        match (before, after) {
+            (Value::Object(old), Value::Object(new)) => {
+                for (name, value) in old {
+                    match new.get(name) {
+                        Some(still) => self.gone(&join(path, name), value, still),
+                        None => self.value(&join(path, name), Some(shown(value)), None),
+                    }
+                }
+            }
+            (Value::Array(old), Value::Array(new)) => {
+                for (index, (value, still)) in old.iter().zip(new).enumerate() {
+                    self.gone(&join(path, &index.to_string()), value, still);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -123,6 +151,18 @@ mod tests {
         );
         let mut same = Differences::new();
         same.json("", Some(&before), &json!({"list": [{"port": 80}, 2, 3]}));
+        assert!(same.is_empty());
+    }
+
+    #[test]
+    fn of_one_counterpart_what_is_gone_is_told_too() {
+        let before = json!({"a": {"b": 1, "c": [{"d": 1, "e": 2}]}, "f": "x"});
+        let after = json!({"a": {"c": [{"d": 1}]}});
+        let mut differences = Differences::new();
+        differences.documents("it", Some(&before), &after);
+        assert_eq!(lines(differences), ["it.a.b: 1 > -", "it.a.c.0.e: 2 > -", "it.f: x > -"]);
+        let mut same = Differences::new();
+        same.documents("it", Some(&before), &before);
         assert!(same.is_empty());
     }
 
