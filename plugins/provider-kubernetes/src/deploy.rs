@@ -1,0 +1,152 @@
+//! Making a revision be there, and its size. Every request says what there should be, so that a call that is made again
+//! changes nothing more.
+
+use basb_cloud_kit::{Owner, Refused, Waiting, decode_state};
+use basb_plugin::Failure;
+use basb_plugin::provider::{Desired, Outcome, Progress};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::{FIELD_CONFLICT, Kind, Object, Run};
+use crate::cluster::{Cluster, Way};
+use crate::names;
+use crate::template::{self, set, set_at};
+use crate::view::is_adopted;
+
+/// What a deployment that goes on waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Step {
+    /// The Deployment of the same name that was removed before is gone.
+    OldOneGone,
+}
+
+/// Deploys.
+///
+/// # Errors
+/// What Kubernetes says, or what cannot be made.
+pub fn deploy(cluster: &Cluster<'_>, desired: &Desired, state: Option<&str>) -> Result<Progress, Failure> {
+    let wanted = template::deployment(cluster, desired, desired.replicas)?;
+    let way = cluster.way()?;
+    if let Way::Routes(_) = way {
+        cluster.require_conditions()?;
+    }
+    let revision = &desired.revision;
+    let name = names::of_revision(&desired.service, revision);
+    let there = cluster.deployment(revision)?;
+    if let Some(going) = there.as_ref().filter(|there| there.is_going()) {
+        let waiting =
+            decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::OldOneGone, cluster.client().cx().now()));
+        let note = format!("the Deployment {name} that was removed before still has {}", pods(going.present()));
+        return Ok(waiting.again(cluster.client().jitter(), None, note));
+    }
+    cluster.require_own_service(revision)?;
+    // The number of instances first where it is another's: then what follows has nothing to take from anybody.
+    if there.is_some() {
+        cluster.size(revision, desired.replicas, desired.replicas)?;
+    }
+    cluster
+        .api
+        .apply(Kind::Service, &name, &template::revision_service(cluster, revision), cluster.writer(), Run::Real)
+        .map_err(conflicting)?;
+    cluster.api.apply(Kind::Deployment, &name, &wanted, cluster.writer(), Run::Real).map_err(conflicting)?;
+    if there.is_none() {
+        cluster.size(revision, desired.replicas, desired.replicas)?;
+    }
+    if let Way::Routes(version) = way {
+        let kind = Kind::Route(version);
+        names::ours(kind.word(), cluster.api.get(kind, &name)?, &Owner::of_revision(cluster.service, revision))?;
+        cluster
+            .api
+            .apply(kind, &name, &cluster.revision_route(version, revision), cluster.writer(), Run::Real)
+            .map_err(conflicting)?;
+    }
+    let mut outcome = Outcome {
+        summary: format!("revision {revision} as the Deployment {name} with {}", pods(desired.replicas)),
+        outputs: vec![("deployment".into(), name)],
+    };
+    for (name, url) in [("url", cluster.written.url()), ("preview-url", cluster.preview_url(way, revision))] {
+        if let Some(url) = url {
+            outcome = outcome.output(name, url);
+        }
+    }
+    Ok(Progress::Done(outcome))
+}
+
+/// Changes how many pods a revision has.
+///
+/// # Errors
+/// What Kubernetes says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
+pub fn scale(cluster: &Cluster<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
+    let there = cluster.deployment(revision)?.ok_or_else(|| cluster.gone(revision))?;
+    if is_adopted(revision) {
+        if there.replicas() != replicas {
+            cluster.api.merge(Kind::Deployment, &there, json!({"spec": {"replicas": replicas}}))?;
+        }
+    } else {
+        cluster.size(revision, replicas, replicas)?;
+    }
+    Ok(Progress::done(format!("revision {revision} has {}", pods(replicas))))
+}
+
+/// The failure, with what to do about a field that is another's.
+fn conflicting(refused: Refused) -> Failure {
+    let is_conflict = refused.code() == FIELD_CONFLICT;
+    let failure = Failure::from(refused);
+    if !is_conflict {
+        return failure;
+    }
+    let message = format!(
+        "{}: it is left as it is; have the other manager give the field up, or write `conflicts: take` in the provider's \
+         configuration",
+        failure.message
+    );
+    Failure { message, ..failure }.at("/conflicts")
+}
+
+impl Cluster<'_> {
+    /// Makes a revision have so many pods now, and remembers how many it was asked to have.
+    ///
+    /// # Errors
+    /// What Kubernetes says.
+    pub fn size(&self, revision: &str, replicas: u32, asked: u32) -> Result<Object, Failure> {
+        let name = names::of_revision(self.service, revision);
+        let mut body = json!({
+            "apiVersion": Kind::Deployment.api_version(),
+            "kind": Kind::Deployment.word(),
+            "metadata": {"name": name, "namespace": self.config.namespace},
+            "spec": {"replicas": replicas},
+        });
+        let annotations: Value = json!({names::INSTANCES: asked.to_string()});
+        set_at(&mut body, "metadata", "annotations", annotations);
+        Ok(self.api.apply(Kind::Deployment, &name, &body, self.scaler(), Run::Real)?)
+    }
+
+    /// Whether the name of a revision's Service is free or ours.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Conflict`] where it is another's.
+    pub fn require_own_service(&self, revision: &str) -> Result<Option<Object>, Failure> {
+        let found = self.api.get(Kind::Service, &names::of_revision(self.service, revision))?;
+        names::ours("Service", found, &Owner::of_revision(self.service, revision))
+    }
+}
+
+/// How many pods a Deployment was asked to have.
+pub fn asked(deployment: &Object) -> u32 {
+    let written = deployment.metadata.annotations.get(names::INSTANCES).and_then(|text| text.parse().ok());
+    written.unwrap_or_else(|| deployment.replicas()).max(deployment.replicas())
+}
+
+/// The body of a Deployment with another number of pods.
+pub fn with_replicas(mut body: Value, replicas: u32) -> Value {
+    if let Some(spec) = body.get_mut("spec") {
+        set(spec, "replicas", json!(replicas));
+    }
+    body
+}
+
+/// A number of pods in words.
+pub fn pods(count: u32) -> String {
+    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
+}

@@ -1,0 +1,295 @@
+//! What a deployment would change. The server itself says it: each request goes there as a dry run, and what would be there
+//! is compared with what is.
+
+use basb_cloud_kit::{Differences, Owner};
+use basb_plugin::Failure;
+use basb_plugin::provider::{ActionKind, Change, Desired, PlannedAction, ServicePlan};
+use serde_json::Value;
+
+use crate::api::{FIELD_CONFLICT, Force, Kind, Object, Run, Writer};
+use crate::cluster::{Cluster, Way};
+use crate::deploy::{pods, with_replicas};
+use crate::names;
+use crate::template;
+use crate::view::{Leads, Seen, View};
+
+/// What `apply` and the first traffic would do.
+///
+/// # Errors
+/// What Kubernetes says, and what cannot be made.
+pub fn plan(cluster: &Cluster<'_>, desired: &Desired) -> Result<ServicePlan, Failure> {
+    let wanted = template::deployment(cluster, desired, desired.replicas)?;
+    let view = cluster.view()?;
+    if let Way::Routes(_) = view.way {
+        cluster.require_conditions()?;
+    }
+    let mut actions = Vec::new();
+    match view.revision(&desired.revision) {
+        Some(seen) if seen.deployment.is_going() => {
+            return Err(Failure::conflict(format!(
+                "revision {} is being removed: {} are left; wait until they are gone, then try again",
+                desired.revision,
+                pods(seen.deployment.present())
+            ))
+            .retry_after(std::time::Duration::from_secs(5)));
+        }
+        Some(seen) => revision_that_is_there(cluster, desired, wanted, seen, &mut actions)?,
+        None => new_revision(cluster, desired, &wanted, &view, &mut actions)?,
+    }
+    users(cluster, &view, &mut actions)?;
+    Ok(ServicePlan { observed: view.observed(cluster)?, actions })
+}
+
+fn action(kind: ActionKind, summary: String, changes: Vec<Change>) -> PlannedAction {
+    PlannedAction { kind, summary, changes, irreversible: None }
+}
+
+fn new_revision(
+    cluster: &Cluster<'_>,
+    desired: &Desired,
+    wanted: &Value,
+    view: &View,
+    actions: &mut Vec<PlannedAction>,
+) -> Result<(), Failure> {
+    let revision = &desired.revision;
+    let name = names::of_revision(&desired.service, revision);
+    // A name that is another's is told before the server is asked what would become of it.
+    cluster.deployment(revision)?;
+    let service = cluster.require_own_service(revision)?;
+    cluster.api.apply(Kind::Deployment, &name, wanted, cluster.writer(), Run::Dry)?;
+    let mut differences = Differences::new();
+    let empty = Value::Null;
+    differences.json("deployment", Some(&empty), &shown(wanted));
+    differences.environment("deployment.env", &[], &environment(wanted));
+    actions.push(action(
+        ActionKind::Create,
+        format!("revision {revision} as the Deployment {name} with {}", pods(desired.replicas)),
+        differences.into_changes(),
+    ));
+    let body = template::revision_service(cluster, revision);
+    let result = cluster.api.apply(Kind::Service, &name, &body, cluster.writer(), Run::Dry)?;
+    if service.is_none() {
+        let mut differences = Differences::new();
+        differences.json("service", None, body.get("spec").unwrap_or(&empty));
+        let summary = format!("the Service {} that leads to revision {revision} alone", result.metadata.name);
+        actions.push(action(ActionKind::Create, summary, differences.into_changes()));
+    }
+    if let Way::Routes(version) = view.way {
+        let kind = Kind::Route(version);
+        let there =
+            names::ours(kind.word(), cluster.api.get(kind, &name)?, &Owner::of_revision(cluster.service, revision))?;
+        let body = cluster.revision_route(version, revision);
+        cluster.api.apply(kind, &name, &body, cluster.writer(), Run::Dry)?;
+        if there.is_none() {
+            let mut differences = Differences::new();
+            differences.json("route", None, body.get("spec").unwrap_or(&empty));
+            let summary = format!("the HTTPRoute {name} that leads to revision {revision} alone");
+            actions.push(action(ActionKind::Create, summary, differences.into_changes()));
+        }
+    }
+    Ok(())
+}
+
+fn revision_that_is_there(
+    cluster: &Cluster<'_>,
+    desired: &Desired,
+    wanted: Value,
+    seen: &Seen,
+    actions: &mut Vec<PlannedAction>,
+) -> Result<(), Failure> {
+    let revision = &desired.revision;
+    let name = names::of_revision(&desired.service, revision);
+    let now = seen.deployment.replicas();
+    let compared = compare(cluster, Kind::Deployment, Some(&seen.deployment), &name, &with_replicas(wanted, now))?;
+    if let Some(Compared { changes, taken }) = compared {
+        let replaces = changes.iter().any(|change| change.path.contains("template"));
+        let summary = if replaces {
+            format!("every pod of revision {revision}: what it runs differs")
+        } else {
+            format!("the Deployment {name}")
+        };
+        actions.push(of_comparison(
+            if replaces { ActionKind::Replace } else { ActionKind::Update },
+            summary,
+            changes,
+            taken,
+        ));
+    }
+    let mut size = Differences::new();
+    size.value("deployment.replicas", Some(now.to_string()), Some(desired.replicas.to_string()));
+    if !size.is_empty() {
+        let summary = format!("scale revision {revision} to {}", pods(desired.replicas));
+        actions.push(action(ActionKind::Update, summary, size.into_changes()));
+    }
+    let there = cluster.require_own_service(revision)?;
+    let body = template::revision_service(cluster, revision);
+    let compared = compare(cluster, Kind::Service, there.as_ref(), &name, &body)?;
+    if let Some(Compared { changes, taken }) = compared {
+        let kind = if there.is_some() { ActionKind::Update } else { ActionKind::Create };
+        actions.push(of_comparison(kind, format!("the Service {name}"), changes, taken));
+    }
+    if let Way::Routes(version) = cluster.way()? {
+        let kind = Kind::Route(version);
+        let there =
+            names::ours(kind.word(), cluster.api.get(kind, &name)?, &Owner::of_revision(cluster.service, revision))?;
+        let body = cluster.revision_route(version, revision);
+        if let Some(Compared { changes, taken }) = compare(cluster, kind, there.as_ref(), &name, &body)? {
+            let kind = if there.is_some() { ActionKind::Update } else { ActionKind::Create };
+            actions.push(of_comparison(kind, format!("the HTTPRoute {name}"), changes, taken));
+        }
+    }
+    Ok(())
+}
+
+fn users(cluster: &Cluster<'_>, view: &View, actions: &mut Vec<PlannedAction>) -> Result<(), Failure> {
+    let service = &cluster.service.service;
+    let about = view.way.words();
+    match view.way {
+        Way::Routes(version) => {
+            if let Some(name) = cluster.written.route.as_ref().filter(|_| !view.adopted.is_empty()) {
+                actions.push(takes_over("HTTPRoute", name, view));
+            } else if view.route.is_none() {
+                let mut differences = Differences::new();
+                let body = cluster.users_route(version, &[]);
+                differences.json("route", None, body.pointer("/spec").unwrap_or(&Value::Null));
+                let summary = format!("the HTTPRoute that leads users to {service}, with the first traffic, {about}");
+                actions.push(action(ActionKind::Create, summary, differences.into_changes()));
+            }
+        }
+        Way::Pods(_) => {
+            if let Some(name) = cluster.written.service.as_ref().filter(|_| !view.adopted.is_empty()) {
+                actions.push(takes_over("Service", name, view));
+            }
+        }
+    }
+    match &view.front {
+        None => {
+            let name = cluster.front_name();
+            let mut differences = Differences::new();
+            differences.value("service.port", None, Some(cluster.config.service_port.to_string()));
+            let how = if matches!(view.way, Way::Pods(_)) { format!(", {about}") } else { String::new() };
+            let summary = format!("the Service {name} that leads users to {service}, with the first traffic{how}");
+            actions.push(action(ActionKind::Create, summary, differences.into_changes()));
+        }
+        Some(front) if cluster.leads_to(front) == Leads::Elsewhere && view.adopted.is_empty() => {
+            let mut differences = Differences::new();
+            let selector = |pairs: Vec<(String, String)>| {
+                let each: Vec<String> = pairs.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+                each.join(",")
+            };
+            let ours = names::selector(cluster.service, None).into_iter().collect();
+            differences.value(
+                "service.selector",
+                Some(selector(front.selector().into_iter().collect())),
+                Some(selector(ours)),
+            );
+            let mut found = action(
+                ActionKind::Replace,
+                format!("where the Service {} leads, with the next traffic", front.metadata.name),
+                differences.into_changes(),
+            );
+            found.irreversible = Some("where it leads now is not kept anywhere".to_owned());
+            actions.push(found);
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+fn takes_over(kind: &str, name: &str, view: &View) -> PlannedAction {
+    let whose: Vec<&str> = view.adopted.iter().map(|one| one.deployment.metadata.name.as_str()).collect();
+    action(
+        ActionKind::Replace,
+        format!("where the {kind} {name} leads, with the first traffic: now to {}", whose.join(", ")),
+        Vec::new(),
+    )
+}
+
+/// What a dry run would change, and what it would take from whom.
+struct Compared {
+    changes: Vec<Change>,
+    taken: Option<Taken>,
+}
+
+/// Fields that another manager has set.
+struct Taken {
+    /// The server's words, which name the manager.
+    said: String,
+    /// Whether they would be taken.
+    force: Force,
+}
+
+fn compare(
+    cluster: &Cluster<'_>,
+    kind: Kind,
+    there: Option<&Object>,
+    name: &str,
+    body: &Value,
+) -> Result<Option<Compared>, Failure> {
+    let writer = cluster.writer();
+    let gently = Writer { force: Force::No, ..writer };
+    let (result, taken) = match cluster.api.apply(kind, name, body, gently, Run::Dry) {
+        Ok(result) => (result, None),
+        Err(refused) if refused.code() == FIELD_CONFLICT => {
+            let taken = Taken { said: refused.message().to_owned(), force: writer.force };
+            let forced = Writer { force: Force::Yes, ..writer };
+            (cluster.api.apply(kind, name, body, forced, Run::Dry)?, Some(taken))
+        }
+        Err(refused) => return Err(refused.into()),
+    };
+    let word = match kind {
+        Kind::Deployment => "deployment",
+        Kind::Service => "service",
+        Kind::Pod => "pod",
+        Kind::Route(_) => "route",
+    };
+    let mut differences = Differences::new();
+    let (before, after) = (there.map(whole), whole(&result));
+    differences.documents(word, before.as_ref().map(shown).as_ref(), &shown(&after));
+    let old = before.as_ref().map(environment).unwrap_or_default();
+    differences.environment(&format!("{word}.env"), &old, &environment(&after));
+    let changes = differences.into_changes();
+    Ok((!changes.is_empty()).then_some(Compared { changes, taken }))
+}
+
+fn of_comparison(kind: ActionKind, summary: String, changes: Vec<Change>, taken: Option<Taken>) -> PlannedAction {
+    let mut found = action(kind, summary, changes);
+    match taken {
+        Some(Taken { said, force: Force::No }) => {
+            found.summary = format!("{}; will be refused: {said}", found.summary);
+        }
+        Some(Taken { said, force: Force::Yes }) => {
+            found.irreversible = Some(format!("what the other manager has set is not kept anywhere: {said}"));
+        }
+        None => {}
+    }
+    found
+}
+
+/// What of an object others than the server itself write.
+fn whole(object: &Object) -> Value {
+    serde_json::json!({
+        "metadata": {"labels": object.metadata.labels, "annotations": object.metadata.annotations},
+        "spec": object.spec,
+    })
+}
+
+/// A document without environments, whose values a plan does not show.
+fn shown(document: &Value) -> Value {
+    let mut document = document.clone();
+    let list = document.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
+    for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+        container.remove("env");
+    }
+    document
+}
+
+fn environment(document: &Value) -> Vec<(String, String)> {
+    let pair = |pair: &Value| {
+        let value = pair.get("value").and_then(Value::as_str).map(str::to_owned);
+        let from = || pair.get("valueFrom").map(Value::to_string).unwrap_or_default();
+        Some((pair.get("name")?.as_str()?.to_owned(), value.unwrap_or_else(from)))
+    };
+    let list = document.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(pair).collect()
+}

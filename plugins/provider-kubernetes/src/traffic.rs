@@ -1,0 +1,326 @@
+//! Sharing users' requests out: by the weights of a route, or by the numbers of pods behind users' Service.
+
+use std::collections::BTreeMap;
+
+use basb_cloud_kit::{Owner, Waiting, decode_state, to_units};
+use basb_plugin::provider::Progress;
+use basb_plugin::{Failure, FailureCode, Weight};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::api::{Kind, Object, RouteVersion, Run};
+use crate::cluster::{Cluster, Way};
+use crate::deploy::asked;
+use crate::names;
+use crate::route::{Acceptance, Backend, acceptance};
+use crate::shares::{Wanted, achieved, counts};
+use crate::template::{service_spec, set, set_at};
+use crate::view::{Seen, View, is_adopted};
+
+/// All of the traffic, in hundredths of a percent.
+const UNITS: u16 = 10_000;
+
+/// What a change of traffic waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Step {
+    /// The gateways have taken the route.
+    Accepted,
+    /// The pods that make the shares are there, and no others.
+    Settled,
+}
+
+/// Sets the shares; who is not named gets none.
+///
+/// # Errors
+/// What Kubernetes says; [`FailureCode::NotFound`] for a revision that is not there.
+pub fn traffic(cluster: &Cluster<'_>, weights: &[(String, Weight)], state: Option<&str>) -> Result<Progress, Failure> {
+    let units = to_units(weights, UNITS)?;
+    let wanted: Vec<(String, Weight)> = units
+        .into_iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(revision, number)| (revision, Weight::from_hundredths(number)))
+        .collect();
+    let view = cluster.view()?;
+    match view.way {
+        Way::Routes(version) => by_route(cluster, version, &view, &wanted, state),
+        Way::Pods(_) => by_pods(cluster, &view, &wanted, state),
+    }
+}
+
+fn shown(wanted: &[(String, Weight)]) -> String {
+    let each: Vec<String> = wanted.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
+    if each.is_empty() { "no traffic".to_owned() } else { format!("traffic: {}", each.join(", ")) }
+}
+
+fn by_route(
+    cluster: &Cluster<'_>,
+    version: RouteVersion,
+    view: &View,
+    wanted: &[(String, Weight)],
+    state: Option<&str>,
+) -> Result<Progress, Failure> {
+    let mut backends: Vec<Backend> = Vec::new();
+    for (revision, weight) in wanted {
+        backends.push((cluster.backend(view, revision)?, u64::from(weight.hundredths())));
+    }
+    let kind = Kind::Route(version);
+    if cluster.written.route.is_some() {
+        let Some(route) = &view.route else { return Err(Failure::not_found("the route is gone")) };
+        if crate::route::backends(route) != backends {
+            cluster.api.merge(kind, route, cluster.foreign_route_change(route, &backends)?)?;
+        }
+    } else if !(backends.is_empty() && view.route.is_none()) {
+        cluster.require_conditions()?;
+        let body = cluster.users_route(version, &backends);
+        cluster.api.apply(kind, &cluster.route_name(), &body, cluster.traffic_writer(), Run::Real)?;
+    }
+    lead_front(cluster, view, wanted)?;
+
+    let Some(route) = cluster.users_route_there(kind)? else { return Ok(Progress::done(shown(wanted))) };
+    match acceptance(&route) {
+        Acceptance::Yes => Ok(Progress::done(shown(wanted))),
+        Acceptance::No(why) => Err(Failure::new(
+            FailureCode::Unhealthy,
+            format!("the gateway refuses the route {}: {why}", route.metadata.name),
+            basb_plugin::Retry::Never,
+        )),
+        Acceptance::NotYet => {
+            let waiting =
+                decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Accepted, cluster.client().cx().now()));
+            let patience = cluster.config.gateway.as_ref().map(|gateway| gateway.acceptance.0).unwrap_or_default();
+            if waiting.waited(cluster.client().cx().now()) > patience {
+                return Err(Failure::new(
+                    FailureCode::TimedOut,
+                    format!(
+                        "no gateway of `parentRefs` has taken the route {} within {} s: its `status.parents` does not say \
+                         `Accepted`",
+                        route.metadata.name,
+                        patience.as_secs()
+                    ),
+                    basb_plugin::Retry::Never,
+                ));
+            }
+            Ok(waiting.again(cluster.client().jitter(), None, "the gateway takes the route"))
+        }
+    }
+}
+
+/// Whoever reaches users' Service from inside of the cluster gets the revision that has most.
+fn lead_front(cluster: &Cluster<'_>, view: &View, wanted: &[(String, Weight)]) -> Result<(), Failure> {
+    if cluster.written.service.is_some() || (wanted.is_empty() && view.front.is_none()) {
+        return Ok(());
+    }
+    let most = wanted.iter().map(|(_, weight)| *weight).max();
+    let first = wanted.iter().find(|(_, weight)| Some(*weight) == most).map(|(revision, _)| revision.as_str());
+    match first {
+        // It stays where it is: it cannot lead to what others made without being theirs.
+        Some(revision) if is_adopted(revision) => Ok(()),
+        Some(revision) => cluster.lead(view, Some(revision), &Map::new()),
+        None => cluster.lead(view, Some(names::NOBODY), &Map::new()),
+    }
+}
+
+fn by_pods(
+    cluster: &Cluster<'_>,
+    view: &View,
+    wanted: &[(String, Weight)],
+    state: Option<&str>,
+) -> Result<Progress, Failure> {
+    match wanted {
+        [] => {
+            if view.front.is_some() {
+                cluster.lead(view, Some(names::NOBODY), &Map::new())?;
+            }
+            Ok(Progress::done("no traffic"))
+        }
+        [(revision, _)] if is_adopted(revision) => {
+            let deployment = cluster.deployment(revision)?.ok_or_else(|| cluster.gone(revision))?;
+            cluster.lead_elsewhere(view, &deployment)?;
+            Ok(Progress::done(format!("traffic: {revision} 100 %")))
+        }
+        [(revision, _)] => {
+            let seen = view.revision(revision).ok_or_else(|| cluster.gone(revision))?;
+            cluster.lead(view, Some(revision), &Map::new())?;
+            // What was made smaller for its share of a split gets all of its pods back.
+            let all = asked(&seen.deployment);
+            if seen.deployment.replicas() != all {
+                cluster.size(revision, all, all)?;
+            }
+            Ok(Progress::done(format!("traffic: {revision} 100 %")))
+        }
+        _ => split(cluster, view, wanted, state),
+    }
+}
+
+/// Shares by pods: who needs more gets more first, then all stand behind users' Service, then who has too many loses some.
+fn split(
+    cluster: &Cluster<'_>,
+    view: &View,
+    wanted: &[(String, Weight)],
+    state: Option<&str>,
+) -> Result<Progress, Failure> {
+    let mut sides: Vec<(&Seen, Wanted)> = Vec::new();
+    for (revision, weight) in wanted {
+        if is_adopted(revision) {
+            return Err(Failure::invalid(format!(
+                "{revision} is a Deployment that others made: its pods cannot stand behind one Service with ours, so it \
+                 cannot have a share; give all of the traffic to one revision, or use a gateway"
+            )));
+        }
+        let seen = view.revision(revision).ok_or_else(|| cluster.gone(revision))?;
+        let most = asked(&seen.deployment);
+        if most == 0 {
+            return Err(Failure::conflict(format!("{revision} has no instances that could take a share")));
+        }
+        sides.push((seen, Wanted { revision: revision.clone(), weight: *weight, most }));
+    }
+    if let Some(other) = view.revisions.iter().find(|seen| {
+        seen.deployment.present().max(seen.deployment.replicas()) > 0 && !wanted.iter().any(|(id, _)| *id == seen.id)
+    }) {
+        return Err(Failure::conflict(format!(
+            "revision {} is to have no traffic and has pods: behind one Service with the others they would get some; remove \
+             it, or make it have none",
+            other.id
+        ))
+        .retry_after(std::time::Duration::from_secs(3)));
+    }
+    let plan: Vec<Wanted> = sides.iter().map(|(_, wanted)| wanted.clone()).collect();
+    let counts = counts(&plan);
+    let count = |side: &Wanted| counts.get(&side.revision).copied().unwrap_or(side.most);
+
+    let mut growing = false;
+    for (seen, side) in &sides {
+        let count = count(side);
+        let now = seen.deployment.replicas();
+        if count > now {
+            cluster.size(&side.revision, count, side.most)?;
+        }
+        growing |= count > now || seen.deployment.available() < count.min(now);
+    }
+    let wait = |what: &str| -> Result<Progress, Failure> {
+        let waiting =
+            decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Settled, cluster.client().cx().now()));
+        Ok(waiting.again(cluster.client().jitter(), None, what))
+    };
+    if growing {
+        return wait("the pods that make the shares come up");
+    }
+    let hundredths: BTreeMap<&str, u16> =
+        wanted.iter().map(|(revision, weight)| (revision.as_str(), weight.hundredths())).collect();
+    let mut annotations = Map::new();
+    annotations.insert(names::WEIGHTS.into(), json!(json!(hundredths).to_string()));
+    annotations.insert(names::COUNTS.into(), json!(json!(counts).to_string()));
+    cluster.lead(view, None, &annotations)?;
+    let mut settled = true;
+    for (seen, side) in &sides {
+        let count = count(side);
+        if count < seen.deployment.replicas() {
+            cluster.size(&side.revision, count, side.most)?;
+            settled = false;
+        }
+        settled &= seen.deployment.is_current() && seen.deployment.present() == count;
+    }
+    if !settled {
+        return wait("the pods that are too many for the shares end");
+    }
+    let achieved = achieved(&counts);
+    let each: Vec<String> = wanted
+        .iter()
+        .map(|(revision, weight)| {
+            let made = achieved.get(revision).copied().unwrap_or_default();
+            let count = counts.get(revision).copied().unwrap_or(0);
+            format!("{revision} {weight} (made by {}: {made})", crate::deploy::pods(count))
+        })
+        .collect();
+    Ok(Progress::done(format!("traffic: {}", each.join(", "))))
+}
+
+impl Cluster<'_> {
+    /// The Service that a route leads to for a revision.
+    fn backend(&self, view: &View, revision: &str) -> Result<String, Failure> {
+        if is_adopted(revision) {
+            let there = view.adopted.iter().find(|one| one.id == revision).and_then(|one| one.service.clone());
+            return match there {
+                Some(service) => Ok(service),
+                None => self.service_of_adopted(revision),
+            };
+        }
+        view.revision(revision).map(|_| names::of_revision(self.service, revision)).ok_or_else(|| self.gone(revision))
+    }
+
+    /// The Service that leads to an adopted Deployment, where the route does not lead there any more.
+    fn service_of_adopted(&self, revision: &str) -> Result<String, Failure> {
+        let deployment = self.deployment(revision)?.ok_or_else(|| self.gone(revision))?;
+        let labels = deployment.pod_labels();
+        let all = self.api.list(Kind::Service, "")?;
+        let found = all.into_iter().find(|service| {
+            let selector = service.selector();
+            names::owner_of(service).is_none()
+                && !selector.is_empty()
+                && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        });
+        found.map(|service| service.metadata.name).ok_or_else(|| {
+            Failure::not_found(format!(
+                "no Service leads to the Deployment {} that was adopted",
+                deployment.metadata.name
+            ))
+        })
+    }
+
+    /// Makes users' Service lead to one revision, or to all where none is named.
+    fn lead(&self, view: &View, revision: Option<&str>, annotations: &Map<String, Value>) -> Result<(), Failure> {
+        let selector = names::selector(self.service, revision);
+        if let (Some(_), Some(front)) = (&self.written.service, &view.front) {
+            return self.turn(front, &json!(selector), annotations);
+        }
+        let owner = Owner::of_service(self.service);
+        let name = names::of_service(self.service);
+        let mut body = self.head(Kind::Service, &name, names::labels(&owner));
+        if !annotations.is_empty() {
+            set_at(&mut body, "metadata", "annotations", Value::Object(annotations.clone()));
+        }
+        set(&mut body, "spec", service_spec(self, json!(selector)));
+        self.api.apply(Kind::Service, &name, &body, self.traffic_writer(), Run::Real)?;
+        Ok(())
+    }
+
+    /// Makes users' Service lead to a Deployment that others made, as it did before.
+    fn lead_elsewhere(&self, view: &View, deployment: &Object) -> Result<(), Failure> {
+        match (&self.written.service, &view.front) {
+            (Some(_), Some(front)) => self.turn(front, &json!(deployment.selector()), &Map::new()),
+            _ => Err(Failure::invalid(format!(
+                "{} is a Deployment that others made: users' Service can lead there only where the configuration names it \
+                 (`services.{}.service`)",
+                deployment.metadata.name, self.service.service
+            ))),
+        }
+    }
+
+    /// Changes where a Service that is not ours leads, and nothing else of it.
+    fn turn(&self, front: &Object, selector: &Value, annotations: &Map<String, Value>) -> Result<(), Failure> {
+        let wanted = selector.as_object().cloned().unwrap_or_default();
+        let mut change: Map<String, Value> = wanted.clone();
+        for key in front.selector().keys() {
+            change.entry(key.clone()).or_insert(Value::Null);
+        }
+        let mut notes = annotations.clone();
+        for key in [names::WEIGHTS, names::COUNTS] {
+            if front.metadata.annotations.contains_key(key) {
+                notes.entry(key.to_owned()).or_insert(Value::Null);
+            }
+        }
+        let there: Map<String, Value> = front.selector().into_iter().map(|(key, value)| (key, value.into())).collect();
+        let noted = notes.iter().all(|(key, value)| {
+            front.metadata.annotations.get(key).map(String::as_str) == value.as_str() && !value.is_null()
+        });
+        if there == wanted && noted {
+            return Ok(());
+        }
+        let mut body = json!({"spec": {"selector": change}});
+        if !notes.is_empty() {
+            set_at(&mut body, "metadata", "annotations", Value::Object(notes));
+        }
+        self.api.merge(Kind::Service, front, body)
+    }
+}
