@@ -30,6 +30,9 @@ pub struct Config {
     /// The port of the Services.
     #[serde(default = "default_service_port")]
     pub service_port: u16,
+    /// How long the cluster takes until its nodes lead to where a Service was changed to.
+    #[serde(default = "default_propagation")]
+    pub propagation: HumanDuration,
     /// Whether an image may be named by a tag.
     #[serde(default)]
     pub image_tags: ImageTags,
@@ -182,6 +185,9 @@ fn default_port() -> u16 {
 }
 fn default_service_port() -> u16 {
     80
+}
+fn default_propagation() -> HumanDuration {
+    HumanDuration(Duration::from_secs(1))
 }
 fn default_progress() -> HumanDuration {
     HumanDuration(Duration::from_secs(600))

@@ -25,7 +25,7 @@ pub fn instances(cluster: &Cluster<'_>, revision: &str) -> Result<InstanceReport
     let mut pods = if selector.is_empty() { Vec::new() } else { cluster.api.list(Kind::Pod, &selector)? };
     pods.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
     let mut instances: Vec<Instance> = pods.iter().map(instance).collect();
-    let progressing = deployment.progressing();
+    let progressing = deployment.progressing(cluster.client().cx().now());
     if available < desired {
         // What keeps pods from being made at all (a quota, a policy) is said of the Deployment only.
         let said = condition(&deployment.status, "ReplicaFailure").filter(|found| found.status == "True");

@@ -240,7 +240,7 @@ fn compare(
     let word = match kind {
         Kind::Deployment => "deployment",
         Kind::Service => "service",
-        Kind::Pod => "pod",
+        Kind::Pod | Kind::Endpoints => "pod",
         Kind::Route(_) => "route",
     };
     let mut differences = Differences::new();

@@ -134,10 +134,11 @@ impl Cluster<'_> {
     }
 }
 
+/// Without `group`, whose default it is to be empty: servers of 1.20 read an empty text of a custom resource as none.
 fn backend_refs(backends: &[Backend], port: u16) -> Vec<Value> {
     backends
         .iter()
-        .map(|(name, weight)| json!({"group": "", "kind": "Service", "name": name, "port": port, "weight": weight}))
+        .map(|(name, weight)| json!({"kind": "Service", "name": name, "port": port, "weight": weight}))
         .collect()
 }
 

@@ -28,6 +28,8 @@ enum Step {
     Accepted,
     /// The pods that make the shares are there, and no others.
     Settled,
+    /// The nodes lead to where the Endpoints say.
+    Led,
 }
 
 /// Sets the shares; who is not named gets none.
@@ -116,8 +118,8 @@ fn lead_front(cluster: &Cluster<'_>, view: &View, wanted: &[(String, Weight)]) -
     match first {
         // It stays where it is: it cannot lead to what others made without being theirs.
         Some(revision) if is_adopted(revision) => Ok(()),
-        Some(revision) => cluster.lead(view, Some(revision), &Map::new()),
-        None => cluster.lead(view, Some(names::NOBODY), &Map::new()),
+        Some(revision) => cluster.lead(view, Some(revision), &Map::new()).map(drop),
+        None => cluster.lead(view, Some(names::NOBODY), &Map::new()).map(drop),
     }
 }
 
@@ -141,16 +143,35 @@ fn by_pods(
         }
         [(revision, _)] => {
             let seen = view.revision(revision).ok_or_else(|| cluster.gone(revision))?;
-            cluster.lead(view, Some(revision), &Map::new())?;
+            let led = cluster.lead(view, Some(revision), &Map::new())?;
             // What was made smaller for its share of a split gets all of its pods back.
             let all = asked(&seen.deployment);
             if seen.deployment.replicas() != all {
                 cluster.size(revision, all, all)?;
             }
-            Ok(Progress::done(format!("traffic: {revision} 100 %")))
+            let name = names::of_revision(cluster.service, revision);
+            let behind = cluster.behind_front(&[&name])?;
+            // Where none can take requests, waiting would hold a way back up for nothing.
+            if behind.stray || (behind.counts == [0] && seen.deployment.available() > 0) {
+                return wait(cluster, state, "the cluster leads users' Service there");
+            }
+            led_there(cluster, led, state, format!("traffic: {revision} 100 %"))
         }
         _ => split(cluster, view, wanted, state),
     }
+}
+
+fn wait(cluster: &Cluster<'_>, state: Option<&str>, what: &str) -> Result<Progress, Failure> {
+    let waiting = decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Settled, cluster.client().cx().now()));
+    Ok(waiting.again(cluster.client().jitter(), None, what))
+}
+
+/// Where users' Service leads, as the cluster has carried it out.
+struct Behind {
+    /// How many pods of each of the Deployments that were asked about.
+    counts: Vec<u32>,
+    /// Whether there is a pod of none of them.
+    stray: bool,
 }
 
 /// Shares by pods: who needs more gets more first, then all stand behind users' Service, then who has too many loses some.
@@ -198,20 +219,15 @@ fn split(
         }
         growing |= count > now || seen.deployment.available() < count.min(now);
     }
-    let wait = |what: &str| -> Result<Progress, Failure> {
-        let waiting =
-            decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Settled, cluster.client().cx().now()));
-        Ok(waiting.again(cluster.client().jitter(), None, what))
-    };
     if growing {
-        return wait("the pods that make the shares come up");
+        return wait(cluster, state, "the pods that make the shares come up");
     }
     let hundredths: BTreeMap<&str, u16> =
         wanted.iter().map(|(revision, weight)| (revision.as_str(), weight.hundredths())).collect();
     let mut annotations = Map::new();
     annotations.insert(names::WEIGHTS.into(), json!(json!(hundredths).to_string()));
     annotations.insert(names::COUNTS.into(), json!(json!(counts).to_string()));
-    cluster.lead(view, None, &annotations)?;
+    let led = cluster.lead(view, None, &annotations)?;
     let mut settled = true;
     for (seen, side) in &sides {
         let count = count(side);
@@ -222,7 +238,13 @@ fn split(
         settled &= seen.deployment.is_current() && seen.deployment.present() == count;
     }
     if !settled {
-        return wait("the pods that are too many for the shares end");
+        return wait(cluster, state, "the pods that are too many for the shares end");
+    }
+    let of: Vec<String> = sides.iter().map(|(_, side)| names::of_revision(cluster.service, &side.revision)).collect();
+    let behind = cluster.behind_front(&of.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let wanted_counts: Vec<u32> = sides.iter().map(|(_, side)| count(side)).collect();
+    if behind.stray || behind.counts != wanted_counts {
+        return wait(cluster, state, "the cluster leads users' Service there");
     }
     let achieved = achieved(&counts);
     let each: Vec<String> = wanted
@@ -233,10 +255,46 @@ fn split(
             format!("{revision} {weight} (made by {}: {made})", crate::deploy::pods(count))
         })
         .collect();
-    Ok(Progress::done(format!("traffic: {}", each.join(", "))))
+    led_there(cluster, led, state, format!("traffic: {}", each.join(", ")))
+}
+
+/// Done once the nodes lead there too, where something was changed: they tell nobody when they do.
+fn led_there(cluster: &Cluster<'_>, led: Led, state: Option<&str>, said: String) -> Result<Progress, Failure> {
+    let (now, propagation) = (cluster.client().cx().now(), cluster.config.propagation.0);
+    let known: Option<Waiting<Step>> = decode_state(state)?;
+    let waiting = match known {
+        None if led == Led::AsBefore => return Ok(Progress::done(said)),
+        Some(waiting) if waiting.what == Step::Led => waiting,
+        _ => Waiting::begin(Step::Led, now),
+    };
+    if waiting.waited(now) >= propagation {
+        return Ok(Progress::done(said));
+    }
+    Ok(waiting.again(cluster.client().jitter(), None, "the nodes lead users there"))
+}
+
+/// Whether users' Service led there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Led {
+    /// It did.
+    AsBefore,
+    /// It does now.
+    Anew,
 }
 
 impl Cluster<'_> {
+    /// Where users' Service leads, of these Deployments. A Service is written at once; a controller carries it out.
+    fn behind_front(&self, deployments: &[&str]) -> Result<Behind, Failure> {
+        let found = self.api.get(Kind::Endpoints, &self.front_name())?.unwrap_or_default();
+        let pods = found.pods_behind();
+        let is_of =
+            |pod: &str, deployment: &str| pod.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
+        let count = |deployment: &&str| pods.iter().filter(|pod| is_of(pod, deployment)).count();
+        let counts = deployments.iter().map(|of| u32::try_from(count(of)).unwrap_or(u32::MAX)).collect();
+        let stray = pods.iter().any(|pod| !deployments.iter().any(|deployment| is_of(pod, deployment)));
+        Ok(Behind { counts, stray })
+    }
+
     /// The Service that a route leads to for a revision.
     fn backend(&self, view: &View, revision: &str) -> Result<String, Failure> {
         if is_adopted(revision) {
@@ -269,10 +327,13 @@ impl Cluster<'_> {
     }
 
     /// Makes users' Service lead to one revision, or to all where none is named.
-    fn lead(&self, view: &View, revision: Option<&str>, annotations: &Map<String, Value>) -> Result<(), Failure> {
+    fn lead(&self, view: &View, revision: Option<&str>, annotations: &Map<String, Value>) -> Result<Led, Failure> {
         let selector = names::selector(self.service, revision);
+        let same = view.front.as_ref().is_some_and(|front| front.selector() == selector);
+        let led = if same { Led::AsBefore } else { Led::Anew };
         if let (Some(_), Some(front)) = (&self.written.service, &view.front) {
-            return self.turn(front, &json!(selector), annotations);
+            self.turn(front, &json!(selector), annotations)?;
+            return Ok(led);
         }
         let owner = Owner::of_service(self.service);
         let name = names::of_service(self.service);
@@ -282,7 +343,7 @@ impl Cluster<'_> {
         }
         set(&mut body, "spec", service_spec(self, json!(selector)));
         self.api.apply(Kind::Service, &name, &body, self.traffic_writer(), Run::Real)?;
-        Ok(())
+        Ok(led)
     }
 
     /// Makes users' Service lead to a Deployment that others made, as it did before.

@@ -1,6 +1,7 @@
 //! A thin client of the API server, and how Kubernetes puts its errors.
 
 mod object;
+mod time;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub enum Kind {
     Deployment,
     Service,
     Pod,
+    /// Where a Service leads, as the cluster has carried it out.
+    Endpoints,
     /// With the version of the Gateway API that the cluster has.
     Route(RouteVersion),
 }
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Deployment => "Deployment",
             Kind::Service => "Service",
             Kind::Pod => "Pod",
+            Kind::Endpoints => "Endpoints",
             Kind::Route(_) => "HTTPRoute",
         }
     }
@@ -61,7 +65,7 @@ impl Kind {
     pub fn api_version(self) -> String {
         match self {
             Kind::Deployment => "apps/v1".to_owned(),
-            Kind::Service | Kind::Pod => "v1".to_owned(),
+            Kind::Service | Kind::Pod | Kind::Endpoints => "v1".to_owned(),
             Kind::Route(version) => format!("{GATEWAY}/{}", version.word()),
         }
     }
@@ -71,6 +75,7 @@ impl Kind {
             Kind::Deployment => ("/apis/apps/v1".to_owned(), "deployments"),
             Kind::Service => ("/api/v1".to_owned(), "services"),
             Kind::Pod => ("/api/v1".to_owned(), "pods"),
+            Kind::Endpoints => ("/api/v1".to_owned(), "endpoints"),
             Kind::Route(version) => (format!("/apis/{GATEWAY}/{}", version.word()), "httproutes"),
         };
         format!("{group}/namespaces/{namespace}/{plural}")
@@ -219,16 +224,18 @@ impl<'a> Api<'a> {
         Ok(self.client.send::<Dialectic>(&format!("PATCH {} {name}", kind.word()), request).map(drop)?)
     }
 
-    /// Removes this very object, and everything that belongs to it first. One that is not there is removed.
+    /// Removes this very object, a Deployment's pods before it. One that is not there is removed.
     ///
     /// # Errors
     /// What the server says.
     pub fn delete(&self, kind: Kind, object: &Object) -> Result<(), Failure> {
         let Meta { name, uid, resource_version, .. } = &object.metadata;
+        // Only a Deployment has anything behind it: what a collector has to look at first may wait for that collector.
+        let policy = if kind == Kind::Deployment { "Foreground" } else { "Background" };
         let options = json!({
             "kind": "DeleteOptions",
             "apiVersion": "v1",
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": policy,
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
         });
         let request = Request::delete(self.url(kind, Some(name), "")).json(&options);

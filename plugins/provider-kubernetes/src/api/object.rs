@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use basb_plugin::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +13,29 @@ pub struct Object {
     pub metadata: Meta,
     pub spec: Value,
     pub status: Value,
+    /// Of Endpoints.
+    pub subsets: Option<Vec<Subset>>,
+}
+
+/// Addresses that a Service leads to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Subset {
+    pub addresses: Option<Vec<Address>>,
+}
+
+/// An address that a Service leads to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Address {
+    pub target_ref: TargetRef,
+}
+
+/// The pod behind an address.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct TargetRef {
+    pub name: String,
 }
 
 /// What every object has.
@@ -70,20 +94,38 @@ impl Object {
         Self::number(&self.status, "/availableReplicas").min(Self::number(&self.status, "/updatedReplicas"))
     }
 
-    /// Whether Kubernetes has given a Deployment up.
-    pub fn progressing(&self) -> Progressing {
+    /// Whether a Deployment is given up: by Kubernetes, or because it has been without enough pods for longer than its
+    /// deadline. Kubernetes itself looks at no deadline once a Deployment was complete, and one of no pods is.
+    pub fn progressing(&self, now: Timestamp) -> Progressing {
+        if !self.is_current() {
+            return Progressing::Yes;
+        }
         let given_up = condition(&self.status, "Progressing")
             .filter(|found| found.status == "False" && found.reason == "ProgressDeadlineExceeded");
         match given_up {
-            Some(found) if self.is_current() => Progressing::GivenUp(found.message),
-            _ => Progressing::Yes,
+            Some(found) => Progressing::GivenUp(found.message),
+            None => self.lacking(now).map_or(Progressing::Yes, Progressing::GivenUp),
         }
+    }
+
+    fn lacking(&self, now: Timestamp) -> Option<String> {
+        let found = condition(&self.status, "Available").filter(|found| found.status == "False")?;
+        let deadline = self.spec.get("progressDeadlineSeconds").and_then(Value::as_u64)?;
+        let waited = now.since(super::time::read(&found.last_transition_time)?).as_secs();
+        (waited > deadline).then(|| format!("{} For {waited} s, and the deadline is {deadline} s.", found.message))
     }
 
     /// The selector of a Service, or the labels that a Deployment selects its pods by.
     pub fn selector(&self) -> BTreeMap<String, String> {
         let found = self.spec.pointer("/selector/matchLabels").or_else(|| self.spec.get("selector"));
         found.and_then(|found| serde_json::from_value(found.clone()).ok()).unwrap_or_default()
+    }
+
+    /// The names of the pods that Endpoints lead to.
+    pub fn pods_behind(&self) -> Vec<&str> {
+        let subsets = self.subsets.iter().flatten();
+        let addresses = subsets.flat_map(|subset| subset.addresses.iter().flatten());
+        addresses.map(|address| address.target_ref.name.as_str()).collect()
     }
 
     /// The labels of the pods that a Deployment makes.
@@ -103,6 +145,7 @@ pub struct Condition {
     pub reason: String,
     pub message: String,
     pub observed_generation: u64,
+    pub last_transition_time: String,
 }
 
 /// The condition of this type.

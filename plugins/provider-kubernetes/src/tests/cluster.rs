@@ -25,6 +25,8 @@ pub struct State {
     pub conditions: BTreeMap<String, Value>,
     /// Deployments whose controller has not looked yet.
     pub unseen: Vec<String>,
+    /// Whether no Service leads anywhere yet.
+    pub slow: bool,
     /// So many looks at a Deployment that is removed, until it is gone.
     pub lingers: u32,
     /// Failures in front of requests, by the beginning of what [`State::requests`] says: taken in order.
@@ -68,6 +70,7 @@ impl Model {
             available: BTreeMap::new(),
             conditions: BTreeMap::new(),
             unseen: Vec::new(),
+            slow: false,
             lingers: 2,
             faults: Vec::new(),
             page: 2,
@@ -125,7 +128,7 @@ impl Model {
         let (kind, name) = match parts[..] {
             ["apis", "gateway.networking.k8s.io"] => ("gateway-api", None),
             ["api", "v1", "namespaces", "shop", kind @ ("services" | "pods")] => (kind, None),
-            ["api", "v1", "namespaces", "shop", kind @ ("services" | "pods"), name] => (kind, Some(name)),
+            ["api", "v1", "namespaces", "shop", kind @ ("services" | "pods" | "endpoints"), name] => (kind, Some(name)),
             ["apis", "apps", "v1", "namespaces", "shop", "deployments"] => ("deployments", None),
             ["apis", "apps", "v1", "namespaces", "shop", "deployments", name] => ("deployments", Some(name)),
             ["apis", "gateway.networking.k8s.io", version, "namespaces", "shop", "httproutes", name]
@@ -148,6 +151,7 @@ impl Model {
         let answer = match (request.method.as_str(), name) {
             ("GET", None) if kind == "gateway-api" => state.group(),
             ("GET", None) => state.list(kind, &query),
+            ("GET", Some(name)) if kind == "endpoints" => state.endpoints(name),
             ("GET", Some(name)) => state.get(kind, name),
             ("PATCH", Some(name)) => {
                 state.patch(kind, name, request.header_value("content-type").unwrap(), &query, &body)
@@ -237,6 +241,26 @@ impl State {
             object["metadata"]["lingers"] = json!(left - 1);
         }
         Reply::json(200, &self.shown(kind, name))
+    }
+
+    /// The ready pods that a Service selects, unless the controller has not come round to it.
+    fn endpoints(&self, service: &str) -> Response {
+        let mut addresses = Vec::new();
+        let selector = self.objects[&("services".to_owned(), service.to_owned())]["spec"]["selector"].clone();
+        for (_, name) in self.objects.keys().filter(|(kind, _)| kind == "deployments" && !self.slow) {
+            let deployment = self.shown("deployments", name);
+            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+            if selector.as_object().unwrap().iter().all(|(key, value)| labels[key] == *value) {
+                let count = deployment["status"]["availableReplicas"].as_u64().unwrap();
+                addresses.extend(
+                    (0..count).map(|n| json!({"ip": "10.0.0.1", "targetRef": {"name": format!("{name}-{n}")}})),
+                );
+            }
+        }
+        Reply::json(
+            200,
+            &json!({"kind": "Endpoints", "metadata": {"name": service}, "subsets": [{"addresses": addresses}]}),
+        )
     }
 
     fn list(&mut self, kind: &str, query: &BTreeMap<String, String>) -> Response {
@@ -371,7 +395,8 @@ impl State {
                 return status(409, "Conflict", "the precondition does not hold", json!({}));
             }
         }
-        assert_eq!(options["propagationPolicy"], "Foreground");
+        let policy = if kind == "deployments" { "Foreground" } else { "Background" };
+        assert_eq!(options["propagationPolicy"], policy);
         if kind == "deployments" {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
             object["metadata"]["lingers"] = json!(self.lingers);

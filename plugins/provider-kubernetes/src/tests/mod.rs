@@ -47,7 +47,7 @@ pub fn desired(revision: &str, replicas: u32) -> Desired {
 
 /// The configuration, with more in it.
 pub fn config(more: Value) -> Config {
-    let mut config = json!({"server": "https://kube.example:6443", "namespace": "shop"});
+    let mut config = json!({"server": "https://kube.example:6443", "namespace": "shop", "propagation": "0ms"});
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::from_value(config).unwrap()
 }

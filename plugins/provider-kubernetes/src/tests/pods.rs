@@ -73,6 +73,42 @@ fn who_needs_more_pods_gets_them_before_anybody_loses_one() {
 }
 
 #[test]
+fn what_is_written_is_done_when_the_cluster_has_carried_it_out() {
+    let model = Model::new();
+    let config = config(json!({}));
+    done(deploy(&model, &config, "r1", 2));
+    done(deploy(&model, &config, "r2", 1));
+    model.0.borrow_mut().slow = true;
+    assert_eq!(running(share(&model, &config, &[("r1", 100.0)])), "the cluster leads users' Service there");
+    assert_eq!(
+        running(share(&model, &config, &[("r1", 66.0), ("r2", 34.0)])),
+        "the cluster leads users' Service there"
+    );
+    // Back to one that has nobody: nothing is waited for.
+    model.0.borrow_mut().available.insert("shop-prod-web-r1".into(), 0);
+    done(share(&model, &config, &[("r1", 100.0)]));
+    model.0.borrow_mut().slow = false;
+    done(share(&model, &config, &[("r2", 100.0)]));
+}
+
+#[test]
+fn the_nodes_are_given_the_time_that_they_need() {
+    let model = Model::new();
+    let config = config(json!({"propagation": "2s"}));
+    done(deploy(&model, &config, "r1", 2));
+    let weights = [("r1".to_owned(), basb_plugin::Weight::FULL)];
+    let at = |seconds: u64, state: Option<&str>| {
+        let cx = model.host().at(basb_plugin::Timestamp(seconds * 1_000)).provider_context();
+        Kubernetes::traffic(&cx, &config, "k", &service(), &weights, state)
+    };
+    let basb_plugin::provider::Progress::Running(pending) = at(10, None).unwrap() else { panic!("it waits") };
+    assert_eq!(running(at(11, Some(&pending.state))), "the nodes lead users there");
+    done(at(12, Some(&pending.state)));
+    // The same again changes nothing, and needs no time.
+    done(at(13, None));
+}
+
+#[test]
 fn a_number_that_somebody_changes_changes_what_is_told() {
     let model = Model::new();
     let config = config(json!({}));
@@ -144,6 +180,17 @@ fn why_pods_do_not_come_up_is_told() {
     assert!(report.hopeless);
     let said: Vec<_> = report.instances.iter().rev().take(2).filter_map(|one| one.message.as_deref()).collect();
     assert_eq!(said, ["ReplicaSet has timed out progressing.", "exceeded quota"]);
+    // Kubernetes looks at no deadline after a Deployment of no pods was complete: then ours counts, from the same moment.
+    let lacking = |since: &str| {
+        json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+            {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastTransitionTime": since,
+                "message": "Deployment does not have minimum availability."}])
+    };
+    for (since, hopeless) in [("2026-01-02T02:54:05Z", false), ("2026-01-02T02:54:04Z", true)] {
+        model.0.borrow_mut().conditions.insert(name.into(), lacking(since));
+        let report = Kubernetes::instances(&cx, &config, &service(), "r1").unwrap();
+        assert_eq!(report.hopeless, hopeless, "{since}");
+    }
     // What was said about an older template says nothing about this one.
     model.0.borrow_mut().unseen.push(name.into());
     let report = Kubernetes::instances(&cx, &config, &service(), "r1").unwrap();
