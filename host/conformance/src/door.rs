@@ -220,7 +220,7 @@ impl Door {
     async fn straight(&self, sent: &Sent, key: &str, number: usize) -> Result<Answered, HttpError> {
         let answer = self.counterpart.http(sent, self.clock.now()).await?;
         self.answered(number, answer.body.len());
-        if is_read(&sent.method) {
+        if sent.reads() {
             let mut inner = self.inner();
             let before = inner.reads.remove(key);
             let older = match before {
@@ -304,8 +304,8 @@ impl Door {
     }
 
     async fn pass(&self, sent: &Sent) -> Result<Answered, HttpError> {
-        let key = format!("{} {}", sent.method, sent.url);
-        let turn = self.turn(DoorKind::Http, &sent.shown(), &key, is_read(&sent.method));
+        let key = sent.key();
+        let turn = self.turn(DoorKind::Http, &sent.shown(), &key, sent.reads());
         // Whatever was asked for at once has been asked for before the first of it is answered.
         tokio::task::yield_now().await;
         match turn {
@@ -314,10 +314,6 @@ impl Door {
             (_, Turn::Endless) => Err(HttpError::Exhausted("the kit lets nothing more through".to_owned())),
         }
     }
-}
-
-fn is_read(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD")
 }
 
 /// A request that is ready, as a counterpart takes it.

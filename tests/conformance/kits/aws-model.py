@@ -124,7 +124,9 @@ class World:
         return found[0]
 
     def ecs_RegisterTaskDefinition(self, body):
-        self.made["definition"] += 1
+        # It has no idempotency token: the same once more is another revision of the family, of the same content. What counts
+        # is what is different; all of them go with the revision.
+        self.made["definition"] += not any(all(of.get(key) == value for key, value in body.items()) for of in self.definitions)
         number = 1 + sum(of["family"] == body["family"] for of in self.definitions)
         arn = f"arn:aws:ecs:eu-west-1:123456789012:task-definition/{body['family']}:{number}"
         made = {**body, "taskDefinitionArn": arn, "revision": number, "status": "ACTIVE"}
@@ -314,8 +316,8 @@ class World:
 
     def state(self):
         names = {group["arn"]: name for name, group in self.groups.items()}
-        services = {name: [s["status"], s["desiredCount"], s["runningCount"]] for name, s in self.services.items()
-                    if s["status"] != "INACTIVE"}
+        # What drains is gone by itself after a while.
+        services = {name: [s["desiredCount"], s["runningCount"]] for name, s in self.services.items() if s["status"] == "ACTIVE"}
         rules = sorted([sorted(map(list, rule["tags"])), rule["type"], [[names[arn], weight] for arn, weight in rule["targets"]],
                         [list(of) for of in rule["conditions"]]] for rule in self.rules.values())
         families = sorted({of["family"] for of in self.definitions if of["status"] == "ACTIVE"})

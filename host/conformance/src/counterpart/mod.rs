@@ -43,12 +43,43 @@ impl Sent {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Method and URL without its query.
+    /// Method and URL without its query, and the action where that tells requests apart.
     #[must_use]
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
-        format!("{} {url}", self.method)
+        let action = self.action().map(|action| format!(" {action}")).unwrap_or_default();
+        format!("{} {url}{action}", self.method)
+    }
+
+    /// The action of AWS's protocols that have one address for everything: what `X-Amz-Target` ends with, or the `Action` of a
+    /// form.
+    #[must_use]
+    pub fn action(&self) -> Option<String> {
+        if let Some(target) = self.header("x-amz-target") {
+            return target.rsplit('.').next().map(str::to_owned);
+        }
+        let is_form = |kind: &str| kind.starts_with("application/x-www-form-urlencoded");
+        if self.method != "POST" || !self.header("content-type").is_some_and(is_form) {
+            return None;
+        }
+        let fields = url::form_urlencoded::parse(&self.body);
+        fields.into_iter().find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned())
+    }
+
+    /// Whether it reads and changes nothing: by its method, or by the verb of its action.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        let verbs = ["Describe", "List", "Get", "BatchGet"];
+        matches!(self.method.as_str(), "GET" | "HEAD")
+            || self.action().is_some_and(|action| verbs.iter().any(|verb| action.starts_with(verb)))
+    }
+
+    /// What tells it from other requests: method, URL, and the body of a read that has one.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let body = if self.reads() { String::from_utf8_lossy(&self.body) } else { "".into() };
+        format!("{} {} {body}", self.method, self.url)
     }
 }
 

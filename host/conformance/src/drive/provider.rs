@@ -447,11 +447,14 @@ impl Driver<'_> {
                 Err(e) => return Err(End::Wrong(format!("the change of `drift`: {e}"))),
             }
         }
+        let mut last = None;
         for _ in 0..LOOKS {
             let after = seen(self.read().await?.as_ref());
-            if self.kept.notes.get(BEFORE) != Some(&after.to_string()) {
+            // One look may be of a moment ago: two that agree are what is there.
+            if self.kept.notes.get(BEFORE) != Some(&after.to_string()) && last.as_ref() == Some(&after) {
                 return done(after);
             }
+            last = Some(after);
             self.wait(LOOK).await;
         }
         Err(End::Wrong("a change behind the host's back is not seen by `read`".to_owned()))
@@ -474,8 +477,10 @@ impl Driver<'_> {
         let mut last = Value::Null;
         for _ in 0..LOOKS {
             let observed = self.read().await?;
-            last = seen(observed.as_ref());
-            if observed.iter().flat_map(|o| &o.revisions).any(|r| r.id == revision && r.weight == 10_000) {
+            let now = seen(observed.as_ref());
+            // Two looks that agree, as above.
+            let agree = std::mem::replace(&mut last, now.clone()) == now;
+            if agree && observed.iter().flat_map(|o| &o.revisions).any(|r| r.id == revision && r.weight == 10_000) {
                 self.kept.memory = memory;
                 return done(last);
             }

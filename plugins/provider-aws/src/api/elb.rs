@@ -137,6 +137,11 @@ impl<'a> ElbApi<'a> {
                 result.members("TagDescriptions", |of| {
                     (of.text("ResourceArn").unwrap_or_default(), of.members("Tags", tag))
                 })
+            });
+            // A rule of the list is gone: the list was of a moment ago.
+            let described = described.if_found()?.ok_or_else(|| {
+                Failure::conflict("ELB DescribeRules lists a rule that ELB DescribeTags does not know any more")
+                    .retry_after(crate::A_MOMENT)
             })?;
             for (arn, tags) in described {
                 if let Some(rule) = rules.iter_mut().find(|rule| rule.arn == arn) {

@@ -53,10 +53,11 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
             let body = service_body(fleet, desired, &name, &definition, &group)?;
             fleet.api.create_service(body, key).map_err(Failure::from)?;
         }
-        Some(service) => {
-            if let Some(change) = change_of(service, &definition, desired.replicas) {
-                fleet.api.update_service(&name, change).map_err(Failure::from)?;
-            }
+        // Also where it seems to be so already: what was described may be of a moment ago, and ECS does nothing where nothing
+        // differs.
+        Some(_) => {
+            let all = json!({"taskDefinition": definition, "desiredCount": desired.replicas});
+            fleet.api.update_service(&name, all).map_err(Failure::from)?;
         }
     }
     let mut outcome = Outcome {
@@ -79,18 +80,15 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
 /// What AWS says; [`FailureCode::NotFound`] where there is no such revision.
 pub fn scale(fleet: &Fleet<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
     let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
-    if service.desired_count != replicas {
-        fleet.api.update_service(&service.service_name, json!({"desiredCount": replicas})).map_err(Failure::from)?;
-    }
+    fleet.api.update_service(&service.service_name, json!({"desiredCount": replicas})).map_err(Failure::from)?;
     Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
 }
 
-/// The failure for a revision that is not there.
+/// The failure for a revision that is not there; what ECS describes may be of a moment ago.
 pub fn gone(fleet: &Fleet<'_>, revision: &str) -> Failure {
-    Failure::not_found(format!(
-        "{} has no revision {revision} in the cluster {}",
-        fleet.service.service, fleet.ecs.cluster
-    ))
+    let (service, cluster) = (&fleet.service.service, &fleet.ecs.cluster);
+    Failure::not_found(format!("{service} has no revision {revision} in the cluster {cluster}"))
+        .retry_after(crate::A_MOMENT)
 }
 
 fn jitter(fleet: &Fleet<'_>) -> Jitter {
@@ -100,18 +98,6 @@ fn jitter(fleet: &Fleet<'_>) -> Jitter {
 /// A number of tasks in words.
 pub fn tasks(count: u32) -> String {
     if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
-}
-
-/// What differs between a service that is there and what it should be.
-pub fn change_of(service: &EcsService, definition: &str, replicas: u32) -> Option<Value> {
-    let mut change = serde_json::Map::new();
-    if service.task_definition != definition {
-        change.insert("taskDefinition".into(), definition.into());
-    }
-    if service.desired_count != replicas {
-        change.insert("desiredCount".into(), replicas.into());
-    }
-    (!change.is_empty()).then(|| Value::Object(change))
 }
 
 /// What the target group of a revision should be.

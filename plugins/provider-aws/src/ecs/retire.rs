@@ -17,8 +17,8 @@ use crate::names;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Step {
-    /// The tasks have finished their requests and ended.
-    Draining,
+    /// The tasks have finished their requests and ended; the target group that goes next.
+    Draining { group: Option<String> },
 }
 
 /// Removes a revision without traffic; one that is not there is removed.
@@ -31,23 +31,32 @@ pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<
     }
     let view = fleet.view()?;
     let name = names::of_revision(fleet.service, revision);
-    let group = match view.revision(revision).and_then(|seen| seen.group()) {
-        Some(arn) => Some(arn.to_owned()),
+    // A list may be of a moment ago: what is not in it is asked for by its name.
+    let service = match view.revision(revision) {
+        Some(seen) => Some(seen.service.clone()),
+        None => fleet.api.service(&name)?.filter(|service| {
+            names::owner_of(&service.tags)
+                .is_some_and(|owner| owner.is_of(fleet.service) && owner.revision.as_deref() == Some(revision))
+        }),
+    };
+    let waiting: Option<Waiting<Step>> = decode_state(state)?;
+    let known = waiting.as_ref().and_then(|Waiting { what: Step::Draining { group }, .. }| group.clone());
+    let group = match known.or_else(|| service.as_ref().and_then(group_of).map(str::to_owned)) {
+        Some(arn) => Some(arn),
         None => fleet.elb.group(&names::of_group(fleet.service, revision))?.map(|group| group.arn),
     };
     if view.share(group.as_deref()) > basb_plugin::Weight::ZERO {
         return Err(has_traffic(revision));
     }
-    if let Some(seen) = view.revision(revision) {
-        if seen.service.status != "DRAINING" {
+    if let Some(service) = service {
+        if service.status != "DRAINING" {
             fleet.api.delete_service(&name)?;
         }
         // It may be gone at once, where it had no tasks.
         if let Some(left) = fleet.api.service(&name)? {
-            let waiting =
-                decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Draining, fleet.client().cx().now()));
+            let begin = || Waiting::begin(Step::Draining { group: group.clone() }, fleet.client().cx().now());
             let note = format!("revision {revision} finishes its requests: {} left", tasks(left.running_count));
-            return Ok(waiting.again(fleet.client().jitter(), None, note));
+            return Ok(waiting.unwrap_or_else(begin).again(fleet.client().jitter(), None, note));
         }
     }
     clear_rules(fleet, &view, revision, group.as_deref())?;
@@ -60,7 +69,9 @@ pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<
 }
 
 fn has_traffic(revision: &str) -> Failure {
+    // What was read may be of a moment ago.
     Failure::conflict(format!("revision {revision} has traffic: give it to another one first"))
+        .retry_after(crate::A_MOMENT)
 }
 
 fn clear_rules(fleet: &Fleet<'_>, view: &View, revision: &str, group: Option<&str>) -> Result<(), Failure> {

@@ -1,13 +1,13 @@
 //! Sharing users' requests out: one change of one rule, so that all shares change at the same moment.
 
-use basb_cloud_kit::{Owner, from_units, to_units};
+use basb_cloud_kit::{Owner, to_units};
 use basb_plugin::provider::Progress;
 use basb_plugin::{Failure, Weight};
 
 use super::deploy::{gone, group_or};
 use super::rules::free_priority;
 use super::{Fleet, view};
-use crate::api::elb::{MOST_WEIGHT, Rule, RuleAction};
+use crate::api::elb::{MOST_WEIGHT, RuleAction};
 use crate::names;
 
 /// Shares are set in tenths of a percent: 999 is the largest weight, so all of the traffic is one target group alone.
@@ -28,7 +28,7 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
     let rule = fleet.production_rule(&rules)?;
     let action = if targets.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(targets.clone()) };
     match rule {
-        Some(rule) if is_as_wanted(&rule, &targets) => {}
+        // Also where it seems to be so already: what was read may be of a moment ago.
         Some(rule) => fleet.elb.modify_rule(&rule.arn, None, &action)?,
         // Nobody is asked for, and nobody would be reached.
         None if targets.is_empty() => {}
@@ -45,20 +45,6 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
     } else {
         format!("traffic: {}", shown.join(", "))
     }))
-}
-
-fn is_as_wanted(rule: &Rule, targets: &[(String, u16)]) -> bool {
-    if targets.is_empty() {
-        return rule.action != "forward";
-    }
-    let shares = |numbers: Vec<(String, u64)>| {
-        let mut shares: Vec<_> =
-            from_units(&numbers).into_iter().filter(|(_, weight)| *weight > Weight::ZERO).collect();
-        shares.sort();
-        shares
-    };
-    let wanted = targets.iter().map(|(arn, number)| (arn.clone(), u64::from(*number))).collect();
-    rule.action == "forward" && shares(rule.targets.clone()) == shares(wanted)
 }
 
 impl view::View {

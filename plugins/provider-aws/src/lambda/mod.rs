@@ -141,9 +141,8 @@ impl<'a> Functions<'a> {
         if let Some(version) = version {
             let has_traffic = |(of, weight): &(String, Weight)| *of == version.version && *weight > Weight::ZERO;
             if traffic::shares(alias.as_ref()).iter().any(has_traffic) {
-                return Err(Failure::conflict(format!(
-                    "revision {revision} has traffic: give it to another one first"
-                )));
+                let message = format!("revision {revision} has traffic: give it to another one first");
+                return Err(Failure::conflict(message).retry_after(crate::A_MOMENT));
             }
             if !version.description.starts_with(MARK) {
                 return Ok(Progress::done(format!("version {} was published by others, so it stays", version.version)));

@@ -59,7 +59,8 @@ fn a_release_goes_from_nothing_to_all_traffic_and_the_old_one_goes() {
     }
     cloud.changes();
     assert!(is_done(&traffic(&cloud, &[("r1", 10), ("r2", 9_990)])));
-    assert_eq!(cloud.changes(), [""; 0], "the shares are as they should be");
+    assert_eq!(cloud.changes(), ["ModifyRule"], "what was read may be of a moment ago");
+    assert_eq!(shares(&cloud), [("r1".into(), 10, 2, 2), ("r2".into(), 9_990, 2, 2)]);
 
     let retire = |revision: &str, state: Option<&str>| {
         Aws::retire(&cloud.host().provider_context(), &config(), "k3", &service(), revision, state)
@@ -235,7 +236,7 @@ fn why_tasks_do_not_come_up_is_told_in_awss_words() {
 }
 
 #[test]
-fn a_size_is_changed_once_and_a_removed_service_is_waited_for() {
+fn a_size_is_set_and_a_removed_service_is_waited_for() {
     let cloud = Cloud::new();
     assert!(is_done(&apply(&cloud, "k1", "r1", 2)));
     cloud.changes();
@@ -244,7 +245,7 @@ fn a_size_is_changed_once_and_a_removed_service_is_waited_for() {
         Aws::apply(&cloud.host().provider_context(), &config(), "k", &Action::Scale(scaling), None)
     };
     assert!(is_done(&scale(4)) && is_done(&scale(4)));
-    assert_eq!(cloud.changes(), ["UpdateService"]);
+    assert_eq!(cloud.changes(), ["UpdateService"; 2], "what was described may be of a moment ago");
     for service in cloud.0.borrow_mut().services.values_mut() {
         service["status"] = "DRAINING".into();
     }
