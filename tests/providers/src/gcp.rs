@@ -1,7 +1,7 @@
 //! Google Cloud on this machine: a model of Cloud Run that checks every request by Google's own description of its API,
 //! gives tokens for what a service account has signed, and runs containers as processes. Google's own client looks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use basb_counterparts::install;
@@ -117,6 +117,12 @@ impl GcpLab {
         let text = std::fs::read_to_string(&self.log).unwrap();
         std::fs::write(&self.log, "").unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The file with every request.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Where the model is.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use basb_e2e::Following;
+use basb_e2e::{Following, wait_for};
 use basb_providers_e2e::gcp::{BROKEN, GcpLab, IMAGE};
 use basb_providers_e2e::suite::{self, Site};
 use serde_json::{Value, json};
@@ -196,6 +196,36 @@ fn a_service_of_somebody_is_refused_until_it_is_named_and_adopted() {
     let refused = gcp.host(&["plan"]);
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(refused.code != Some(0) && said.contains("belongs to capture of second-brain/gcp"), "{said}");
+}
+
+#[test]
+fn a_host_that_is_killed_is_taken_over() {
+    let Some(gcp) = GcpLab::start() else { return };
+    gcp.lab.write_text(&one(&gcp, ""));
+    gcp.host(&["run"]).exits(0);
+    let _ = gcp.requests();
+    // While an operation goes on at Cloud Run, and with a tenth of the traffic moved.
+    let second = ["--json", "run", "--set", "release=2"];
+    let mut run = Following::start(Site::command(&gcp, &second));
+    wait_for("the revision is asked for", || {
+        let text = std::fs::read_to_string(gcp.log()).unwrap();
+        text.lines().any(|line| line.contains("\"PATCH\"") && !line.contains("validateOnly")).then_some(())
+    });
+    let _ = run.kill();
+    run = Following::start(Site::command(&gcp, &second));
+    run.until_weight(10);
+    let _ = run.kill();
+    gcp.host(&second).exits(0);
+    let fact = gcp.fact("capture");
+    let counts = ["revisions", "traffic"].map(|field| fact[field].as_array().unwrap().len());
+    assert_eq!(counts, [1, 1], "{fact}");
+    let requests = gcp.requests();
+    assert_eq!(refused(&requests), [""; 0]);
+    let made = requests
+        .iter()
+        .filter(|of| of["method"] == "PATCH" && of["query"] == json!([["updateMask", "template"]]))
+        .count();
+    assert_eq!(made, 1, "the revision was made once");
 }
 
 #[test]
