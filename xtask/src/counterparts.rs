@@ -1,5 +1,5 @@
-//! Installs what secrets, credentials and providers are tested against: moto and MiniStack (AWS), Google's client, a token
-//! endpoint and clients of OAuth 2.0, RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside
+//! Installs what secrets, credentials and providers are tested against: moto and MiniStack (AWS), Google's client, Azure's
+//! client, a token endpoint and clients of OAuth 2.0, RustyVault (Vault's API), the age tools. From the package registries only, into one folder outside
 //! of the checkout; what is there already is left alone.
 
 use crate::apt::{self, is_on_path};
@@ -22,6 +22,8 @@ const OAUTH: [&str; 6] = [
 ];
 /// Google's own client with its description of Cloud Run, and what verifies a service account's signature.
 const GCP: [&str; 3] = ["google-api-python-client==2.202.0", "google-auth[requests]==2.63.0", "cryptography==50.0.2"];
+/// Azure's own client of Container Apps, and what checks requests by Microsoft's description of them.
+const AZURE: [&str; 3] = ["azure-mgmt-appcontainers==5.1.0", "jsonschema==4.26.0", "requests==2.34.2"];
 /// <https://crates.io/crates/rusty_vault>
 const RUSTY_VAULT: &str = "0.2.1";
 
@@ -30,7 +32,7 @@ pub fn run() -> Done {
     let folder = folder().ok_or("HOME is not set, so there is no folder to install into")?;
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let failed: Vec<String> =
-        [moto(&folder), ministack(&folder), oauth(&folder), gcp(&folder), rusty_vault(&folder), age()]
+        [moto(&folder), ministack(&folder), oauth(&folder), gcp(&folder), azure(&folder), rusty_vault(&folder), age()]
             .into_iter()
             .filter_map(Result::err)
             .collect();
@@ -44,13 +46,22 @@ pub fn run() -> Done {
 /// What is not installed, so that tests against it only say so.
 pub fn missing() -> Vec<&'static str> {
     let Some(folder) = folder() else {
-        return vec!["moto", "MiniStack", "the token endpoint", "Google's client", "RustyVault", "the age tools"];
+        return vec![
+            "moto",
+            "MiniStack",
+            "the token endpoint",
+            "Google's client",
+            "Azure's client",
+            "RustyVault",
+            "the age tools",
+        ];
     };
     let programs = [
         ("moto/bin/moto_server", "moto_server", "moto"),
         ("ministack/bin/ministack", "ministack", "MiniStack"),
         ("oauth/bin/python", "basb-oauth-python", "the token endpoint"),
         ("gcp/bin/python", "basb-gcp-python", "Google's client"),
+        ("azure/bin/python", "basb-azure-python", "Azure's client"),
         ("rustyvault/bin/rvault", "rvault", "RustyVault"),
     ];
     let absent = programs.into_iter().filter(|(path, name, _)| !folder.join(path).is_file() && !is_on_path(name));
@@ -88,6 +99,10 @@ fn oauth(folder: &Path) -> Done {
 
 fn gcp(folder: &Path) -> Done {
     python(&folder.join("gcp"), "Google's client", "bin/python", &GCP.join(" "), &GCP)
+}
+
+fn azure(folder: &Path) -> Done {
+    python(&folder.join("azure"), "Azure's client", "bin/python", &AZURE.join(" "), &AZURE)
 }
 
 /// Installs packages from PyPI into an environment of their own.

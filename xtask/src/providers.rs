@@ -25,7 +25,7 @@ struct Target {
 }
 
 /// All of them.
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target { name: "local", tests: "local", which: "", needs: &[], setup: "" },
     Target {
         name: "docker",
@@ -53,6 +53,13 @@ const TARGETS: [Target; 5] = [
         tests: "gcp",
         which: "",
         needs: &["Google's client"],
+        setup: "cargo xtask setup counterparts",
+    },
+    Target {
+        name: "azure",
+        tests: "azure",
+        which: "",
+        needs: &["Azure's client"],
         setup: "cargo xtask setup counterparts",
     },
 ];

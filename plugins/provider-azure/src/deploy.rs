@@ -24,9 +24,6 @@ const MOST_LOOKS: u32 = 8;
 /// # Errors
 /// What Azure says, or what cannot be made.
 pub fn deploy(apps: &Apps<'_>, desired: &Desired, state: Option<&str>) -> Result<Progress, Failure> {
-    if desired.replicas == 0 {
-        return Err(Failure::invalid("a revision is made with one replica at the least"));
-    }
     let wanted = Wanted::of(apps.config, &apps.name, desired)?;
     let waiting = apps.waiting(state)?;
     if let Some(progress) = apps.unfinished(&waiting)? {
@@ -56,7 +53,12 @@ pub fn scale(apps: &Apps<'_>, id: &str, replicas: u32, state: Option<&str>) -> R
     if replicas == 0 {
         return retire::stop(apps, &view, id, &waiting, none());
     }
-    let there = view.current(id).or_else(|| view.newest(id)).ok_or_else(|| apps.gone(id))?;
+    let Some(there) = view.current(id).or_else(|| view.newest(id)) else {
+        if waiting.looks < MOST_LOOKS {
+            return Ok(apps.look_again(&waiting, &format!("revision {id} is not seen yet")));
+        }
+        return Err(apps.gone(id));
+    };
     let template = there.revision.template().cloned().unwrap_or_default();
     match Wanted::resized(apps.config, &apps.name, &template, replicas) {
         Some(wanted) => reach(apps, &view, id, &wanted, &waiting),

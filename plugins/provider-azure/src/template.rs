@@ -208,7 +208,8 @@ fn readiness(workload: &Workload, port: u16) -> Option<Value> {
 
 /// How many replicas. Azure adds some under load, up to `max`.
 fn scale(config: &Config, replicas: u32) -> Value {
-    let least = replicas.max(config.scale.min);
+    // A revision is first asked for without any; at Azure it would never become ready then.
+    let least = replicas.max(config.scale.min).max(1);
     let mut scale = json!({"minReplicas": least, "maxReplicas": config.scale.max.max(least)});
     if let Some(requests) = config.scale.concurrent_requests {
         let rule = json!({"name": "http", "http": {"metadata": {"concurrentRequests": requests.to_string()}}});

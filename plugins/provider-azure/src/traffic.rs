@@ -40,7 +40,13 @@ pub fn traffic(apps: &Apps<'_>, weights: &[(String, Weight)], state: Option<&str
     }
     let mut names: Vec<(String, u16)> = Vec::new();
     for (revision, number) in wanted {
-        let current = view.current(revision).ok_or_else(|| apps.gone(revision))?;
+        let Some(current) = view.current(revision) else {
+            // It was seen before it was given traffic: what does not show it may be an older list.
+            if waiting.looks < MOST_LOOKS {
+                return Ok(apps.look_again(&waiting, &format!("revision {revision} is not seen yet")));
+            }
+            return Err(apps.gone(revision));
+        };
         names.push((current.name().to_owned(), *number));
     }
     let now = Table::of(&view);

@@ -5,6 +5,7 @@
 
 pub mod aws;
 mod aws_site;
+pub mod azure;
 pub mod gcp;
 pub mod python;
 pub mod suite;

@@ -147,7 +147,10 @@ fn host(site: &dyn Site, args: &[&str]) -> Output {
 }
 
 /// Follows a command that writes events to its end: each of them has a patience of its own.
-fn to_its_end(site: &dyn Site, args: &[&str]) -> Output {
+///
+/// # Panics
+/// When an event does not come.
+pub fn to_its_end(site: &dyn Site, args: &[&str]) -> Output {
     let mut following = Following::start(site.command(args));
     while following.until("another event", |_| true).body.kind() != "run.finished" {}
     following.end()

@@ -116,6 +116,8 @@ impl Cloud {
         let rest = request.url.strip_prefix(ENDPOINT).unwrap();
         let (path, query) = rest.split_once('?').unwrap();
         assert!(query.split('&').any(|pair| pair == "api-version=2025-07-01"), "{query}");
+        // The host does not take a GET with an escape in a parameter's name for one that only reads.
+        assert!(query.split('&').all(|pair| !pair.split('=').next().unwrap().contains('%')), "{query}");
         assert_eq!(request.header_value("accept"), Some("application/json"));
         let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.App/containerApps/");
         let what = path.strip_prefix(&group).map_or(path, |rest| rest.split_once('/').map_or("", |(_, rest)| rest));
@@ -161,10 +163,10 @@ impl State {
                 self.begin(202, Value::Null, Kind::Removal)
             }
             ("GET", ["revisions"]) => {
-                let from: usize = query.split("skip=").nth(1).map_or(0, |at| at.parse().unwrap());
+                let from: usize = query.split("$skipToken=").nth(1).map_or(0, |at| at.parse().unwrap());
                 let page: Vec<&Value> = self.revisions.iter().skip(from).take(1).collect();
                 let url = format!(
-                    "{ENDPOINT}/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.App/containerApps/{app}/revisions?api-version=2025-07-01&skip={}",
+                    "{ENDPOINT}/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.App/containerApps/{app}/revisions?api-version=2025-07-01&%24skipToken={}",
                     from + 1
                 );
                 let next = (from + 1 < self.revisions.len()).then_some(url);

@@ -33,6 +33,22 @@ fn another_size_takes_the_place_of_the_first_with_its_share() {
 }
 
 #[test]
+fn a_revision_that_is_asked_for_without_replicas_has_one() {
+    let caller = Caller::new();
+    caller.deploy("r1", 0).unwrap();
+    caller.scale("r1", 1).unwrap();
+    assert_eq!(caller.cloud.changes(), ["PUT"]);
+    assert_eq!(caller.shares(), [("r1".into(), 0, (1, 1))]);
+    caller.scale("r1", 2).unwrap();
+    let changes = caller.cloud.changes();
+    assert!(
+        changes[0] == "PATCH" && changes[1].ends_with("/deactivate"),
+        "nobody is led there, so it goes: {changes:?}"
+    );
+    assert_eq!(caller.shares(), [("r1".into(), 0, (2, 2))]);
+}
+
+#[test]
 fn a_plan_shows_a_replacement() {
     let caller = Caller::released();
     let plan = caller.plan(&desired("r1", 2)).unwrap();
