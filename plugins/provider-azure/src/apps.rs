@@ -1,6 +1,6 @@
 //! One service of a deployment: its container app, and the calls about it.
 
-use basb_cloud_kit::{ApiError, Client, Waiting, decode_state};
+use basb_cloud_kit::{ApiError, Class, Client, Waiting, decode_state};
 use basb_plugin::http::Response;
 use basb_plugin::provider::{Action, Progress, ProviderContext};
 use basb_plugin::{Failure, ServiceRef};
@@ -11,6 +11,9 @@ use crate::api::operation::{Look, Operation};
 use crate::config::{self, Config};
 use crate::view::{Standing, View};
 use crate::{deploy, names};
+
+/// So often something is read until it fits together.
+const MOST_READS: u32 = 4;
 
 /// The resource id of an app.
 pub fn id(config: &Config, service: &ServiceRef) -> String {
@@ -69,9 +72,50 @@ impl<'a> Apps<'a> {
 
     /// What is there; `None` where the app is not.
     ///
+    /// App and revisions are two answers, and either may be of a moment ago: what does not fit together is read again.
+    ///
     /// # Errors
     /// [`basb_plugin::FailureCode::Conflict`] for an app that is not ours and that the configuration does not name.
     pub fn view(&self) -> Result<Option<View>, Failure> {
+        let mut seen = self.look()?;
+        for _ in 1..MOST_READS {
+            if seen.as_ref().is_some_and(View::fits_together) {
+                break;
+            }
+            let again = self.look()?;
+            let is_same = seen.is_none() && again.is_none();
+            seen = again;
+            if is_same {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What is there, for whoever changes it: read until two looks agree, so that nothing is decided by an answer of a
+    /// moment ago. A table is replaced whole, and an old one would take back what was set since.
+    ///
+    /// # Errors
+    /// As [`Apps::view`]; a failure that passes where no two looks agree.
+    pub fn settled_view(&self) -> Result<Option<View>, Failure> {
+        let mut seen = self.view()?;
+        for _ in 1..MOST_READS {
+            let again = self.view()?;
+            let agree = match (&seen, &again) {
+                (None, None) => true,
+                (Some(one), Some(other)) => one.is_same(other),
+                _ => false,
+            };
+            if agree {
+                return Ok(again);
+            }
+            seen = again;
+        }
+        let message = format!("the container app {} changes while it is looked at", self.name);
+        Err(Class::Busy.failure(message, self.api.client().jitter(), None))
+    }
+
+    fn look(&self) -> Result<Option<View>, Failure> {
         let Some(app) = self.api.app()? else { return Ok(None) };
         let owner = names::owner(app.tags.as_ref().unwrap_or(&std::collections::BTreeMap::new()));
         let standing = match (owner, &self.written.app) {

@@ -29,7 +29,7 @@ pub fn deploy(apps: &Apps<'_>, desired: &Desired, state: Option<&str>) -> Result
     if let Some(progress) = apps.unfinished(&waiting)? {
         return Ok(progress);
     }
-    let Some(view) = apps.view()? else {
+    let Some(view) = apps.settled_view()? else {
         if waiting.what.sent.as_deref() == Some(wanted.name.as_str()) {
             return not_seen(apps, &waiting, "the app");
         }
@@ -49,7 +49,7 @@ pub fn scale(apps: &Apps<'_>, id: &str, replicas: u32, state: Option<&str>) -> R
         return Ok(progress);
     }
     let none = || Progress::done(format!("revision {id} has no replicas"));
-    let Some(view) = apps.view()? else { return if replicas == 0 { Ok(none()) } else { Err(apps.gone(id)) } };
+    let Some(view) = apps.settled_view()? else { return if replicas == 0 { Ok(none()) } else { Err(apps.gone(id)) } };
     if replicas == 0 {
         return retire::stop(apps, &view, id, &waiting, none());
     }

@@ -5,14 +5,19 @@ use basb_plugin::provider::{Instance, InstanceReport};
 
 use crate::api::model::{Replica, Revision};
 use crate::apps::Apps;
-use crate::view::Size;
+use crate::view::{Size, View};
 
 /// The replicas of a revision.
 ///
 /// # Errors
 /// What Azure says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
 pub fn instances(apps: &Apps<'_>, id: &str) -> Result<InstanceReport, Failure> {
-    let view = apps.view()?.ok_or_else(|| apps.gone(id))?;
+    let is_there = |view: &View| view.newest(id).is_some();
+    let view = match apps.view()?.filter(is_there) {
+        Some(view) => view,
+        // It may be there since a moment ago.
+        None => apps.view()?.filter(is_there).ok_or_else(|| apps.gone(id))?,
+    };
     let seen = view.current(id).or_else(|| view.newest(id)).ok_or_else(|| apps.gone(id))?;
     let replicas = if seen.revision.is_active() { apps.api.replicas(seen.name())? } else { Vec::new() };
     let size = Size::of(&seen.revision, &replicas);

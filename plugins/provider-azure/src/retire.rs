@@ -18,7 +18,7 @@ pub fn retire(apps: &Apps<'_>, id: &str, state: Option<&str>) -> Result<Progress
     if let Some(progress) = apps.unfinished(&waiting)? {
         return Ok(progress);
     }
-    let Some(view) = apps.view()? else {
+    let Some(view) = apps.settled_view()? else {
         return Ok(Progress::done(format!("revision {id} is gone: there is no container app {}", apps.name)));
     };
     let is_last =

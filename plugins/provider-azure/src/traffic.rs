@@ -29,7 +29,7 @@ pub fn traffic(apps: &Apps<'_>, weights: &[(String, Weight)], state: Option<&str
         return Ok(progress);
     }
     let wanted: Vec<&(String, u16)> = units.iter().filter(|(_, number)| *number > 0).collect();
-    let Some(view) = apps.view()? else {
+    let Some(view) = apps.settled_view()? else {
         return match wanted.first() {
             None => Ok(Progress::done("no traffic: there is no container app")),
             Some((revision, _)) => Err(apps.gone(revision)),

@@ -62,6 +62,39 @@ impl View {
         View { app, standing, revisions }
     }
 
+    /// Whether app and revisions can be of the same moment: who is in the table is there, with the weight that the table
+    /// says, and so is the latest revision.
+    pub fn fits_together(&self) -> bool {
+        let latest = self.app.properties.latest_revision_name.as_ref();
+        let has_latest = latest.is_none_or(|name| self.named(name).is_some());
+        let lines = self.app.traffic();
+        let named = lines.iter().filter_map(|line| line.revision_name.as_ref());
+        let has_named = named.clone().all(|name| self.named(name).is_some_and(|seen| seen.revision.is_active()));
+        let weighs = |seen: &Seen| {
+            let told = seen.revision.properties.traffic_weight;
+            told.is_none_or(|told| told == self.weight(seen.name()))
+        };
+        has_latest && has_named && self.active().all(weighs)
+    }
+
+    /// Whether another look saw the same, as far as it is decided by.
+    pub fn is_same(&self, other: &View) -> bool {
+        let revisions = |view: &View| -> Vec<(String, bool)> {
+            view.revisions.iter().map(|seen| (seen.name().to_owned(), seen.revision.is_active())).collect()
+        };
+        let app = |view: &View| {
+            let properties = &view.app.properties;
+            (
+                properties.provisioning_state.clone(),
+                properties.configuration.clone(),
+                properties.template.clone(),
+                view.app.tags.clone(),
+                view.app.identity.clone(),
+            )
+        };
+        app(self) == app(other) && revisions(self) == revisions(other)
+    }
+
     /// The app's revision of this name, active or not.
     pub fn named(&self, name: &str) -> Option<&Seen> {
         self.revisions.iter().find(|seen| seen.name() == name)

@@ -55,7 +55,7 @@ pub struct Revision {
 #[serde(rename_all = "camelCase", default)]
 pub struct RevisionProperties {
     pub active: Option<bool>,
-    pub replicas: Option<u32>,
+    pub traffic_weight: Option<u32>,
     pub fqdn: Option<String>,
     pub created_time: Option<String>,
     pub provisioning_state: Option<String>,
