@@ -41,18 +41,18 @@ pub fn deploy(cluster: &Cluster<'_>, desired: &Desired, state: Option<&str>) -> 
         return Ok(waiting.again(cluster.client().jitter(), None, note));
     }
     cluster.require_own_service(revision)?;
-    // The number of instances first where it is another's: then what follows has nothing to take from anybody.
-    if there.is_some() {
-        cluster.size(revision, desired.replicas, desired.replicas)?;
-    }
+    // The number of pods stays as it is for now: it is not worth a refusal, and comes last, so that what is refused has
+    // changed nothing.
+    let wanted = match &there {
+        Some(there) => with_replicas(wanted, there.replicas()),
+        None => wanted,
+    };
     cluster
         .api
         .apply(Kind::Service, &name, &template::revision_service(cluster, revision), cluster.writer(), Run::Real)
         .map_err(conflicting)?;
     cluster.api.apply(Kind::Deployment, &name, &wanted, cluster.writer(), Run::Real).map_err(conflicting)?;
-    if there.is_none() {
-        cluster.size(revision, desired.replicas, desired.replicas)?;
-    }
+    cluster.size(revision, desired.replicas, desired.replicas)?;
     if let Way::Routes(version) = way {
         let kind = Kind::Route(version);
         names::ours(kind.word(), cluster.api.get(kind, &name)?, &Owner::of_revision(cluster.service, revision))?;

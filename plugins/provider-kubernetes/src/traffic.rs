@@ -255,7 +255,12 @@ fn split(
             format!("{revision} {weight} (made by {}: {made})", crate::deploy::pods(count))
         })
         .collect();
-    led_there(cluster, led, state, format!("traffic: {}", each.join(", ")))
+    let progress = led_there(cluster, led, state, format!("traffic: {}", each.join(", ")))?;
+    let nearest = wanted.iter().any(|(revision, weight)| achieved.get(revision) != Some(weight));
+    if nearest && matches!(progress, Progress::Done(_)) {
+        cluster.client().cx().log().warn(format!("pods make the nearest shares that they can: {}", each.join(", ")));
+    }
+    Ok(progress)
 }
 
 /// Done once the nodes lead there too, where something was changed: they tell nobody when they do.

@@ -126,6 +126,9 @@ fn a_plan_is_the_servers_own_and_empty_where_nothing_differs() {
     );
     assert!(failure.message.contains("kubectl-patch") && failure.message.contains("conflicts: take"), "{failure}");
     assert_eq!(model.object("deployments", R1)["spec"]["template"]["spec"]["containers"][0]["image"], "other");
+    model.meddle("kubectl-scale", "deployments", R1, &json!({"spec": {"replicas": 3}}));
+    assert_eq!(deploy(&model, &config, "r1", 2).unwrap_err().code, FailureCode::Conflict);
+    assert_eq!(model.object("deployments", R1)["spec"]["replicas"], 3, "what is refused has changed nothing");
 
     // Or taken, where the operator says so; the plan says that it is lost.
     let taking = gateway(json!({"conflicts": "take"}));
