@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod fuzz;
 mod hostile;
+mod kubernetes;
 mod languages;
 mod providers;
 mod setup;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Add what is missing: the WebAssembly targets, or what else is named
     Setup {
-        /// What: the real services that secrets and credentials are tested against, container engines, or the tools of other languages
+        /// What: the real services that secrets and credentials are tested against, container engines, Kubernetes, or the tools of other languages
         #[arg(value_enum)]
         what: Option<Extra>,
     },
@@ -128,6 +129,8 @@ enum Extra {
     Counterparts,
     /// Docker and Podman
     Containers,
+    /// The API server and the controller manager of Kubernetes, built from Debian's source package
+    Kubernetes,
     /// What makes components of JavaScript and Python
     Languages,
 }
@@ -137,6 +140,7 @@ fn main() -> ExitCode {
         Command::Setup { what: None } => setup::run(),
         Command::Setup { what: Some(Extra::Counterparts) } => counterparts::run(),
         Command::Setup { what: Some(Extra::Containers) } => containers::run(),
+        Command::Setup { what: Some(Extra::Kubernetes) } => kubernetes::run(),
         Command::Setup { what: Some(Extra::Languages) } => languages::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),

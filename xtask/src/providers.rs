@@ -4,7 +4,7 @@
 
 use crate::bench::Form;
 use crate::shell::{Done, say};
-use crate::{build, containers, counterparts, setup};
+use crate::{build, containers, counterparts, kubernetes, setup};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
@@ -18,14 +18,15 @@ struct Target {
     tests: &'static str,
     /// What the names of its tests contain, where the file has those of several targets.
     which: &'static str,
-    /// What has to be installed, by the names that [`counterparts::missing`] and [`containers::missing`] have for it.
+    /// What has to be installed, by the names that [`counterparts::missing`], [`containers::missing`] and [`kubernetes::missing`]
+    /// have for it.
     needs: &'static [&'static str],
     /// What installs it.
     setup: &'static str,
 }
 
 /// All of them.
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target { name: "local", tests: "local", which: "", needs: &[], setup: "" },
     Target {
         name: "docker",
@@ -61,6 +62,13 @@ const TARGETS: [Target; 6] = [
         which: "",
         needs: &["Azure's client"],
         setup: "cargo xtask setup counterparts",
+    },
+    Target {
+        name: "kubernetes",
+        tests: "kubernetes",
+        which: "",
+        needs: &["kube-apiserver", "kube-controller-manager", "kubectl", "etcd", "openssl", "python3"],
+        setup: "cargo xtask setup kubernetes",
     },
 ];
 
@@ -121,7 +129,7 @@ fn why(outcome: &Outcome) -> Option<&str> {
 }
 
 fn test(target: &Target) -> Outcome {
-    let absent = [counterparts::missing(), containers::missing()].concat();
+    let absent = [counterparts::missing(), containers::missing(), kubernetes::missing()].concat();
     let missing: Vec<&str> = target.needs.iter().copied().filter(|what| absent.contains(what)).collect();
     if !missing.is_empty() {
         return Outcome::Skipped(format!("NOT TESTED, not installed: {}; `{}`", missing.join(", "), target.setup));

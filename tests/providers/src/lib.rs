@@ -7,6 +7,8 @@ pub mod aws;
 mod aws_site;
 pub mod azure;
 pub mod gcp;
+pub mod kubernetes;
+mod kubernetes_site;
 pub mod python;
 pub mod suite;
 pub mod users;
