@@ -9,12 +9,22 @@ use basb_plugin::{Failure, ServiceRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::{Operation, Run, RunApi, class_of_number};
+use crate::api::{Operation, Revision, Run, RunApi, Service, class_of_number, short};
 use crate::config::{Config, Place};
 use crate::view::View;
 
 /// So often a change is made anew from what is there, where somebody else was faster.
 const MOST_CONFLICTS: u32 = 3;
+
+/// So often a list of revisions is read that lacks what the service names.
+const MOST_LISTS: u32 = 3;
+
+/// Whether every revision that a service names is on the list.
+fn names_only(service: &Service, revisions: &[Revision]) -> bool {
+    let led = service.traffic.iter().map(|target| target.revision.as_str());
+    let named = led.chain([service.latest_created_revision.as_str()]).filter(|name| !name.is_empty()).map(short);
+    named.into_iter().all(|name| revisions.iter().any(|revision| short(&revision.name) == name))
+}
 
 /// One service, for one call.
 pub struct Cloud<'a> {
@@ -77,7 +87,14 @@ impl<'a> Cloud<'a> {
     /// What is there, if it is.
     pub fn view(&self) -> Result<Option<View<'a>>, Failure> {
         let Some(service) = self.api.service()? else { return Ok(None) };
-        let revisions = self.api.revisions()?;
+        let mut revisions = self.api.revisions()?;
+        // A list may be of a moment ago: what the service names has to be on it.
+        for _ in 1..MOST_LISTS {
+            if names_only(&service, &revisions) {
+                break;
+            }
+            revisions = self.api.revisions()?;
+        }
         Ok(Some(View::new(self.place, self.service, service, revisions)))
     }
 

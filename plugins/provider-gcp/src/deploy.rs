@@ -11,12 +11,15 @@ use basb_plugin::Failure;
 use basb_plugin::provider::{Desired, Outcome, Progress, Scaling};
 use serde_json::{Value, json};
 
-use crate::api::{TrafficTarget, short};
+use crate::api::{Run, TrafficTarget, short};
 use crate::cloud::{Change, Cloud, Settled};
 use crate::config::Access;
 use crate::names;
 use crate::template::Wanted;
-use crate::view::{ADOPTED, Kind, REPLICAS, Seen, Standing, View};
+use crate::view::{A_MOMENT, ADOPTED, Kind, REPLICAS, Seen, Standing, UNRELEASED, View};
+
+/// So often a service that is there may be read as not there.
+const MOST_STALE: u32 = 5;
 
 /// What is to be done next.
 pub enum Next<'v> {
@@ -73,8 +76,15 @@ pub fn deploy(cloud: &Cloud<'_>, desired: &Desired, key: &str, state: Option<&st
             return Err(failure);
         }
         let body = creation(cloud, desired, &wanted, key);
-        let operation = cloud.api.create(&body, crate::api::Run::ForReal).map_err(Failure::from)?;
-        return Ok(cloud.follow(waiting, operation, format!("service {}: it is being made", cloud.place.name)));
+        let note = format!("service {}: it is being made", cloud.place.name);
+        return match cloud.api.create(&body, Run::ForReal) {
+            Ok(operation) => Ok(cloud.follow(waiting, operation, note)),
+            // It is there: what said that it is not was of a moment ago. Not for ever, if it stays like that.
+            Err(refused) if refused.code() == "ALREADY_EXISTS" && waiting.looks < MOST_STALE => {
+                Ok(cloud.again(waiting, note))
+            }
+            Err(refused) => Err(refused.into()),
+        };
     };
     let seen = match next(cloud, &view, desired, &wanted, key) {
         Next::Failed(seen, why) => {
@@ -178,7 +188,8 @@ pub fn scale(cloud: &Cloud<'_>, scaling: &Scaling, state: Option<&str>) -> Resul
         Settled::Failed(failure) => Some(failure),
         Settled::Over => None,
     };
-    let missing = || Failure::not_found(format!("there is no Cloud Run service {}", cloud.place.name));
+    let missing =
+        || Failure::not_found(format!("there is no Cloud Run service {}", cloud.place.name)).retry_after(A_MOMENT);
     let view = cloud.our_view()?.ok_or_else(missing)?;
     view.live(&scaling.revision).ok_or_else(|| view.gone(&scaling.revision))?;
     let operation = cloud.change(view, |view| {
@@ -229,7 +240,8 @@ pub fn creation(cloud: &Cloud<'_>, desired: &Desired, wanted: &Wanted, key: &str
     let sizes = BTreeMap::from([(desired.revision.clone(), desired.replicas)]);
     let mut change = Change::default();
     change.set("labels", json!(cloud.config.labels(&Owner::of_service(cloud.service))));
-    change.set("annotations", with_replicas(&BTreeMap::new(), &sizes));
+    let unreleased = BTreeMap::from([(UNRELEASED.to_owned(), "true".to_owned())]);
+    change.set("annotations", with_replicas(&unreleased, &sizes));
     own_fields(cloud, None, &mut change);
     change.set("template", wanted.named(&name, key));
     change.set("traffic", json!([TrafficTarget::to(&name, 100, &tag)]));

@@ -99,7 +99,8 @@ impl Provider for Gcp {
     ) -> Result<InstanceReport, Failure> {
         let place = Place::of(config, service)?;
         let view = Cloud::new(config, &place, cx, revision, service).our_view()?;
-        let missing = || Failure::not_found(format!("there is no Cloud Run service {}", place.name));
+        let missing =
+            || Failure::not_found(format!("there is no Cloud Run service {}", place.name)).retry_after(view::A_MOMENT);
         view.ok_or_else(missing)?.instances(revision)
     }
 

@@ -10,7 +10,7 @@ use crate::cloud::{Change, Cloud};
 use crate::config::DryRun;
 use crate::deploy::{Next, creation, making, next, own_fields, replicas};
 use crate::template::Wanted;
-use crate::view::{Seen, View};
+use crate::view::{A_MOMENT, Seen, View};
 
 /// A plan is no call with a key: where a revision failed, the name of the next one is told by the call that makes it.
 const NO_KEY: &str = "";
@@ -24,7 +24,11 @@ pub fn plan(cloud: &Cloud<'_>, desired: &Desired) -> Result<ServicePlan, Failure
     let Some(view) = cloud.our_view()? else {
         let body = creation(cloud, desired, &wanted, NO_KEY);
         if cloud.config.dry_run == DryRun::Server {
-            cloud.api.create(&body, Run::Dry).map_err(Failure::from)?;
+            cloud.api.create(&body, Run::Dry).map_err(|refused| match refused.code() {
+                // What said that it is not there was of a moment ago.
+                "ALREADY_EXISTS" => Failure::from(refused).retry_after(A_MOMENT),
+                _ => refused.into(),
+            })?;
         }
         return Ok(ServicePlan { observed: None, actions: vec![create(cloud, desired, &wanted, &body)] });
     };

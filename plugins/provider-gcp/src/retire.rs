@@ -14,7 +14,7 @@ use crate::api::{Run, TrafficTarget, short};
 use crate::cloud::{Change, Cloud, Settled};
 use crate::deploy::{pinned, replicas};
 use crate::names;
-use crate::view::View;
+use crate::view::{Kind, View};
 
 /// Removes a revision without traffic; one that is not there is removed.
 ///
@@ -31,6 +31,15 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
     let gone = || Ok(Progress::done(format!("revision {revision} is gone")));
     let Some(view) = cloud.our_view()? else { return gone() };
     if has_traffic(&view, revision) {
+        if is_all(&view, revision) {
+            // It has the traffic only because Cloud Run has no service without: nobody gave it any.
+            if let Some(failure) = failed {
+                return Err(failure);
+            }
+            let operation = cloud.api.delete(&view.service.etag).map_err(Failure::from)?;
+            let note = format!("service {}: it goes with its only revision", cloud.place.name);
+            return Ok(cloud.follow(waiting, operation, note));
+        }
         return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
     }
     if names::is_adopted(revision) && view.live(revision).is_some() {
@@ -58,6 +67,9 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
             waiting.what.removes = Some(old.name.clone());
             return Ok(cloud.follow(waiting, operation, format!("revision {} goes", old.name)));
         }
+    }
+    if view.is_settling() {
+        return Ok(cloud.again(waiting, format!("service {}: Cloud Run works on it", cloud.place.name)));
     }
     let Some(kept) = view.all(revision).next().map(|seen| seen.name.clone()) else { return gone() };
     if failed.is_none()
@@ -89,6 +101,11 @@ fn back(view: &View<'_>, kept: &str) -> Option<Change> {
     let mut change = Change::default();
     change.set("template", seen.template());
     Some(change)
+}
+
+/// Whether a service that was never released has nothing but this revision.
+fn is_all(view: &View<'_>, revision: &str) -> bool {
+    view.is_unreleased() && view.revisions.iter().all(|seen| seen.kind != Kind::Foreign && seen.id() == revision)
 }
 
 fn has_traffic(view: &View<'_>, revision: &str) -> bool {

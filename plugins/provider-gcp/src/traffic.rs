@@ -10,7 +10,7 @@ use crate::api::{TrafficTarget, short};
 use crate::cloud::{Change, Cloud, Settled};
 use crate::deploy::{pinned, same_targets};
 use crate::names;
-use crate::view::{Kind, View};
+use crate::view::{A_MOMENT, Kind, UNRELEASED, View};
 
 /// Sets the shares; who is not named gets none.
 ///
@@ -31,15 +31,15 @@ pub fn traffic(cloud: &Cloud<'_>, weights: &[(String, Weight)], state: Option<&s
             Some((revision, _)) => Err(Failure::not_found(format!(
                 "there is no Cloud Run service {} with a revision {revision}",
                 cloud.place.name
-            ))),
+            ))
+            .retry_after(A_MOMENT)),
         };
     };
     if percents.is_empty() {
         return nobody(cloud, &view, waiting, failed);
     }
     let wanted = targets(cloud, &view, &percents)?;
-    let is_asked = !view.follows_latest() && same_targets(&wanted, &pinned(&view));
-    if is_asked {
+    if is_asked(&view, &wanted) {
         if leads_there(&view, &wanted) {
             let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
             return Ok(Progress::done(format!("traffic: {}", shown.join(", "))));
@@ -56,17 +56,26 @@ pub fn traffic(cloud: &Cloud<'_>, weights: &[(String, Weight)], state: Option<&s
     }
     let operation = cloud.change(view, |view| {
         let wanted = targets(cloud, view, &percents)?;
-        if !view.follows_latest() && same_targets(&wanted, &pinned(view)) {
+        if is_asked(view, &wanted) {
             return Ok(None);
         }
         let mut change = Change::default();
         change.set("traffic", json!(wanted));
+        if view.is_unreleased() {
+            let mut annotations = view.service.annotations.clone();
+            annotations.remove(UNRELEASED);
+            change.set("annotations", json!(annotations));
+        }
         Ok(Some(change))
     })?;
     Ok(match operation {
         Some(operation) => cloud.follow(waiting, operation, note),
         None => cloud.again(waiting, note),
     })
+}
+
+fn is_asked(view: &View<'_>, wanted: &[TrafficTarget]) -> bool {
+    !view.follows_latest() && !view.is_unreleased() && same_targets(wanted, &pinned(view))
 }
 
 /// The targets for these shares, with the tags that are there.

@@ -1,6 +1,7 @@
 //! What is there of a service: the Cloud Run service, its revisions, and which of them are ours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use basb_cloud_kit::{Owner, TagStyle, from_units};
 use basb_plugin::provider::{Instance, InstanceReport, Observed, ObservedRevision};
@@ -15,6 +16,11 @@ use crate::template::{ATTEMPT_LABEL, DIGEST_LABEL};
 /// The annotation of a service that says how many instances the host wants of each revision: `r1=2,r2=1`. A revision
 /// cannot be changed, and Cloud Run scales by itself, so there is no other place for it.
 pub const REPLICAS: &str = "basb-host/replicas";
+/// The annotation of a service whose first revision has the traffic only because there is no other: the host has not given
+/// it any.
+pub const UNRELEASED: &str = "basb-host/unreleased";
+/// After that, what was changed is what is read.
+pub const A_MOMENT: Duration = Duration::from_secs(1);
 /// The annotation of a service that others made.
 pub const ADOPTED: &str = "basb-host/adopted";
 
@@ -202,6 +208,11 @@ impl<'a> View<'a> {
         self.is_labelled() && !self.service.annotations.contains_key(ADOPTED)
     }
 
+    /// Whether the host has never given it any traffic.
+    pub fn is_unreleased(&self) -> bool {
+        self.is_made_by_us() && self.service.annotations.contains_key(UNRELEASED)
+    }
+
     /// Whether Cloud Run is still busy with what was asked for last.
     pub fn is_settling(&self) -> bool {
         self.service.reconciling
@@ -380,7 +391,9 @@ impl<'a> View<'a> {
 
     /// The failure for a revision that is not there.
     pub fn gone(&self, id: &str) -> Failure {
+        // What is read may be of a moment ago.
         Failure::not_found(format!("the Cloud Run service {} has no revision {id}", self.place.name))
+            .retry_after(A_MOMENT)
     }
 }
 

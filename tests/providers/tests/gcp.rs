@@ -132,6 +132,9 @@ fn a_plan_changes_nothing_and_a_failed_start_goes_back() {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0]["query"].as_array().unwrap().contains(&json!(["validateOnly", "true"])), "{changes:?}");
 
+    // A first release that does not come up leaves nothing.
+    gcp.host(&["run", "--set", &format!("image={BROKEN}")]).exits(3);
+    assert_eq!(gcp.facts(), json!({"services": []}));
     gcp.host(&["run"]).exits(0);
     let before = gcp.fact("capture");
     // It ends as soon as it is started: Cloud Run's words and the place of the log reach the person, nobody is led there.

@@ -16,7 +16,10 @@ fn a_release_goes_from_nothing_to_all_traffic_and_the_old_one_goes() {
     assert_eq!(model.changes(), ["POST services"], "service, revision, pin and tag in one request");
     assert_eq!(model.shares(), [("rev1".into(), 100, 2, 2)], "Cloud Run has no service without traffic");
     model.traffic(&[("rev1", 100)]).unwrap();
+    model.changes();
+    model.traffic(&[("rev1", 100)]).unwrap();
     assert_eq!(model.changes(), [""; 0], "the traffic is as it should be");
+    assert_eq!(model.retire("rev1").unwrap_err().code, FailureCode::Conflict, "it was released");
 
     model.deploy("k2", "rev2").unwrap();
     let patch = format!("PATCH services/{NAME}");
@@ -124,6 +127,15 @@ fn a_first_release_that_fails_leaves_nothing() {
     assert!(model.0.borrow().service.is_none(), "a service without traffic is none");
     model.retire("rev1").unwrap();
     model.traffic(&[]).unwrap();
+
+    // One that was given no traffic has it all the same, and goes with the service.
+    model.deploy("k1", "rev1").unwrap();
+    model.retire("rev1").unwrap();
+    assert!(model.0.borrow().service.is_none());
+    model.0.borrow_mut().broken.insert("rev1".into());
+    model.deploy("k2", "rev1").unwrap_err();
+    model.retire("rev1").unwrap();
+    assert!(model.0.borrow().service.is_none());
 
     // One that never came up is tried again in its place.
     model.0.borrow_mut().broken.insert("rev1".into());
