@@ -24,6 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from data_plane import DataPlane
 
 VERSION = "2025-07-01"
+# So short that whoever overlooks the second one is seen.
+PAGE = 2
 ARM_SCOPE = "https://management.azure.com/.default"
 DOMAIN = "blackplant-4f1c2a7e.westeurope.azurecontainerapps.io"
 APP_NAME = re.compile(r"[a-z]([a-z0-9]|-(?!-))*[a-z0-9]")
@@ -101,19 +103,20 @@ class Cloud:
         if app is None:
             raise Refused(404, "ResourceNotFound", f"The Resource 'Microsoft.App/containerApps/{name}' under resource group "
                           f"'{self.settings['group']}' was not found.")
-        match method, rest:
-            case "GET", []:
-                return 200, {}, self.shown(app)
-            case "PATCH", []:
-                return self.patch(app, body)
-            case "GET", ["revisions"]:
-                return self.list_revisions(app, path, query)
-            case "GET", ["revisions", revision]:
-                return 200, {}, self.shown_revision(app, self.revision(app, revision))
-            case "GET", ["revisions", revision, "replicas"]:
-                return 200, {}, {"value": self.replicas(app, self.revision(app, revision))}
-            case "POST", ["revisions", revision, ("activate" | "deactivate" | "restart") as action] if not body:
-                return self.act(app, self.revision(app, revision), action)
+        if method == "GET" and not rest:
+            return 200, {}, self.shown(app)
+        if method == "PATCH" and not rest:
+            return self.patch(app, body)
+        if rest[:1] == ["revisions"] and method == "GET" and len(rest) == 1:
+            return self.list_revisions(app, path, query)
+        if rest[:1] == ["revisions"] and len(rest) in (2, 3):
+            revision, action = self.revision(app, rest[1]), rest[2:]
+            if method == "GET" and not action:
+                return 200, {}, self.shown_revision(app, revision)
+            if method == "GET" and action == ["replicas"]:
+                return 200, {}, {"value": self.replicas(app, revision)}
+            if method == "POST" and action and action[0] in ("activate", "deactivate", "restart") and not body:
+                return self.act(app, revision, action[0])
         raise Refused(404, "InvalidResourceType", f"{method} {path} is not modelled")
 
     # --- apps ----------------------------------------------------------------------------------------------------------
@@ -309,11 +312,11 @@ class Cloud:
         } for number in range(count)]
 
     def list_revisions(self, app, path, query):
-        # Pages of two, so that whoever overlooks the second one is seen.
         every, at = sorted(app["revisions"].values(), key=lambda of: of["created"]), int(query.get("$skipToken", ["0"])[0])
-        page = {"value": [self.shown_revision(app, of) for of in every[at:at + 2]]}
-        if at + 2 < len(every):
-            page["nextLink"] = f"{self.settings['endpoint']}{path}?api-version={VERSION}&%24skipToken={at + 2}"
+        end = at + self.settings.get("page", PAGE)
+        page = {"value": [self.shown_revision(app, of) for of in every[at:end]]}
+        if end < len(every):
+            page["nextLink"] = f"{self.settings['endpoint']}{path}?api-version={VERSION}&%24skipToken={end}"
         return 200, {}, page
 
     # --- operations ----------------------------------------------------------------------------------------------------
