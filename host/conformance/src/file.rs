@@ -79,6 +79,10 @@ pub struct CounterpartFile {
     /// Where its state is (`GET`): a path at its address, or a URL on this machine.
     #[serde(default)]
     pub state: Option<String>,
+    /// Where its state is kept (`POST` with `?as=N`) and gone back to (`POST` with `?back=N`): a path at its address, or a URL
+    /// on this machine. Without it, what comes before a step is done again for each fault.
+    #[serde(default)]
+    pub keep: Option<String>,
     /// A path that is asked for until it answers.
     #[serde(default)]
     pub ready: Option<String>,

@@ -66,6 +66,7 @@ async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Coun
             command: file.command.clone(),
             folder: base.to_owned(),
             reset: file.reset.clone(),
+            keep: file.keep.clone(),
             state: file.state.clone(),
             ready: file.ready.clone(),
             pace: match file.time {

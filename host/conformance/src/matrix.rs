@@ -251,7 +251,7 @@ impl Bench<'_> {
         let mut driver = Driver::new(stage);
         self.base.clear();
         for step in 0..self.plan.len() {
-            let (kept, saved, remembered) = (driver.kept.clone(), door.counterpart().save(), door.remembered());
+            let (kept, saved, remembered) = (driver.kept.clone(), door.counterpart().save().await?, door.remembered());
             door.arm(None, MOST);
             let end = self.plan.step(&mut driver, step).await;
             let name = self.plan.name(step);
@@ -287,11 +287,11 @@ impl Bench<'_> {
     /// What will be there when nothing goes on any more, if nobody does anything.
     async fn ahead(&self) -> Result<Option<State>, KitError> {
         let (clock, counterpart) = (&self.stage.clock, self.stage.door.counterpart());
-        let Some(saved) = counterpart.save() else { return Ok(None) };
+        let Some(saved) = counterpart.save().await? else { return Ok(None) };
         let now = clock.now();
         clock.wait(SETTLED);
         let state = self.state().await?;
-        counterpart.restore(&saved);
+        counterpart.restore(&saved).await?;
         clock.set(now);
         Ok(Some(state))
     }
@@ -350,7 +350,7 @@ impl Bench<'_> {
         let mut driver = Driver::new(self.stage);
         let Some(base) = self.base.get(step) else { return Ok(Ok(driver)) };
         if let Some(saved) = &base.saved {
-            door.counterpart().restore(saved);
+            door.counterpart().restore(saved).await?;
             door.recall(base.remembered.clone());
             driver.restore(&base.kept);
             return Ok(Ok(driver));

@@ -4,6 +4,7 @@ Written from the two API references. Which of the two is asked is told by the ho
 answered is what is there. Tasks run at once; a service that is removed drains until it was looked at once.
 """
 
+import copy
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -326,7 +327,17 @@ class World:
                 "made": self.made, "violations": self.violations}
 
 
-WORLD = World()
+WORLD, KEPT = World(), {}
+
+
+def keep(query):
+    """Keeps what is there under a number, or goes back to it."""
+    global WORLD
+    verb, number = query.split("=")
+    if verb == "as":
+        KEPT[number] = copy.deepcopy(WORLD)
+    else:
+        WORLD = copy.deepcopy(KEPT[number])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -340,6 +351,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if url.path == "/kit/reset":
                 WORLD = World()
+                text = "{}"
+            elif url.path == "/kit/keep":
+                keep(url.query)
                 text = "{}"
             elif url.path == "/kit/state":
                 text = json.dumps(WORLD.state())

@@ -3,6 +3,7 @@
 Which of the two is asked is told by the host header. One process, one thread: what is answered is what is there.
 """
 
+import copy
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,7 +140,17 @@ class World:
                 "made": self.made, "violations": self.violations}
 
 
-WORLD = World()
+WORLD, KEPT = World(), {}
+
+
+def keep(query):
+    """Keeps what is there under a number, or goes back to it."""
+    global WORLD
+    verb, number = query.split("=")
+    if verb == "as":
+        KEPT[number] = copy.deepcopy(WORLD)
+    else:
+        WORLD = copy.deepcopy(KEPT[number])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -153,6 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         host = self.headers.get("host", "")
         if url.path == "/kit/reset":
             WORLD = World()
+            status, value = 200, {}
+        elif url.path == "/kit/keep":
+            keep(url.query)
             status, value = 200, {}
         elif url.path == "/kit/state":
             status, value = 200, WORLD.state()

@@ -203,7 +203,17 @@ class World:
                 "violations": self.violations}
 
 
-WORLD = World()
+WORLD, KEPT = World(), {}
+
+
+def keep(query):
+    """Keeps what is there under a number, or goes back to it."""
+    global WORLD
+    verb, number = query.split("=")
+    if verb == "as":
+        KEPT[number] = copy.deepcopy(WORLD)
+    else:
+        WORLD = copy.deepcopy(KEPT[number])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -218,6 +228,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if url.path == "/kit/reset":
                 WORLD, answer = World(), {}
+            elif url.path == "/kit/keep":
+                keep(url.query)
+                answer = {}
             elif url.path == "/kit/state":
                 answer = WORLD.state()
             elif url.path == "/kit/drift":

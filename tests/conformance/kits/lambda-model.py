@@ -4,6 +4,7 @@ Written from the API reference: one change at a time, a lock (`RevisionId`) on f
 published only where something changed since the last one. A function is busy until it was looked at once after a change.
 """
 
+import copy
 import hashlib
 import json
 import sys
@@ -193,7 +194,17 @@ class World:
         return {"there": there, "made": self.made, "violations": self.violations}
 
 
-WORLD = World()
+WORLD, KEPT = World(), {}
+
+
+def keep(query):
+    """Keeps what is there under a number, or goes back to it."""
+    global WORLD
+    verb, number = query.split("=")
+    if verb == "as":
+        KEPT[number] = copy.deepcopy(WORLD)
+    else:
+        WORLD = copy.deepcopy(KEPT[number])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -207,6 +218,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if url.path == "/kit/reset":
                 WORLD = World()
+                status, value = 200, {}
+            elif url.path == "/kit/keep":
+                keep(url.query)
                 status, value = 200, {}
             elif url.path == "/kit/state":
                 status, value = 200, WORLD.state()

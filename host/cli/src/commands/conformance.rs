@@ -24,10 +24,11 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
     let path = args.kit.clone().unwrap_or_else(|| kit_beside(source));
     let mut file = KitFile::read(&path)?;
     if let Some(address) = &args.counterpart {
-        let CounterpartFile { reset, state, ready, time, consistent, .. } = std::mem::take(&mut file.counterpart);
+        let CounterpartFile { reset, state, keep, ready, time, consistent, .. } = std::mem::take(&mut file.counterpart);
         file.counterpart = CounterpartFile {
             address: Some(address.clone()),
             reset,
+            keep,
             state,
             ready,
             time,

@@ -3,11 +3,12 @@
 //! of it.
 //!
 //! It is set back and looked at through a control address of two requests: `POST RESET` and `GET STATE`, whose answer is
-//! `{"there": …, "made": {"KIND": N}, "violations": []}`, all of them optional.
+//! `{"there": …, "made": {"KIND": N}, "violations": []}`, all of them optional; and, where it can, a third that keeps its state
+//! under a number and goes back to it.
 //!
 //! **Must never** lead anywhere but to this machine: loopback or a unix socket.
 
-use super::{Answered, Counterpart, Pace, Sent, State};
+use super::{Answered, Counterpart, Pace, Saved, Sent, State};
 use crate::KitError;
 use basb_capabilities::http::HttpError;
 use basb_core::{Millis, Timestamp};
@@ -22,6 +23,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -73,6 +76,8 @@ pub struct External {
     place: Place,
     reset: Option<Control>,
     state: Option<Control>,
+    keep: Option<Control>,
+    kept: AtomicU64,
     pace: Pace,
     /// Ended with this value.
     _process: Option<Child>,
@@ -120,6 +125,8 @@ pub struct ExternalSetup {
     pub reset: Option<String>,
     /// Where it is looked at.
     pub state: Option<String>,
+    /// Where its state is kept and gone back to.
+    pub keep: Option<String>,
     /// What is asked for until it is there: a path.
     pub ready: Option<String>,
     /// How time passes there.
@@ -133,7 +140,7 @@ impl External {
     /// [`KitError`] when it cannot be started or does not answer.
     pub async fn new(setup: &ExternalSetup) -> Result<Self, KitError> {
         let mut setup = setup.clone();
-        let texts = [Some(&mut setup.address), setup.reset.as_mut(), setup.state.as_mut()];
+        let texts = [Some(&mut setup.address), setup.reset.as_mut(), setup.state.as_mut(), setup.keep.as_mut()];
         let wants_port = setup.command.iter().any(|part| part.contains("{port}"));
         if wants_port {
             let port = free_port()?.to_string();
@@ -153,12 +160,14 @@ impl External {
             }
         };
         let (reset, state) = (control(&setup.reset, Method::POST)?, control(&setup.state, Method::GET)?);
+        let keep = control(&setup.keep, Method::POST)?;
         let process = start(&setup)?;
         let name = match setup.command.first() {
             Some(program) => format!("external: {program} at {}", setup.address),
             None => format!("external: {}", setup.address),
         };
-        let this = Self { name, place, reset, state, pace: setup.pace, _process: process };
+        let kept = AtomicU64::new(0);
+        let this = Self { name, place, reset, state, keep, kept, pace: setup.pace, _process: process };
         this.until_ready(setup.ready.as_deref()).await?;
         Ok(this)
     }
@@ -207,6 +216,16 @@ fn target(url: &Url) -> String {
 }
 
 impl Control {
+    /// The same with something after its path, which must be answered with success.
+    async fn told(&self, query: &str, doing: &str) -> Result<(), KitError> {
+        let control = Self { path: format!("{}?{query}", self.path), ..self.clone() };
+        match control.ask().await {
+            Ok(answer) if answer.status < 300 => Ok(()),
+            Ok(answer) => Err(unusable(&format!("{doing} was answered {}", answer.status))),
+            Err(why) => Err(unusable(&why)),
+        }
+    }
+
     async fn ask(&self) -> Result<Answered, String> {
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.method_mut() = self.method.clone();
@@ -302,6 +321,22 @@ impl Counterpart for External {
             let form: StateForm = serde_json::from_slice(&answer.body)
                 .map_err(|e| unusable(&format!("its state cannot be read: {e}")))?;
             Ok(State { there: form.there, made: form.made, violations: form.violations })
+        })
+    }
+
+    fn save(&self) -> BoxFuture<'_, Result<Option<Saved>, KitError>> {
+        Box::pin(async move {
+            let Some(control) = &self.keep else { return Ok(None) };
+            let number = self.kept.fetch_add(1, Ordering::Relaxed);
+            control.told(&format!("as={number}"), "keeping its state").await?;
+            Ok(Some(Arc::new(number) as Saved))
+        })
+    }
+
+    fn restore<'a>(&'a self, saved: &'a Saved) -> BoxFuture<'a, Result<(), KitError>> {
+        Box::pin(async move {
+            let (Some(control), Some(number)) = (&self.keep, saved.downcast_ref::<u64>()) else { return Ok(()) };
+            control.told(&format!("back={number}"), "going back").await
         })
     }
 

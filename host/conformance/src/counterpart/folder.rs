@@ -122,17 +122,20 @@ impl Counterpart for WithFolder {
         })
     }
 
-    fn save(&self) -> Option<Saved> {
-        let files = read(&self.folder).ok()?;
-        Some(Arc::new(Both { inner: self.inner.save()?, files }))
+    fn save(&self) -> BoxFuture<'_, Result<Option<Saved>, KitError>> {
+        Box::pin(async move {
+            let files = read(&self.folder).map_err(|e| failed(&e))?;
+            let inner = self.inner.save().await?;
+            Ok(inner.map(|inner| Arc::new(Both { inner, files }) as Saved))
+        })
     }
 
-    fn restore(&self, saved: &Saved) {
-        if let Some(both) = saved.downcast_ref::<Both>() {
-            self.inner.restore(&both.inner);
-            // A folder that cannot be put back shows as a difference.
-            let _ = self.put(&both.files);
-        }
+    fn restore<'a>(&'a self, saved: &'a Saved) -> BoxFuture<'a, Result<(), KitError>> {
+        Box::pin(async move {
+            let Some(both) = saved.downcast_ref::<Both>() else { return Ok(()) };
+            self.inner.restore(&both.inner).await?;
+            self.put(&both.files).map_err(|e| failed(&e))
+        })
     }
 
     fn pace(&self) -> Pace {

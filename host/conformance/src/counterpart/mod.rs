@@ -153,12 +153,14 @@ pub trait Counterpart: Send + Sync + Debug {
     fn state(&self, now: Timestamp) -> BoxFuture<'_, Result<State, KitError>>;
 
     /// Its state, to go back to; none where it cannot.
-    fn save(&self) -> Option<Saved> {
-        None
+    fn save(&self) -> BoxFuture<'_, Result<Option<Saved>, KitError>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// Goes back to a state that [`Counterpart::save`] gave.
-    fn restore(&self, _saved: &Saved) {}
+    fn restore<'a>(&'a self, _saved: &'a Saved) -> BoxFuture<'a, Result<(), KitError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Whether time passes there by itself, so that waiting takes real time.
     fn pace(&self) -> Pace {

@@ -203,13 +203,15 @@ impl Counterpart for Recorded {
         Box::pin(async { Ok(State { there: Value::Null, made, violations: Vec::new() }) })
     }
 
-    fn save(&self) -> Option<Saved> {
-        Some(Arc::new(self.inner().clone()))
+    fn save(&self) -> BoxFuture<'_, Result<Option<Saved>, KitError>> {
+        let saved: Saved = Arc::new(self.inner().clone());
+        Box::pin(async { Ok(Some(saved)) })
     }
 
-    fn restore(&self, saved: &Saved) {
+    fn restore<'a>(&'a self, saved: &'a Saved) -> BoxFuture<'a, Result<(), KitError>> {
         if let Some(saved) = saved.downcast_ref::<Inner>() {
             *self.inner() = saved.clone();
         }
+        Box::pin(async { Ok(()) })
     }
 }

@@ -91,13 +91,15 @@ impl Counterpart for Scripted {
         Box::pin(async { Ok(state) })
     }
 
-    fn save(&self) -> Option<Saved> {
-        Some(Arc::new(self.store().clone()))
+    fn save(&self) -> BoxFuture<'_, Result<Option<Saved>, KitError>> {
+        let saved: Saved = Arc::new(self.store().clone());
+        Box::pin(async { Ok(Some(saved)) })
     }
 
-    fn restore(&self, saved: &Saved) {
+    fn restore<'a>(&'a self, saved: &'a Saved) -> BoxFuture<'a, Result<(), KitError>> {
         if let Some(saved) = saved.downcast_ref::<Store>() {
             *self.store() = saved.clone();
         }
+        Box::pin(async { Ok(()) })
     }
 }
