@@ -1,6 +1,8 @@
 """Azure Container Apps, as far as provider-azure asks it, for the conformance kit: the model of the tests of providers, without
 processes and without a clock. An operation ends by being looked at, or by reads of its app.
 """
+import contextlib
+import copy
 import json
 import os
 import sys
@@ -38,6 +40,8 @@ class Anything:
 class World(azure.Cloud):
     def __init__(self):
         super().__init__(SETTINGS, Anything(), Instant())
+        # One request at a time is served here, and a lock cannot be copied.
+        self.lock = contextlib.nullcontext()
         self.tokens["kit-token-of-nobody"] = float("inf")
         self.made, self.violations = {"app": 0, "revision": 0}, []
 
@@ -95,7 +99,17 @@ class World(azure.Cloud):
         return {"there": there, "made": self.made, "violations": self.violations}
 
 
-WORLD = World()
+WORLD, KEPT = World(), {}
+
+
+def keep(query):
+    """Keeps what is there under a number, or goes back to it."""
+    global WORLD
+    verb, number = query.split("=")
+    if verb == "as":
+        KEPT[number] = copy.deepcopy(WORLD)
+    else:
+        WORLD = copy.deepcopy(KEPT[number])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -109,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
         told, status, value = {}, 200, {}
         if path == "/kit/reset":
             WORLD = World()
+        elif path == "/kit/keep":
+            keep(query)
         elif path == "/kit/state":
             value = WORLD.shape()
         elif path.startswith("/kit/drift/"):
