@@ -46,7 +46,7 @@ enum Command {
     },
     /// Everything that CI runs
     Test {
-        /// Only these: fmt, clippy, unit, end-to-end, providers, hostile, docs; and, only when they are named, crash, conformance
+        /// Only these: fmt, clippy, unit, end-to-end, hostile, docs; and, only when they are named, providers, crash, conformance
         only: Vec<String>,
     },
     /// Search for inputs that readers stumble over, with libFuzzer and the nightly toolchain

@@ -5,7 +5,7 @@ use crate::{build, containers, counterparts, languages, setup};
 use std::time::Instant;
 
 /// Parts that take minutes and have bounds of time: until they have been seen green on an idle machine, they are asked for.
-const WHEN_NAMED: [&str; 2] = ["crash", "conformance"];
+const WHEN_NAMED: [&str; 3] = ["providers", "crash", "conformance"];
 
 /// A part of the tests: its name, and what runs it.
 type Part = (&'static str, fn() -> Done);

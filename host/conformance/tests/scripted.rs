@@ -110,12 +110,12 @@ fn what_is_removed_is_gone_after_its_time_and_a_saved_state_comes_back() {
     ask(&cloud, 0, "POST", "/v1/services/s/revisions", &[], json!({ "replicas": 1 }));
     let (_, all) = ask(&cloud, 0, "GET", "/v1/services/s/revisions", &[], Value::Null);
     let path = format!("/v1/services/s/revisions/{}", all["revisions"][0]["id"].as_str().unwrap());
-    let saved = cloud.save().await.unwrap().unwrap();
+    let saved = futures_util::FutureExt::now_or_never(cloud.save()).unwrap().unwrap().unwrap();
     assert_eq!(ask(&cloud, 0, "DELETE", &path, &[], Value::Null).0, 202);
     assert_eq!(ask(&cloud, 1999, "GET", &path, &[], Value::Null).0, 200);
     assert_eq!(ask(&cloud, 2000, "GET", &path, &[], Value::Null).0, 404);
     assert_eq!(state(&cloud, 2000).there.get("revision"), None);
-    cloud.restore(&saved).await.unwrap();
+    futures_util::FutureExt::now_or_never(cloud.restore(&saved)).unwrap().unwrap();
     assert_eq!(ask(&cloud, 2000, "GET", &path, &[], Value::Null).0, 200);
 }
 
