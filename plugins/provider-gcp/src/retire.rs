@@ -71,7 +71,11 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
     if view.is_settling() {
         return Ok(cloud.again(waiting, format!("service {}: Cloud Run works on it", cloud.place.name)));
     }
-    let Some(kept) = view.all(revision).next().map(|seen| seen.name.clone()) else { return gone() };
+    let Some(kept) = view.all(revision).next().map(|seen| seen.name.clone()) else {
+        // A list may be of a moment ago: two that agree are believed.
+        let is_there = cloud.our_view()?.is_some_and(|again| again.all(revision).next().is_some());
+        return if is_there { Ok(cloud.again(waiting, format!("revision {revision} is there still"))) } else { gone() };
+    };
     if failed.is_none()
         && let Some(change) = back(&view, &kept)
     {
