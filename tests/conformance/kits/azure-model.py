@@ -46,8 +46,9 @@ class World(azure.Cloud):
         self.made, self.violations = {"app": 0, "revision": 0}, []
 
     def put(self, name, body):
+        is_new = name not in self.apps
         answer = super().put(name, body)
-        self.made["app"] += 1
+        self.made["app"] += is_new
         return answer
 
     def make_revision(self, app):

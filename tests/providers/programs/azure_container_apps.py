@@ -123,7 +123,11 @@ class Cloud:
 
     def put(self, name, body):
         if name in self.apps:
-            raise Refused(409, "NotModelled", "this model takes PUT for a new app only")
+            there = self.apps[name]
+            if there["put"] != body:
+                raise Refused(409, "NotModelled", "this model takes PUT for a new app only, and the same once more")
+            self.refuse_busy(there)
+            return 200, {}, self.shown(there)
         if not APP_NAME.fullmatch(name) or len(name) > 32:
             raise Refused(400, "ContainerAppInvalidName", f"Invalid ContainerApp name '{name}'.")
         self.refuse_problems(body, name, is_change=False)
@@ -132,6 +136,7 @@ class Cloud:
             raise Refused(400, "ManagedEnvironmentNotFound", f"The environment '{environment}' does not exist.")
         properties = copy.deepcopy(body["properties"])
         app = {"name": name, "body": {**copy.deepcopy(body), "properties": properties}, "revisions": {}, "state": "InProgress", "latestReady": None}
+        app["put"] = copy.deepcopy(body)
         properties["managedEnvironmentId"] = properties["environmentId"] = environment
         properties.setdefault("configuration", {}).setdefault("activeRevisionsMode", "Single")
         self.check(app, app["body"], new=True)
