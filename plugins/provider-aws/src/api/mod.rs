@@ -50,6 +50,8 @@ impl Dialect for Aws {
     fn class(error: &ApiError) -> Option<Class> {
         let code = error.code.as_str();
         Some(match code {
+            // AWS names a code in each of its refusals: what has none is half an answer, or somebody else's.
+            "" if error.status == 400 => Class::InDoubt,
             _ if code.contains("Throttl") => Class::Throttled,
             "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => Class::Throttled,
             "AccessDenied"
