@@ -4,12 +4,11 @@ Written from the two API references. Which of the two is asked is told by the ho
 answered is what is there. Tasks run at once; a service that is removed drains until it was looked at once.
 """
 
-import copy
 import json
-import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
+
+from kit_server import serve
 
 NAMESPACE = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
 LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/main/1/1"
@@ -327,65 +326,22 @@ class World:
                 "made": self.made, "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
+def respond(world, _method, _url, headers, body):
+    is_ecs = headers.get("host", "").startswith("ecs.")
+    try:
+        if is_ecs:
+            return 200, {}, world.ecs(headers["x-amz-target"].rsplit(".", 1)[-1], json.loads(body))
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True))
+        action = form["Action"]
+        text = (f'<{action}Response xmlns="{NAMESPACE}"><{action}Result>{world.elb(form)}</{action}Result>'
+                f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>")
+        return 200, {"content-type": "text/xml"}, text
+    except Refused as refused:
+        if is_ecs:
+            return refused.status, {}, {"__type": refused.code, "message": refused.message}
+        text = (f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{refused.code}</Code>'
+                f"<Message>{escape(refused.message)}</Message></Error><RequestId>r</RequestId></ErrorResponse>")
+        return refused.status, {"content-type": "text/xml"}, text
 
 
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
-    else:
-        WORLD = copy.deepcopy(KEPT[number])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        global WORLD
-        url, host = urlsplit(self.path), self.headers.get("host", "")
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-        kind, status = "application/json", 200
-        try:
-            if url.path == "/kit/reset":
-                WORLD = World()
-                text = "{}"
-            elif url.path == "/kit/keep":
-                keep(url.query)
-                text = "{}"
-            elif url.path == "/kit/state":
-                text = json.dumps(WORLD.state())
-            elif url.path.startswith("/kit/drift/"):
-                WORLD.drift(url.path.rsplit("/", 1)[-1])
-                text = "{}"
-            elif host.startswith("ecs."):
-                text = json.dumps(WORLD.ecs(self.headers["x-amz-target"].rsplit(".", 1)[-1], json.loads(body)))
-            else:
-                kind = "text/xml"
-                form = dict(parse_qsl(body, keep_blank_values=True, strict_parsing=True))
-                action = form["Action"]
-                text = (f'<{action}Response xmlns="{NAMESPACE}"><{action}Result>{WORLD.elb(form)}</{action}Result>'
-                        f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>")
-        except Refused as refused:
-            status = refused.status
-            if host.startswith("ecs."):
-                text = json.dumps({"__type": refused.code, "message": refused.message})
-            else:
-                text = (f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{refused.code}</Code>'
-                        f"<Message>{escape(refused.message)}</Message></Error><RequestId>r</RequestId></ErrorResponse>")
-        data = text.encode()
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_POST = do_PUT = answer
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond)

@@ -2,16 +2,15 @@
 processes and without a clock. An operation ends by being looked at, or by reads of its app.
 """
 import contextlib
-import copy
 import json
 import os
 import sys
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../providers/programs"))
 sys.dont_write_bytecode = True
 import azure_container_apps as azure  # noqa: E402
+from kit_server import serve  # noqa: E402
 
 SETTINGS = {"commands": {}, "fronts": {}, "tenant": "t", "clientId": "c", "clientSecret": "s", "looks": 1, "page": 4,
             "subscription": "3e5d1c2a-7b1f-4c55-9a55-0c2f5a0f7d11", "group": "second-brain",
@@ -100,55 +99,15 @@ class World(azure.Cloud):
         return {"there": there, "made": self.made, "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
+def respond(world, method, url, headers, text):
+    headers = {name.lower(): value for name, value in headers.items()}
+    told = {}
+    try:
+        path, query = urllib.parse.unquote(url.path), urllib.parse.parse_qs(url.query)
+        status, told, value = world.asked(method, path, query, headers, json.loads(text) if text else None)
+    except azure.Refused as refused:
+        status, value = refused.status, refused.body
+    return status, {**told, "x-ms-request-id": "kit"}, value
 
 
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
-    else:
-        WORLD = copy.deepcopy(KEPT[number])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answered(self):
-        global WORLD
-        path, _, query = self.path.partition("?")
-        text = self.rfile.read(int(self.headers.get("content-length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        told, status, value = {}, 200, {}
-        if path == "/kit/reset":
-            WORLD = World()
-        elif path == "/kit/keep":
-            keep(query)
-        elif path == "/kit/state":
-            value = WORLD.shape()
-        elif path.startswith("/kit/drift/"):
-            WORLD.drift(path.rpartition("/")[2])
-        else:
-            try:
-                body = json.loads(text) if text else None
-                status, told, value = WORLD.asked(self.command, urllib.parse.unquote(path), urllib.parse.parse_qs(query), headers, body)
-            except azure.Refused as refused:
-                status, value = refused.status, refused.body
-        data = b"" if value is None else json.dumps(value).encode()
-        self.send_response(status)
-        for name, word in {**told, "x-ms-request-id": "kit", "content-type": "application/json"}.items():
-            self.send_header(name, word)
-        if status != 204:
-            self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = answered
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond, World.shape)

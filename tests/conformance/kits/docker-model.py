@@ -3,11 +3,10 @@
 Which of the two is asked is told by the host header. One process, one thread: what is answered is what is there.
 """
 
-import copy
 import json
-import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
+
+from kit_server import serve
 
 
 class World:
@@ -140,56 +139,15 @@ class World:
                 "made": self.made, "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
-
-
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
+def respond(world, method, url, headers, body):
+    host, path, body = headers.get("host", ""), unquote(url.path), json.loads(body or b"null")
+    if host.startswith("agent."):
+        status, answer = world.agent(method, path, body)
+    elif host.startswith("docker."):
+        status, answer = world.engine(method, path, parse_qs(url.query), body)
     else:
-        WORLD = copy.deepcopy(KEPT[number])
+        status, answer = 200, {}
+    return status, {"api-version": "1.41"}, answer
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        global WORLD
-        url = urlsplit(self.path)
-        length = int(self.headers.get("content-length") or 0)
-        body = json.loads(self.rfile.read(length) or b"null") if length else {}
-        host = self.headers.get("host", "")
-        if url.path == "/kit/reset":
-            WORLD = World()
-            status, value = 200, {}
-        elif url.path == "/kit/keep":
-            keep(url.query)
-            status, value = 200, {}
-        elif url.path == "/kit/state":
-            status, value = 200, WORLD.state()
-        elif host.startswith("agent."):
-            status, value = WORLD.agent(self.command, unquote(url.path), body)
-        elif host.startswith("docker."):
-            status, value = WORLD.engine(self.command, unquote(url.path), parse_qs(url.query), body)
-        else:
-            status, value = 200, {}
-        data = b"" if value is None else value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("api-version", "1.41")
-        self.send_header("content-type", "application/json")
-        if status not in (204, 304):
-            self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        if status not in (204, 304):
-            self.wfile.write(data)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond)

@@ -7,9 +7,9 @@ ended when it was looked at twice. What the API would take and a provider must n
 import copy
 import json
 import re
-import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from kit_server import serve
 
 PARENT = "projects/my-project/locations/europe-west3"
 BY_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
@@ -179,7 +179,7 @@ class World:
 
     # -- the kit ---------------------------------------------------------------------------------------------------------
 
-    def drift(self):
+    def drift(self, _which):
         """Somebody gives half of the traffic to a revision of their own."""
         for service in self.services.values():
             template = copy.deepcopy(service["template"])
@@ -203,57 +203,14 @@ class World:
                 "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
+def respond(world, method, url, headers, body):
+    try:
+        if headers.get("authorization") != "Bearer kit-token-of-nobody":
+            raise Refused(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
+        query = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+        return 200, {}, world.answer(method, unquote(url.path).removeprefix("/v2/"), query, json.loads(body or b"null"))
+    except Refused as refused:
+        return refused.code, {}, refused.body
 
 
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
-    else:
-        WORLD = copy.deepcopy(KEPT[number])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def answer(self):
-        global WORLD
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        status = 200
-        try:
-            if url.path == "/kit/reset":
-                WORLD, answer = World(), {}
-            elif url.path == "/kit/keep":
-                keep(url.query)
-                answer = {}
-            elif url.path == "/kit/state":
-                answer = WORLD.state()
-            elif url.path == "/kit/drift":
-                WORLD.drift()
-                answer = {}
-            elif self.headers.get("authorization") != "Bearer kit-token-of-nobody":
-                raise Refused(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
-            else:
-                query = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
-                answer = WORLD.answer(self.command, unquote(url.path).removeprefix("/v2/"), query, json.loads(body or b"null"))
-        except Refused as refused:
-            status, answer = refused.code, refused.body
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond)

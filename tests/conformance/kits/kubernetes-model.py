@@ -7,9 +7,9 @@ was looked at twice. What the server would take and a provider must not do is a 
 
 import copy
 import json
-import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from kit_server import serve
 
 GATEWAY = "gateway.networking.k8s.io"
 PATHS = {
@@ -217,7 +217,7 @@ class World:
 
     # -- the kit ---------------------------------------------------------------------------------------------------------
 
-    def drift(self):
+    def drift(self, _which):
         """Somebody leads users to another Service, and to other pods."""
         for (kind, name), thing in self.things.items():
             if REVISION in thing["metadata"]["labels"]:
@@ -236,58 +236,14 @@ class World:
         return {"there": there, "made": self.made, "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
+def respond(world, method, url, headers, body):
+    try:
+        if headers.get("authorization") != "Bearer kit-token-of-nobody":
+            raise Refused(401, "Unauthorized", "Unauthorized")
+        query, form = dict(parse_qsl(url.query, keep_blank_values=True)), headers.get("content-type", "")
+        return 200, {}, world.answer(method, unquote(url.path), query, form, json.loads(body or b"null"))
+    except Refused as refused:
+        return refused.code, {}, refused.body
 
 
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
-    else:
-        WORLD = copy.deepcopy(KEPT[number])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def answer(self):
-        global WORLD
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        status = 200
-        try:
-            if url.path == "/kit/reset":
-                WORLD, answer = World(), {}
-            elif url.path == "/kit/keep":
-                keep(url.query)
-                answer = {}
-            elif url.path == "/kit/state":
-                answer = WORLD.state()
-            elif url.path == "/kit/drift":
-                WORLD.drift()
-                answer = {}
-            elif self.headers.get("authorization") != "Bearer kit-token-of-nobody":
-                raise Refused(401, "Unauthorized", "Unauthorized")
-            else:
-                query = dict(parse_qsl(url.query, keep_blank_values=True))
-                form = self.headers.get("content-type", "")
-                answer = WORLD.answer(self.command, unquote(url.path), query, form, json.loads(body or b"null"))
-        except Refused as refused:
-            status, answer = refused.code, refused.body
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond)

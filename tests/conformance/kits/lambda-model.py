@@ -4,12 +4,11 @@ Written from the API reference: one change at a time, a lock (`RevisionId`) on f
 published only where something changed since the last one. A function is busy until it was looked at once after a change.
 """
 
-import copy
 import hashlib
 import json
-import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
+
+from kit_server import serve
 
 PREFIX = "/2015-03-31/functions"
 
@@ -174,7 +173,7 @@ class World:
                      RevisionId=self.lock())
         return alias
 
-    def drift(self):
+    def drift(self, _which):
         """Somebody publishes a version by hand, and leads half of the invocations to it."""
         for function in self.functions.values():
             function["count"] += 1
@@ -194,57 +193,12 @@ class World:
         return {"there": there, "made": self.made, "violations": self.violations}
 
 
-WORLD, KEPT = World(), {}
+def respond(world, method, url, _headers, body):
+    try:
+        status, answer = world.answer(method, unquote(url.path), parse_qs(url.query), json.loads(body or b"{}"))
+        return status, {}, answer
+    except Refused as refused:
+        return refused.status, {"x-amzn-errortype": refused.code}, {"Type": "User", "Message": refused.message}
 
 
-def keep(query):
-    """Keeps what is there under a number, or goes back to it."""
-    global WORLD
-    verb, number = query.split("=")
-    if verb == "as":
-        KEPT[number] = copy.deepcopy(WORLD)
-    else:
-        WORLD = copy.deepcopy(KEPT[number])
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        global WORLD
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        code = None
-        try:
-            if url.path == "/kit/reset":
-                WORLD = World()
-                status, value = 200, {}
-            elif url.path == "/kit/keep":
-                keep(url.query)
-                status, value = 200, {}
-            elif url.path == "/kit/state":
-                status, value = 200, WORLD.state()
-            elif url.path == "/kit/drift":
-                WORLD.drift()
-                status, value = 200, {}
-            else:
-                status, value = WORLD.answer(self.command, unquote(url.path), parse_qs(url.query), json.loads(body or b"{}"))
-        except Refused as refused:
-            status, code, value = refused.status, refused.code, {"Type": "User", "Message": refused.message}
-        data = b"" if value is None else json.dumps(value).encode()
-        self.send_response(status)
-        if code:
-            self.send_header("x-amzn-errortype", code)
-        self.send_header("content-type", "application/json")
-        if status != 204:
-            self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_POST = do_PUT = do_DELETE = answer
-
-    def log_message(self, *_):
-        pass
-
-
-HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(World, respond)
