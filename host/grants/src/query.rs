@@ -1,7 +1,8 @@
 //! A parameter of a query that turns a request into one that only reads, such as `dryRun=All`.
 //!
 //! Stops a request from passing for a read by a parameter that the server reads otherwise: the parameter counts only when
-//! it stands there as it is written, once, and nothing else in the query could be taken for it.
+//! it stands there as it is written, once, and nothing else in the query could be taken for it. For a `DELETE` it never counts:
+//! Kubernetes takes the options of a removal from its body, where it has one, and not from the query.
 
 use crate::PatternError;
 use std::fmt;
