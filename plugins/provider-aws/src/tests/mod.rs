@@ -10,38 +10,18 @@ mod native;
 mod own;
 mod reads;
 
-use std::time::Duration;
-
-use basb_plugin::ServiceRef;
-use basb_plugin::provider::{Desired, Readiness, Workload};
+use basb_plugin::provider::Desired;
+use basb_plugin::testing;
+pub use basb_plugin::testing::service;
 use serde_json::{Value, json};
 
 use crate::Config;
 
-/// A service.
-pub fn service() -> ServiceRef {
-    ServiceRef { deployment: "shop".into(), environment: "prod".into(), service: "web".into() }
-}
-
 /// What it should be.
 pub fn desired(revision: &str, replicas: u32) -> Desired {
-    Desired {
-        service: service(),
-        listen: None,
-        revision: revision.into(),
-        replicas,
-        workload: Workload {
-            command: Vec::new(),
-            image: Some(format!("registry.example/web@sha256:{}", "ab".repeat(32))),
-            working_folder: None,
-            env: vec![("COLOUR".into(), revision.into())],
-            ready: Readiness::Http("/healthz".into()),
-            min_ready: Duration::from_secs(25),
-            stop_grace: Duration::from_secs(5),
-            memory_limit: None,
-            settings: r#"{"command": ["serve", "--port", "{port}"]}"#.into(),
-        },
-    }
+    let mut desired = testing::desired(revision, replicas);
+    desired.workload.settings = r#"{"command": ["serve", "--port", "{port}"]}"#.into();
+    desired
 }
 
 /// The configuration for ECS, with more below `ecs`.

@@ -9,13 +9,12 @@ mod rollout;
 mod settings;
 mod sizes;
 
-use std::time::Duration;
-
 use basb_plugin::provider::{
-    Action, ActionKind, Desired, InstanceReport, Observed, Progress, Provider, Readiness, Scaling, ServicePlan,
-    Workload,
+    Action, ActionKind, Desired, InstanceReport, Observed, Progress, Provider, Scaling, ServicePlan,
 };
-use basb_plugin::{Failure, Retry, ServiceRef, Weight};
+use basb_plugin::testing;
+pub use basb_plugin::testing::service;
+use basb_plugin::{Failure, Retry, Weight};
 use serde_json::{Value, json};
 
 use crate::{Azure, Config};
@@ -23,30 +22,11 @@ use cloud::Cloud;
 
 pub const SUBSCRIPTION: &str = "3e5d1c2a-7b1f-4c55-9a55-0c2f5a0f7d11";
 
-/// A service.
-pub fn service() -> ServiceRef {
-    ServiceRef { deployment: "shop".into(), environment: "prod".into(), service: "web".into() }
-}
-
 /// What it should be.
 pub fn desired(revision: &str, replicas: u32) -> Desired {
-    Desired {
-        service: service(),
-        listen: None,
-        revision: revision.into(),
-        replicas,
-        workload: Workload {
-            command: Vec::new(),
-            image: Some(format!("registry.example/web@sha256:{}", "ab".repeat(32))),
-            working_folder: None,
-            env: vec![("COLOUR".into(), revision.into())],
-            ready: Readiness::Http("/healthz".into()),
-            min_ready: Duration::from_secs(25),
-            stop_grace: Duration::from_secs(5),
-            memory_limit: None,
-            settings: r#"{"args": ["serve", "--port", "{port}"]}"#.into(),
-        },
-    }
+    let mut desired = testing::desired(revision, replicas);
+    desired.workload.settings = r#"{"args": ["serve", "--port", "{port}"]}"#.into();
+    desired
 }
 
 /// The configuration, with more at its top.

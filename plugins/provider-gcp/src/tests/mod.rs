@@ -10,39 +10,20 @@ mod foreign;
 mod plan;
 mod release;
 
-use std::time::Duration;
-
-use basb_plugin::provider::{Action, Desired, Observed, Pending, Progress, Provider, Readiness, Scaling, Workload};
-use basb_plugin::{Failure, ServiceRef, Weight};
+use basb_plugin::provider::{Action, Desired, Observed, Pending, Progress, Provider, Scaling};
+use basb_plugin::testing;
+pub use basb_plugin::testing::service;
+use basb_plugin::{Failure, Weight};
 use serde_json::{Value, json};
 
 use crate::{Config, Gcp};
 use cloud::Model;
 
-/// A service.
-pub fn service() -> ServiceRef {
-    ServiceRef { deployment: "shop".into(), environment: "prod".into(), service: "web".into() }
-}
-
 /// What it should be.
 pub fn desired(revision: &str, replicas: u32) -> Desired {
-    Desired {
-        service: service(),
-        listen: None,
-        revision: revision.into(),
-        replicas,
-        workload: Workload {
-            command: Vec::new(),
-            image: Some(format!("registry.example/web@sha256:{}", "ab".repeat(32))),
-            working_folder: None,
-            env: vec![("COLOUR".into(), revision.into())],
-            ready: Readiness::Http("/healthz".into()),
-            min_ready: Duration::from_secs(25),
-            stop_grace: Duration::from_secs(5),
-            memory_limit: None,
-            settings: r#"{"args": ["--port", "{port}"]}"#.into(),
-        },
-    }
+    let mut desired = testing::desired(revision, replicas);
+    desired.workload.settings = r#"{"args": ["--port", "{port}"]}"#.into();
+    desired
 }
 
 /// The configuration, with more in it.

@@ -12,37 +12,24 @@ mod routes;
 
 use std::time::Duration;
 
-use basb_plugin::provider::{Action, Desired, Progress, Provider, Readiness, Workload};
-use basb_plugin::{Failure, ServiceRef, Weight};
+use basb_plugin::provider::{Action, Desired, Progress, Provider};
+use basb_plugin::testing;
+pub use basb_plugin::testing::service;
+use basb_plugin::{Failure, Weight};
 use serde_json::{Value, json};
 
 use crate::{Config, Kubernetes};
 use cluster::Model;
 
-/// A service.
-pub fn service() -> ServiceRef {
-    ServiceRef { deployment: "shop".into(), environment: "prod".into(), service: "web".into() }
-}
-
 /// What it should be.
 pub fn desired(revision: &str, replicas: u32) -> Desired {
-    Desired {
-        service: service(),
-        listen: None,
-        revision: revision.into(),
-        replicas,
-        workload: Workload {
-            command: Vec::new(),
-            image: Some(format!("registry.example/web@sha256:{}", "ab".repeat(32))),
-            working_folder: None,
-            env: vec![("COLOUR".into(), revision.into()), ("PRICE".into(), "5$ $(X) {port}".into())],
-            ready: Readiness::Http("/healthz".into()),
-            min_ready: Duration::from_millis(2_500),
-            stop_grace: Duration::from_secs(5),
-            memory_limit: Some(64 << 20),
-            settings: r#"{"command": ["serve", "--port", "{port}"]}"#.into(),
-        },
-    }
+    let mut desired = testing::desired(revision, replicas);
+    let workload = &mut desired.workload;
+    workload.env.push(("PRICE".into(), "5$ $(X) {port}".into()));
+    workload.min_ready = Duration::from_millis(2_500);
+    workload.memory_limit = Some(64 << 20);
+    workload.settings = r#"{"command": ["serve", "--port", "{port}"]}"#.into();
+    desired
 }
 
 /// The configuration, with more in it.

@@ -10,10 +10,12 @@
 //! assert_eq!(host.requests()[0].url, "http://it/health");
 //! ```
 
+mod deployed;
 mod fake;
 mod manifest;
 mod rollout;
 
+pub use deployed::{desired, service};
 pub use fake::{FakeHost, Reply, file_digest};
 pub use manifest::check_manifest;
 pub use rollout::{Ending, Report, Simulation, service_view};
