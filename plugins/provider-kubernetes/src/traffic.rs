@@ -162,7 +162,9 @@ fn by_pods(
 }
 
 fn wait(cluster: &Cluster<'_>, state: Option<&str>, what: &str) -> Result<Progress, Failure> {
-    let waiting = decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Settled, cluster.client().cx().now()));
+    // The nodes' time begins anew once the cluster leads there again.
+    let known = decode_state(state)?.filter(|waiting: &Waiting<Step>| waiting.what != Step::Led);
+    let waiting = known.unwrap_or_else(|| Waiting::begin(Step::Settled, cluster.client().cx().now()));
     Ok(waiting.again(cluster.client().jitter(), None, what))
 }
 
