@@ -13,9 +13,11 @@ pub use recorded::{Recorded, RecordedCall, RecordedExchange, Recording};
 
 use crate::KitError;
 use basb_capabilities::http::HttpError;
+use basb_capabilities::http::action::Action;
 use basb_capabilities::tcp::{Exchange, Reply, TcpError};
 use basb_core::Timestamp;
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -52,19 +54,16 @@ impl Sent {
         format!("{} {url}{action}", self.method)
     }
 
-    /// The action of AWS's protocols that have one address for everything: what `X-Amz-Target` ends with, or the `Action` of a
-    /// form.
+    /// The action of AWS's protocols that have one address for everything, without its version, as the door reads it.
     #[must_use]
     pub fn action(&self) -> Option<String> {
-        if let Some(target) = self.header("x-amz-target") {
-            return target.rsplit('.').next().map(str::to_owned);
+        let method = Method::from_bytes(self.method.as_bytes()).ok()?;
+        let headers = self.headers.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+        let headers: HeaderMap = headers.collect();
+        match Action::of(&method, &self.url, &headers, &self.body) {
+            Action::Named(name) => name.rsplit('.').next().map(str::to_owned),
+            Action::None | Action::Unclear(_) => None,
         }
-        let is_form = |kind: &str| kind.starts_with("application/x-www-form-urlencoded");
-        if self.method != "POST" || !self.header("content-type").is_some_and(is_form) {
-            return None;
-        }
-        let fields = url::form_urlencoded::parse(&self.body);
-        fields.into_iter().find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned())
     }
 
     /// Whether it reads and changes nothing: by its method, or by the verb of its action.
