@@ -20,8 +20,13 @@ const OAUTH: [&str; 6] = [
     "google-auth[requests]==2.62.2",
     "msal==1.39.0",
 ];
-/// Google's own client with its description of Cloud Run, and what verifies a service account's signature.
-const GCP: [&str; 3] = ["google-api-python-client==2.202.0", "google-auth[requests]==2.63.0", "cryptography==50.0.2"];
+/// Google's own clients of Cloud Run, the first with the description of its API, and what verifies a service account's signature.
+const GCP: [&str; 4] = [
+    "google-api-python-client==2.202.0",
+    "google-cloud-run==0.16.2",
+    "google-auth[requests]==2.63.0",
+    "cryptography==50.0.2",
+];
 /// Azure's own client of Container Apps, and what checks requests by Microsoft's description of them.
 const AZURE: [&str; 3] = ["azure-mgmt-appcontainers==5.1.0", "jsonschema==4.26.0", "requests==2.34.2"];
 /// <https://crates.io/crates/rusty_vault>

@@ -172,7 +172,8 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
     }
     if options.wants("recorded-twice") {
         let mut random = options.random("recorded-twice");
-        let entries = chosen(options, "recorded-twice", good, 4);
+        // Every fourth entry at length: with its two other kills each, that is as many as `recorded-entries` has.
+        let entries = chosen(options, "recorded-twice", good, options.amount(4, good.entries().count().div_ceil(4)));
         let jobs = entries.iter().map(|entry| {
             // Again while it resumes: at one of the first entries that the resumed process writes; and once more, at
             // some time.
@@ -240,17 +241,12 @@ fn every_commit<'a>(
     all.chunks(20).map(stretch).collect()
 }
 
-/// The entries at which something happens: all of them, or so many, spread over all with a random beginning.
-fn chosen(options: &Options, part: &str, reference: &Reference, ci: usize) -> Vec<u64> {
+/// So many entries at which something happens, spread over all with a random beginning.
+fn chosen(options: &Options, part: &str, reference: &Reference, so_many: usize) -> Vec<u64> {
     let all: Vec<u64> = reference.entries().collect();
-    match options.share {
-        Share::Whole => all,
-        Share::Ci => {
-            let step = all.len().div_ceil(ci).max(1);
-            let from = options.random(part).below(step as u64) as usize;
-            all.into_iter().skip(from).step_by(step).collect()
-        }
-    }
+    let step = all.len().div_ceil(so_many.max(1)).max(1);
+    let from = options.random(part).below(step as u64) as usize;
+    all.into_iter().skip(from).step_by(step).collect()
 }
 
 /// One call with many requests that change something, killed between any two of them.

@@ -45,7 +45,8 @@ impl GcpLab {
     #[must_use]
     pub fn start() -> Option<GcpLab> {
         let alone = "python3 -m venv ~/.cache/basb-host/counterparts/gcp && ~/.cache/basb-host/counterparts/gcp/bin/pip install \
-                     google-api-python-client==2.202.0 'google-auth[requests]==2.63.0' cryptography==50.0.2";
+                     google-api-python-client==2.202.0 google-cloud-run==0.16.2 'google-auth[requests]==2.63.0' \
+                     cryptography==50.0.2";
         let python = install::find_or_say("gcp/bin/python", "basb-gcp-python", alone)?;
         let lab = Lab::new();
         let pair = || python::json(&python, include_str!("../programs/gcp_keys.py"), &[]);
@@ -85,6 +86,17 @@ impl GcpLab {
         let (endpoint, key) = (self.endpoint(), self.lab.root().join("key.json"));
         let all = [&[endpoint.as_str(), key.to_str().unwrap(), PARENT], args].concat();
         python::json(&self.python, include_str!("../programs/gcp_client.py"), &all)
+    }
+
+    /// Has Google's newer client send what was sent, and compares.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn wire(&self, sent: &[Value]) -> Value {
+        let (path, lines) = (self.lab.root().join("sent.jsonl"), sent.iter().map(|line| format!("{line}\n")));
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+        python::json(&self.python, include_str!("../programs/gcp_wire.py"), &[path.to_str().unwrap()])
     }
 
     /// Services, revisions and traffic, as Google's client sees them.

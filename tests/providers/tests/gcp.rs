@@ -121,6 +121,38 @@ fn requests_are_those_of_googles_own_client() {
 }
 
 #[test]
+fn requests_are_to_the_letter_those_of_googles_newer_client() {
+    let Some(gcp) = GcpLab::start() else { return };
+    gcp.lab.write_text(&one(&gcp, ""));
+    // A first release that fails takes everything away again.
+    gcp.host(&["run", "--set", &format!("image={BROKEN}")]).exits(3);
+    gcp.host(&["plan"]).exits(2);
+    gcp.host(&["run"]).exits(0);
+    gcp.host(&["plan", "--set", "release=2"]).exits(2);
+    gcp.host(&["run", "--set", "release=2"]).exits(0);
+    gcp.host(&["drift"]).exits(0);
+    gcp.host(&["undo"]).exits(0);
+    let sent: Vec<Value> = gcp.requests().into_iter().filter(|of| of["status"] == 200).collect();
+    let wire = gcp.wire(&sent);
+    assert!(wire["differ"] == json!([]), "{:#}", wire["differ"]);
+    let compared: BTreeSet<&str> = wire["compared"].as_object().unwrap().keys().map(String::as_str).collect();
+    let kinds = [
+        "create",
+        "create validateOnly",
+        "delete",
+        "delete revision",
+        "operation",
+        "patch template",
+        "patch template validateOnly",
+        "patch traffic",
+        "revisions",
+        "service",
+    ];
+    let missing: Vec<&&str> = kinds.iter().filter(|kind| !compared.contains(**kind)).collect();
+    assert_eq!(missing, Vec::<&&str>::new(), "{compared:?}");
+}
+
+#[test]
 fn a_plan_changes_nothing_and_a_failed_start_goes_back() {
     let Some(gcp) = GcpLab::start() else { return };
     gcp.lab.write_text(&one(&gcp, ""));
