@@ -29,14 +29,19 @@ pub fn find(path: &str, name: &str) -> Option<PathBuf> {
 /// When it is not there and `BASB_COUNTERPARTS=require` is set, as in CI.
 #[must_use]
 pub fn find_or_say(path: &str, name: &str, alone: &str) -> Option<PathBuf> {
-    let found = find(path, name);
-    if found.is_none() {
-        let message = format!(
-            "NOT TESTED: `{name}` is not installed. Install all counterparts with\n  {INSTALL}\nor this one with\n  {alone}"
-        );
-        assert!(std::env::var_os("BASB_COUNTERPARTS").is_none_or(|value| value != "require"), "{message}");
-        // Not `eprintln!`: the harness would keep it to itself, since the test passes.
-        let _ = writeln!(std::io::stderr(), "\n{message}\n");
-    }
-    found
+    find(path, name).or_else(|| say(&format!("`{name}`"), alone))
+}
+
+/// Says on standard error that something is not installed, in a way that the test harness does not swallow; nothing.
+///
+/// # Panics
+/// When `BASB_COUNTERPARTS=require` is set, as in CI.
+pub fn say<T>(what: &str, alone: &str) -> Option<T> {
+    let message = format!(
+        "NOT TESTED: {what} is not installed. Install all counterparts with\n  {INSTALL}\nor this one with\n  {alone}"
+    );
+    assert!(std::env::var_os("BASB_COUNTERPARTS").is_none_or(|value| value != "require"), "{message}");
+    // Not `eprintln!`: the harness would keep it to itself, since the test passes.
+    let _ = writeln!(std::io::stderr(), "\n{message}\n");
+    None
 }

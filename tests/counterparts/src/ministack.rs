@@ -4,8 +4,8 @@
 
 use crate::install;
 use crate::process::{Process, wait_until_answered};
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use url::Url;
 
 /// What tasks are.
@@ -34,6 +34,10 @@ pub fn start(tasks: Tasks) -> Option<MiniStack> {
     let alone = "python3 -m venv ~/.cache/basb-host/counterparts/ministack && \
                  ~/.cache/basb-host/counterparts/ministack/bin/pip install ministack docker";
     let program = install::find_or_say("ministack/bin/ministack", "ministack", alone)?;
+    if matches!(tasks, Tasks::Containers(_)) && !has_docker(&program) {
+        // It would say of each task that it runs, and run nothing.
+        return install::say("the Python package `docker` beside MiniStack", alone);
+    }
     // It looks for a Docker engine by itself, and clears away there what an earlier one of it has left.
     let socket = match &tasks {
         Tasks::InNameOnly => "unix:///nonexistent/docker.sock".to_owned(),
@@ -49,4 +53,12 @@ pub fn start(tasks: Tasks) -> Option<MiniStack> {
     wait_until_answered("MiniStack", port);
     let endpoint = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a URL");
     Some(MiniStack { _process: process, endpoint })
+}
+
+/// Whether the Python that it runs in has the client by which it starts containers.
+fn has_docker(program: &Path) -> bool {
+    let text = std::fs::read_to_string(program).unwrap_or_default();
+    let python = text.lines().next().and_then(|line| line.strip_prefix("#!")).unwrap_or("python3");
+    let tried = Command::new(python.trim()).args(["-c", "import docker"]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
 }

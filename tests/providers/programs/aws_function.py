@@ -1,12 +1,12 @@
-"""The function `capture` at moto, as boto3 sees it: its versions and aliases."""
+"""The function `capture`, as boto3 sees it: its versions and aliases."""
 import json
 import sys
 
 import boto3
 
-moto, _, key, secret = sys.argv[1:5]
+endpoint, key, secret = sys.argv[1:4]
 functions = boto3.client(
-    "lambda", endpoint_url=moto, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret
+    "lambda", endpoint_url=endpoint, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret
 )
 versions = functions.list_versions_by_function(FunctionName="capture")["Versions"]
 print(json.dumps({

@@ -1,12 +1,15 @@
-"""Stands in for what neither emulator does: runs the tasks of ECS services (MiniStack's), registers them in their target
-groups (moto's), and shares requests out by the weights of the listener's rules (moto's).
+"""Stands in for what neither emulator does: registers the tasks of ECS services (MiniStack's) in their target groups
+(moto's), and shares requests out by the weights of the listener's rules (moto's).
 
-It is a second client, on boto3, and knows nothing of basb-host: it goes by rules, target groups and ECS services only. An
-image that IMAGES, a JSON object, has words for is one process of this machine, with the container's command; any other one is
-answered for here: with 200, or with 500 below /work where the task's variable RELEASE is 3.
+It is a second client, on boto3, and knows nothing of basb-host: it goes by rules, target groups and ECS services only. With
+ENGINE, the socket of the engine that MiniStack runs containers on, requests go to those. Without one (an empty word) it runs
+the tasks too: an image that IMAGES, a JSON object, has words for is one process of this machine, with the container's command;
+any other one is answered for here: with 200, or with 500 below /work where the task's variable RELEASE is 3.
 
-    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS IMAGES PORT=HOST... PREVIEW_PORT=+HOST...
+    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS IMAGES ENGINE PORT=HOST... PREVIEW_PORT=+HOST...
 """
+import functools
+import itertools
 import json
 import sys
 import threading
@@ -14,41 +17,69 @@ import time
 
 import boto3
 
+from aws_tasks import Tasks
 from data_plane import DataPlane, Front, Passing
 
-moto, ministack, key, secret, listener, previews, images = sys.argv[1:8]
-hosts = dict(pair.split("=") for pair in sys.argv[8:])
+moto, ministack, key, secret, listener, previews, images, engine = sys.argv[1:9]
+hosts = dict(pair.split("=") for pair in sys.argv[9:])
 plane = DataPlane(json.loads(images))
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 ecs = boto3.client("ecs", endpoint_url=ministack, **with_keys)
-backends, rules, credits, lock = {}, {}, {}, threading.Lock()
+tasks = Tasks(engine, ecs) if engine else None
+backends, rules, credits, turns, lock = {}, {}, {}, itertools.count(), threading.Lock()
+
+
+@functools.cache
+def definition_of(arn):
+    return ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
+
+
+@functools.cache
+def check_of(group):
+    """The path that a target group's targets are asked for, and the answers that are well."""
+    group = elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]
+    first, last = group["Matcher"]["HttpCode"].split("-")
+    return group["HealthCheckPath"], range(int(first), int(last) + 1)
+
+
+def process_of(service, container, env):
+    """The one process behind a service's tasks, and the addresses that it stands for."""
+    name, up = service["serviceName"], service["runningCount"]
+    if container["image"] in plane.commands and up:
+        plane.start(name, container["image"], container.get("command", []), env)
+        up = up if plane.state(name)[0] == "ready" else 0
+    return [plane.processes.get(name)], [f"10.0.0.{n + 1}" for n in range(up)]
 
 
 def look():
     seen, arns = {}, []
+    if tasks:
+        tasks.look()
     for page in ecs.get_paginator("list_services").paginate(cluster="main"):
         arns += page["serviceArns"]
     for n in range(0, len(arns), 10):
         for service in ecs.describe_services(cluster="main", services=arns[n:n + 10])["services"]:
             if service["status"] == "INACTIVE":
                 continue
-            definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
-            container = definition["containerDefinitions"][0]
+            container = definition_of(service["taskDefinition"])["containerDefinitions"][0]
             env = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
-            name, up = service["serviceName"], service["runningCount"]
-            if container["image"] in plane.commands and up:
-                plane.start(name, container["image"], container.get("command", []), env)
-                up = up if plane.state(name)[0] == "ready" else 0
             for place in service.get("loadBalancers", []):
-                seen[place["targetGroupArn"]] = {
-                    "process": plane.processes.get(name), "release": env.get("RELEASE"), "up": up, "service": name,
+                group = place["targetGroupArn"]
+                if tasks:
+                    well = tasks.healthy(service["serviceName"], place["containerPort"], *check_of(group))
+                    processes, addresses = well, [task.address for task in well]
+                else:
+                    processes, addresses = process_of(service, container, env)
+                seen[group] = {
+                    "processes": processes, "addresses": addresses, "up": len(addresses), "release": env.get("RELEASE"),
+                    "service": service["serviceName"],
                 }
     for group, backend in seen.items():
         try:
             there = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
             ids = [target["Target"]["Id"] for target in there]
-            wanted = [f"10.0.0.{n + 1}" for n in range(backend["up"])]
+            wanted = backend["addresses"]
             for call, which in ((elb.register_targets, set(wanted) - set(ids)), (elb.deregister_targets, set(ids) - set(wanted))):
                 if which:
                     call(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080} for one in sorted(which)])
@@ -105,12 +136,13 @@ class Balancer(Passing):
         if backend is None or not backend["up"]:
             self.close_connection = True
             return self.say(503, b"no target")
-        if backend["process"] is not None:
-            backend["process"].count(1)
+        process = backend["processes"][next(turns) % len(backend["processes"])]
+        if process is not None:
+            process.count(1)
             try:
-                return self.exchange(backend["process"])
+                return self.exchange(process)
             finally:
-                backend["process"].count(-1)
+                process.count(-1)
         self.rfile.read(int(self.headers.get("content-length") or 0))
         broken = backend["release"] == "3" and self.path.startswith("/work")
         text = json.dumps({"service": backend["service"], "release": backend["release"]}).encode()

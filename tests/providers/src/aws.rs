@@ -1,6 +1,7 @@
 //! AWS on this machine: moto (Elastic Load Balancing, Lambda, IAM and STS, with signatures and policies verified),
-//! MiniStack (ECS), and a load balancer of our own that goes by their rules.
+//! MiniStack (ECS with or without containers, and Lambda), and a load balancer of our own that goes by their rules.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +11,7 @@ use basb_counterparts::moto::{self, AccessKey, Auth, Moto};
 use basb_counterparts::port;
 use basb_counterparts::process::Process;
 use basb_e2e::Lab;
+use basb_e2e::engine::{self, Engine, Kind};
 use serde_json::{Value, json};
 
 use crate::python;
@@ -31,6 +33,8 @@ pub struct AwsLab {
     admin: AccessKey,
     python: PathBuf,
     _balancer: Process,
+    // The last one: what runs in it is asked for until nobody asks any more.
+    engine: Option<Engine>,
 }
 
 impl AwsLab {
@@ -41,8 +45,24 @@ impl AwsLab {
     /// When something that is installed does not start.
     #[must_use]
     pub fn start(services: &[&str], policy: &Value, verified: Verified) -> Option<AwsLab> {
+        Self::begin(services, policy, verified, None)
+    }
+
+    /// The same, where tasks are containers of a real engine, from [`CONTAINER_IMAGE`].
+    ///
+    /// # Panics
+    /// As [`AwsLab::start`].
+    #[must_use]
+    pub fn with_containers(services: &[&str], policy: &Value) -> Option<AwsLab> {
+        let engine = Engine::start(Kind::Docker)?;
+        let _ = engine.cli(&["tag", engine::IMAGE, CONTAINER_IMAGE]);
+        Self::begin(services, policy, Verified::Yes, Some(engine))
+    }
+
+    fn begin(services: &[&str], policy: &Value, verified: Verified, engine: Option<Engine>) -> Option<AwsLab> {
         let moto = moto::start(if verified == Verified::Yes { Auth::AfterFirst(6) } else { Auth::Off })?;
-        let ministack = ministack::start(Tasks::InNameOnly)?;
+        let socket = engine.as_ref().map(Engine::socket);
+        let ministack = ministack::start(socket.clone().map_or(Tasks::InNameOnly, Tasks::Containers))?;
         let python = install::folder().join("moto/bin/python");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let everything =
@@ -57,7 +77,8 @@ impl AwsLab {
         let there = python::json(&python, setup, &[endpoints[0], endpoints[1], &admin.id, &admin.secret, &deploy]);
         let free = || -> Vec<(String, u16)> { services.iter().map(|of| ((*of).to_owned(), port::free())).collect() };
         let (ports, previews) = (free(), free());
-        let balancer = balancer(&python, &endpoints, &admin, &there, (&ports, &previews));
+        let socket = socket.unwrap_or_default();
+        let balancer = balancer(&python, &endpoints, &admin, &there, &socket, (&ports, &previews));
         Some(AwsLab {
             lab: Lab::new(),
             deployer,
@@ -69,16 +90,82 @@ impl AwsLab {
             admin,
             python,
             _balancer: balancer,
+            engine,
         })
     }
 
-    /// The one function, as boto3 sees it.
+    /// The engine that tasks are containers of.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("tasks are containers here")
+    }
+
+    /// The image of the example, and the first word of a container's command, which has none of its own.
+    #[must_use]
+    pub fn image(&self) -> (&'static str, Option<&'static str>) {
+        if self.engine.is_some() { (CONTAINER_IMAGE, Some("/bin/second-brain")) } else { (IMAGE, None) }
+    }
+
+    /// How many containers of each ECS service run, as Docker's own client sees it.
+    ///
+    /// # Panics
+    /// When there is no engine.
+    #[must_use]
+    pub fn containers(&self) -> BTreeMap<String, usize> {
+        let family = "{{.Label \"com.amazonaws.ecs.task-definition-family\"}}";
+        let mut counts = BTreeMap::new();
+        for line in self.engine().cli(&["ps", "--format", family]).lines() {
+            *counts.entry(line.to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Ends the tasks whose containers are gone: MiniStack takes it that it could not look, and keeps them. How many.
+    ///
+    /// # Panics
+    /// When there is no engine, or MiniStack refuses.
+    #[must_use]
+    pub fn end_tasks_without_container(&self) -> u64 {
+        let arns = self.engine().cli(&["ps", "--format", "{{.Label \"com.amazonaws.ecs.task-arn\"}}"]);
+        let arns: Vec<&str> = arns.lines().collect();
+        self.at_ministack(include_str!("../programs/aws_end_tasks.py"), &arns)["ended"].as_u64().unwrap()
+    }
+
+    /// The one function, as boto3 sees it there.
     ///
     /// # Panics
     /// When it cannot be read.
     #[must_use]
-    pub fn function(&self) -> Value {
-        self.boto3(include_str!("../programs/aws_function.py"))
+    pub fn function(&self, at: Functions) -> Value {
+        let program = include_str!("../programs/aws_function.py");
+        let endpoint = format!("http://127.0.0.1:{}", self.functions_port(at));
+        python::json(&self.python, program, &[&endpoint, &self.admin.id, &self.admin.secret])
+    }
+
+    /// Puts a function's package into MiniStack's S3: its bucket, key and digest.
+    ///
+    /// # Panics
+    /// When it cannot be put there.
+    #[must_use]
+    pub fn package(&self) -> Value {
+        self.at_ministack(include_str!("../programs/aws_package.py"), &[])
+    }
+
+    /// What the function answers there, by an alias or a version.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn called(&self, qualifier: &str) -> Value {
+        self.at_ministack(include_str!("../programs/aws_invoke.py"), &[qualifier])
+    }
+
+    fn at_ministack(&self, program: &str, more: &[&str]) -> Value {
+        let args = [self.ministack.endpoint.as_str(), &self.admin.id, &self.admin.secret];
+        python::json(&self.python, program, &[&args, more].concat())
     }
 
     /// ECS services, target groups and rules, as boto3 sees them.
@@ -111,6 +198,15 @@ impl AwsLab {
     #[must_use]
     pub fn moto_port(&self) -> u16 {
         self.moto.endpoint.port().unwrap()
+    }
+
+    /// The port where functions are.
+    #[must_use]
+    pub fn functions_port(&self, at: Functions) -> u16 {
+        match at {
+            Functions::AtMoto => self.moto_port(),
+            Functions::AtMiniStack => self.ministack_port(),
+        }
     }
 
     /// The port of MiniStack.
@@ -168,6 +264,7 @@ impl AwsLab {
           vpc: {vpc}
           listener: {listener}
           network: {{ subnets: {subnets}, securityGroups: [{group}] }}
+          imageTags: {tags}
           preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
         services:
 {reached}",
@@ -176,6 +273,8 @@ impl AwsLab {
             vpc = self.there["vpc"].as_str().unwrap(),
             listener = self.there["listener"].as_str().unwrap(),
             subnets = self.there["subnets"],
+            // What an engine has by `docker import` has no digest that it could be named by.
+            tags = if self.engine.is_some() { "allow" } else { "refuse" },
             group = self.there["securityGroup"].as_str().unwrap(),
             previews = self.there["previews"].as_str().unwrap(),
         )
@@ -192,7 +291,7 @@ impl AwsLab {
                  aws-id, secretAccessKey: aws-key, region: eu-west-1, service: {service}{} }}\n",
                 match service {
                     "lambda" | "elasticloadbalancing" => format!(
-                        ", assumeRole: {{ roleArn: \"arn:aws:iam::123456789012:role/deploy\", endpoint: \"http://127.0.0.1:{port}\" }}"
+                        ", assumeRole: {{ roleArn: \"arn:aws:iam::123456789012:role/deploy\", endpoint: \"http://127.0.0.1:{moto}\" }}"
                     ),
                     _ => String::new(),
                 }
@@ -204,7 +303,10 @@ impl AwsLab {
                 "ecs, elasticloadbalancing",
                 grant(&documented("ecs"), ministack) + &grant(&documented("elasticloadbalancing"), moto),
             ),
-            Service::Lambda => (credential(moto, "lambda"), "lambda", grant(&documented("lambda"), moto)),
+            Service::Lambda(at) => {
+                let port = self.functions_port(at);
+                (credential(port, "lambda"), "lambda", grant(&documented("lambda"), port))
+            }
         };
         format!(
             "secrets:\n  aws-id: {{ store: env, key: AWS_ID }}\n  aws-key: {{ store: env, key: AWS_KEY }}\ncredentials:\n\
@@ -217,6 +319,10 @@ impl AwsLab {
 /// The image behind which the load balancer runs the services of the example.
 pub const IMAGE: &str =
     "registry.example/second-brain@sha256:5ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0d0b2a15ec0";
+
+/// The image of the example in an engine. Nothing answers where its name leads, so it is what the engine has; and what the
+/// engine has not cannot be had.
+pub const CONTAINER_IMAGE: &str = "127.0.0.1:1/second-brain:1";
 
 /// Whether moto verifies signatures and policies. It cannot for Lambda: there it refuses boto3's own requests too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +339,16 @@ pub enum Service {
     /// Containers.
     Ecs,
     /// Functions.
-    Lambda,
+    Lambda(Functions),
+}
+
+/// Where functions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Functions {
+    /// At moto, which gives the number of a removed version out again, and takes a stale `RevisionId`.
+    AtMoto,
+    /// At MiniStack, which numbers versions and refuses a stale `RevisionId` as AWS does.
+    AtMiniStack,
 }
 
 /// The page that users read.
@@ -279,6 +394,7 @@ fn balancer(
     endpoints: &[&str; 2],
     admin: &AccessKey,
     there: &Value,
+    engine: &Path,
     (ports, previews): (Ports<'_>, Ports<'_>),
 ) -> Process {
     let mut hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
@@ -296,6 +412,7 @@ fn balancer(
             .args(endpoints)
             .args([&admin.id, &admin.secret])
             .args([listener, previewed, &images])
+            .arg(engine)
             .args(&hosts);
         command
     })

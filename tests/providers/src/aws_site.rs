@@ -5,7 +5,7 @@ use std::process::Command;
 use basb_e2e::Lab;
 use serde_json::Value;
 
-use crate::aws::{AwsLab, IMAGE, Service};
+use crate::aws::{AwsLab, Service};
 use crate::suite::{SERVICES, Sections, Site};
 
 impl Site for AwsLab {
@@ -18,7 +18,10 @@ impl Site for AwsLab {
         let (access, plugin) = access.split_once("plugins:\n").unwrap();
         let mut environment = self.environment();
         environment.push_str("    services:\n");
-        let vault = self.lab.vault();
+        let (image, program) = self.image();
+        // The tasks of a cloud share no folder of this machine; in a container, each has the image's own.
+        let vault = if program.is_some() { "/vault".to_owned() } else { self.lab.vault().display().to_string() };
+        let first = program.map(|program| format!("{program}, ")).unwrap_or_default();
         for name in SERVICES {
             environment.push_str(&format!(
                 "      {name}:
@@ -26,9 +29,8 @@ impl Site for AwsLab {
         workload:
           command: null
           workingFolder: null
-          image: {IMAGE}
-          settings: {{ command: [{name}, --vault, {vault}, --release, \"${{release}}\"] }}\n",
-                vault = vault.display(),
+          image: {image}
+          settings: {{ command: [{first}{name}, --vault, {vault}, --release, \"${{release}}\"] }}\n",
             ));
         }
         Sections { access: access.to_owned(), plugin: plugin.to_owned(), environment }

@@ -1,7 +1,7 @@
 //! `provider-aws`: containers with own weights, and functions, through the real binary.
 
 use basb_counterparts::moto::{self, Auth};
-use basb_providers_e2e::aws::{AwsLab, Service, Verified, documented_policy};
+use basb_providers_e2e::aws::{AwsLab, Functions, Service, Verified, documented_policy};
 use basb_providers_e2e::suite::{self, SERVICES, Site};
 use basb_providers_e2e::users::Users;
 use serde_json::{Value, json};
@@ -187,8 +187,17 @@ fn what_iam_does_not_allow_is_said_in_its_own_words() {
     );
 }
 
-/// One function, of which moto runs nothing: what is released is told by the alias.
-fn function(aws: &AwsLab) -> String {
+/// One function. Its code is an image, which neither server runs, or a package, which MiniStack does.
+fn function(aws: &AwsLab, at: Functions) -> String {
+    let code = match at {
+        Functions::AtMoto => format!("image: registry.example/capture@sha256:{}", "0123456789abcdef".repeat(4)),
+        Functions::AtMiniStack => {
+            let package = aws.package();
+            let (bucket, key, digest) = (&package["bucket"], &package["key"], &package["sha256"]);
+            let s3 = format!("s3: {{ bucket: {bucket}, key: {key} }}, codeSha256: {digest}");
+            format!("command: [app.handler]\n      settings: {{ {s3}, runtime: python3.11 }}")
+        }
+    };
     format!(
         "version: 1
 name: second-brain
@@ -208,48 +217,82 @@ strategies:
 services:
   capture:
     workload:
-      image: registry.example/capture@sha256:{digest}
+      {code}
       env: {{ RELEASE: \"${{release}}\" }}
       minReady: 100ms
     strategy: careful
     scaleDownDelay: 100ms
     abortScaleDownDelay: 100ms
 ",
-        access = aws.access(Service::Lambda),
-        port = aws.moto_port(),
+        access = aws.access(Service::Lambda(at)),
+        port = aws.functions_port(at),
         role = aws.there["functionRole"].as_str().unwrap(),
-        digest = "0123456789abcdef".repeat(4),
     )
 }
 
-#[test]
-fn functions_are_released_by_versions_and_an_alias() {
-    let one = &["capture"];
-    let Some(aws) = AwsLab::start(one, &documented_policy(), Verified::No) else { return };
-    aws.lab.write_text(&function(&aws));
-    let alias = || aws.function()["aliases"]["live"].clone();
-    let versions = || aws.function()["versions"].as_object().unwrap().len();
+/// Releases, aborts at a gate and releases again; the alias before the last release and after it. Where functions run, they
+/// are called.
+fn released_by_versions(aws: &AwsLab, at: Functions) -> (Value, Value) {
+    aws.lab.write_text(&function(aws, at));
+    let alias = || aws.function(at)["aliases"]["live"].clone();
+    let versions = || aws.function(at)["versions"].as_object().unwrap().len();
+    let answers = |qualifier: &str, release: &str| {
+        assert!(at == Functions::AtMoto || aws.called(qualifier)["release"] == release, "{qualifier}");
+    };
 
     aws.run(1).exits(0);
-    let first = alias()["version"].as_str().unwrap().to_owned();
-    assert_eq!((alias()["more"].clone(), versions()), (json!({}), 1));
+    answers("live", "1");
+    let first = alias();
+    assert_eq!((first["more"].clone(), versions()), (json!({}), 1));
     aws.host(&["drift"]).exits(0);
 
     // At the gate: a tenth goes to the new version, and `abort` takes it back.
     let at_gate = || aws.run(2).exits(4).events().run();
     let id = at_gate();
     let split = alias();
-    assert_eq!(split["version"], first.as_str());
-    assert_eq!(split["more"].as_object().unwrap().values().collect::<Vec<_>>(), [&json!(0.1)]);
+    assert_eq!(split["version"], first["version"]);
+    let more = split["more"].as_object().unwrap();
+    assert_eq!(more.values().collect::<Vec<_>>(), [&json!(0.1)]);
+    assert_eq!(versions(), 2);
+    answers(first["version"].as_str().unwrap(), "1");
+    answers(more.keys().next().unwrap(), "2");
     aws.host(&["abort", &id]).exits(3);
-    assert_eq!((alias()["version"].clone(), alias()["more"].clone(), versions()), (json!(first), json!({}), 1));
+    assert_eq!((alias(), versions()), (first.clone(), 1));
 
     let id = at_gate();
     aws.host(&["promote", &id]).exits(0);
-    assert_ne!(alias()["version"], first.as_str());
-    assert_eq!((alias()["more"].clone(), versions()), (json!({}), 1));
+    let second = alias();
+    assert_ne!(second["version"], first["version"]);
+    assert_eq!((second["more"].clone(), versions()), (json!({}), 1));
+    answers("live", "2");
     aws.host(&["drift"]).exits(0);
-    // moto gives the number of a removed version out again, so an `undo` cannot be told from what it undoes here.
+    (first, second)
+}
+
+#[test]
+fn functions_at_moto() {
+    let Some(aws) = AwsLab::start(&["capture"], &documented_policy(), Verified::No) else { return };
+    // It gives the number of a removed version out again, so an `undo` cannot be told from what it undoes there.
+    let _ = released_by_versions(&aws, Functions::AtMoto);
+}
+
+#[test]
+fn functions_where_no_number_is_given_out_twice() {
+    let at = Functions::AtMiniStack;
+    let Some(aws) = AwsLab::start(&["capture"], &documented_policy(), Verified::Yes) else { return };
+    let (first, second) = released_by_versions(&aws, at);
+    let number = |alias: &Value| alias["version"].as_str().unwrap().parse::<u32>().unwrap();
+    // The aborted one had the number between them.
+    assert_eq!((number(&first), number(&second)), (1, 3));
+
+    // What was released first is gone, so it is published once more, under a number of its own.
+    aws.host(&["undo"]).exits(0);
+    let function = aws.function(at);
+    let alias = &function["aliases"]["live"];
+    assert_eq!((number(alias), &alias["more"]), (4, &json!({})));
+    assert_eq!(function["versions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["4"]);
+    assert_eq!(aws.called("live")["release"], "1");
+    aws.host(&["drift"]).exits(0);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Fleet;
+use super::instances::hopeless;
 use super::rules::LeadsThere;
-use super::view::group_of;
+use super::view::{group_of, is_adopted};
 use crate::api::ecs::EcsService;
 use crate::api::elb::{TargetGroup, WantedGroup};
 use crate::config::{LaunchType, NetworkMode};
@@ -55,8 +56,11 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
         }
         // Also where it seems to be so already: what was described may be of a moment ago, and ECS does nothing where nothing
         // differs.
-        Some(_) => {
-            let all = json!({"taskDefinition": definition, "desiredCount": desired.replicas});
+        Some(service) => {
+            let mut all = size(service, desired.replicas);
+            if let Some(fields) = all.as_object_mut() {
+                fields.insert("taskDefinition".into(), definition.into());
+            }
             fleet.api.update_service(&name, all).map_err(Failure::from)?;
         }
     }
@@ -80,8 +84,18 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
 /// What AWS says; [`FailureCode::NotFound`] where there is no such revision.
 pub fn scale(fleet: &Fleet<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
     let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
-    fleet.api.update_service(&service.service_name, json!({"desiredCount": replicas})).map_err(Failure::from)?;
+    // What others made may be deployed by others too, for whom ECS cannot be made to begin anew.
+    let body = if is_adopted(revision) { json!({"desiredCount": replicas}) } else { size(&service, replicas) };
+    fleet.api.update_service(&service.service_name, body).map_err(Failure::from)?;
     Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
+}
+
+/// What asks ECS for so many tasks. Its circuit breaker counts the tasks of a deployment that is under way, and one that no
+/// tasks were asked of is complete at once: the first tasks of a service need a deployment of their own, and so do those
+/// after the breaker has ended one, which starts no task any more.
+fn size(service: &EcsService, replicas: u32) -> Value {
+    let anew = replicas > 0 && (service.desired_count == 0 || hopeless(service));
+    json!({"desiredCount": replicas, "forceNewDeployment": anew})
 }
 
 /// The failure for a revision that is not there; what ECS describes may be of a moment ago.

@@ -8,7 +8,7 @@
 pub mod deploy;
 mod instances;
 mod plan;
-mod retire;
+pub mod retire;
 pub mod rules;
 mod traffic;
 mod view;

@@ -68,7 +68,8 @@ pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<
     Ok(Progress::done(format!("revision {revision} is gone: its service, target group, rule and task definitions")))
 }
 
-fn has_traffic(revision: &str) -> Failure {
+/// The failure for a revision that users are led to.
+pub fn has_traffic(revision: &str) -> Failure {
     // What was read may be of a moment ago.
     Failure::conflict(format!("revision {revision} has traffic: give it to another one first"))
         .retry_after(crate::A_MOMENT)

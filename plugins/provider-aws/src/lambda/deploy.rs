@@ -98,8 +98,15 @@ impl Wanted {
                 ));
             }
             (Some(s3), false) => {
-                let (Some(runtime), Some(handler)) = (settings.runtime, settings.handler) else {
-                    return Err(Failure::invalid("a package in `settings.s3` needs `runtime` and `handler` beside it"));
+                // A workload has an image or a command, and what a package is started by is its handler.
+                let handler = settings.handler.or_else(|| match workload.command.as_slice() {
+                    [handler] => Some(handler.clone()),
+                    _ => None,
+                });
+                let (Some(runtime), Some(handler)) = (settings.runtime, handler) else {
+                    return Err(Failure::invalid(
+                        "a package in `settings.s3` needs `runtime` beside it, and its handler as `command: [app.handler]`",
+                    ));
                 };
                 if s3.version.is_none() && settings.code_sha256.is_none() && lambda.image_tags == ImageTags::Refuse {
                     return Err(Failure::invalid(

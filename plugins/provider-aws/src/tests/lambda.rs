@@ -343,6 +343,23 @@ fn what_lambda_cannot_run_is_said_first() {
     let s3 =
         |d: &mut basb_plugin::provider::Desired| d.workload.settings = r#"{"s3": {"bucket": "b", "key": "k"}}"#.into();
     assert!(plan(s3).unwrap_err().message.contains("not both"));
+    // The host takes no workload without an image or a command.
+    let package = |d: &mut basb_plugin::provider::Desired| {
+        d.workload.image = None;
+        d.workload.command = vec!["app.handler".into()];
+        d.workload.settings =
+            r#"{"s3": {"bucket": "b", "key": "k"}, "codeSha256": "x", "runtime": "python3.13"}"#.into();
+    };
+    let first = plan(package).unwrap();
+    let changes = first.actions.iter().flat_map(|action| &action.changes);
+    let handler = changes.filter(|change| change.path == "function.Handler").find_map(|change| change.after.clone());
+    assert_eq!(handler.as_deref(), Some("app.handler"));
+    let unnamed = plan(|d| {
+        d.workload.image = None;
+        d.workload.command = vec!["python3".into(), "app.py".into()];
+        d.workload.settings = r#"{"s3": {"bucket": "b", "key": "k"}, "runtime": "python3.13"}"#.into();
+    });
+    assert!(unnamed.unwrap_err().message.contains("its handler as `command: [app.handler]`"));
     let first = plan(|_| ()).unwrap();
     let summaries: Vec<_> = first.actions.iter().map(|action| action.summary.as_str()).collect();
     assert_eq!(summaries, ["function shop-prod-web", "a version of shop-prod-web for revision r1"]);

@@ -235,6 +235,35 @@ fn why_tasks_do_not_come_up_is_told_in_awss_words() {
     assert_eq!(gone.code, FailureCode::NotFound);
 }
 
+/// A service without tasks is complete at once, and ECS's circuit breaker counts the tasks of what is under way only.
+#[test]
+fn the_first_tasks_of_a_service_come_with_a_deployment_that_can_fail() {
+    let cloud = Cloud::new();
+    let scale = |replicas| {
+        let scaling = Scaling { service: service(), revision: "r1".into(), replicas };
+        assert!(is_done(&Aws::apply(&cloud.host().provider_context(), &config(), "k", &Action::Scale(scaling), None)));
+        cloud.0.borrow().services.values().next().unwrap()["forceNewDeployment"] == json!(true)
+    };
+    assert!(is_done(&apply(&cloud, "k1", "r1", 0)));
+    assert!(scale(2), "nothing was asked for yet");
+    assert!(!scale(2), "the same again asks for nothing more");
+    assert!(!scale(4), "those that run are left alone");
+    assert!(!scale(0) && scale(1));
+
+    // One that the breaker has ended starts no tasks, whoever asks.
+    let state = |word: &str| {
+        let mut state = cloud.0.borrow_mut();
+        let service = state.services.values_mut().next().unwrap();
+        service["deployments"] = json!([{"status": "PRIMARY", "rolloutState": word}]);
+    };
+    state("FAILED");
+    assert!(is_done(&apply(&cloud, "k2", "r1", 1)));
+    assert_eq!(cloud.0.borrow().services.values().next().unwrap()["forceNewDeployment"], json!(true));
+    state("IN_PROGRESS");
+    assert!(is_done(&apply(&cloud, "k2", "r1", 1)));
+    assert_eq!(cloud.0.borrow().services.values().next().unwrap()["forceNewDeployment"], json!(false));
+}
+
 #[test]
 fn a_size_is_set_and_a_removed_service_is_waited_for() {
     let cloud = Cloud::new();
