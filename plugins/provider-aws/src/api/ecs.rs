@@ -331,7 +331,12 @@ impl<'a> EcsApi<'a> {
             if let (Some(token), Some(fields)) = (token, body.as_object_mut()) {
                 fields.insert("nextToken".into(), token.into());
             }
-            let page: DeploymentsPage = self.call("ListServiceDeployments", &body)?;
+            // It was described just before: that was of a moment ago, or it has ended meanwhile.
+            let page: Option<DeploymentsPage> = self.call("ListServiceDeployments", &body).if_found()?;
+            let page = page.ok_or_else(|| {
+                let message = format!("ECS ListServiceDeployments: there is no service {service} any more");
+                Failure::conflict(message).retry_after(crate::A_MOMENT)
+            })?;
             Ok(Page { items: page.service_deployments, next: page.next_token })
         })?;
         let newest = briefs.iter().max_by(|one, other| one.created_at.total_cmp(&other.created_at));

@@ -1,8 +1,8 @@
 //! Beginning a deployment that ECS drives, up to its first pause.
 
-use basb_cloud_kit::{Differences, Owner, Waiting, decode_state};
-use basb_plugin::Failure;
+use basb_cloud_kit::{Differences, Owner, Refused, Waiting, decode_state};
 use basb_plugin::provider::{ActionKind, Desired, PlannedAction, Progress, ServicePlan};
+use basb_plugin::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use super::Delegated;
@@ -129,7 +129,7 @@ pub fn deploy(
     let wanted = task::definition(fleet.config, fleet.ecs, desired)?;
     let begin = |now: &Now| {
         let before = now.deployment.as_ref().map(|deployment| deployment.service_deployment_arn.clone());
-        let begun = UnderWay { before, ..UnderWay::default() };
+        let begun = UnderWay { before, service: Some(delegated.name.clone()), ..UnderWay::default() };
         Ok(Waiting::begin(begun, fleet.client().cx().now()).again(
             fleet.client().jitter(),
             None,
@@ -151,7 +151,13 @@ pub fn deploy(
         ))
         .retry_after(std::time::Duration::from_secs(10)));
     }
-    let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
+    // What the service runs is described by its name: a list may be of a moment ago, and another definition of the same would
+    // be another deployment.
+    let running = now.target.as_ref().filter(|side| side.revision == desired.revision);
+    let registered = match running {
+        Some(side) => fleet.api.described(&side.definition)?,
+        None => fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?,
+    };
     let is_registered = |there: &&TaskDefinition| task::is_same(&wanted, there);
     let definition = match registered.as_ref().filter(is_registered) {
         Some(there) => there.arn.clone(),
@@ -166,7 +172,7 @@ pub fn deploy(
             fields.insert("deploymentConfiguration".into(), configuration(delegated));
             fields.insert("tags".into(), json!(names::ecs_tags(&Owner::of_service(fleet.service))));
         }
-        fleet.api.create_service(body, key).map_err(Failure::from)?;
+        fleet.api.create_service(body, key).map_err(is_there)?;
         return begin(&now);
     };
     let same =
@@ -183,6 +189,13 @@ pub fn deploy(
     });
     fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
     begin(&now)
+}
+
+/// A service that seemed not to be there, and is: what was described was of a moment ago, and is read again.
+fn is_there(refused: Refused) -> Failure {
+    let there = refused.message().contains("not idempotent");
+    let failure = Failure::from(refused);
+    if there { Failure { code: FailureCode::Conflict, ..failure }.retry_after(crate::A_MOMENT) } else { failure }
 }
 
 fn go_on(
@@ -221,13 +234,13 @@ fn sized(delegated: &Delegated<'_>, now: &Now, revision: &str, replicas: u32) ->
         }
         return Err(gone(&delegated.fleet, revision));
     };
-    if now.is_under_way() {
+    // One service has one size for both sides: a smaller one would shrink the other.
+    if now.is_under_way() && replicas < service.desired_count {
         return Ok(Progress::done("ECS sizes both sides of a deployment itself"));
     }
-    if service.desired_count != replicas {
-        let change = json!({"desiredCount": replicas});
-        delegated.fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
-    }
+    // Also where it seems to be so already: what was described may be of a moment ago.
+    let change = json!({"desiredCount": replicas});
+    delegated.fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
     Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
 }
 

@@ -8,6 +8,9 @@ mod deploy;
 mod state;
 mod traffic;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use basb_cloud_kit::Client;
 use basb_plugin::provider::{
     Action, Desired, Instance, InstanceReport, Observed, ObservedRevision, Progress, ProviderContext, ServicePlan,
@@ -26,13 +29,15 @@ pub struct Delegated<'a> {
     fleet: Fleet<'a>,
     native: &'a Native,
     name: String,
+    /// Which revision a task definition is, for those that were asked about: one never changes.
+    revisions: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Delegated<'a> {
     /// For a call.
     pub fn new(fleet: Fleet<'a>, native: &'a Native) -> Delegated<'a> {
         let name = names::of_service(fleet.service, 255);
-        Delegated { fleet, native, name }
+        Delegated { fleet, native, name, revisions: RefCell::default() }
     }
 
     /// What `apply` would do.
@@ -140,17 +145,23 @@ pub fn cancel(
     key: &str,
     state: &str,
 ) -> Result<Progress, Failure> {
-    let Some(under_way) = state::UnderWay::read(Some(state))?.and_then(|under_way| under_way.deployment) else {
-        return Ok(Progress::done("nothing to stop: ECS has not begun a deployment"));
-    };
+    let under_way = state::UnderWay::read(Some(state))?.unwrap_or_default();
     let endpoints = Endpoints::of(config);
     let api = endpoints.ecs(Client::new(cx, key), &ecs.cluster);
-    let Some(deployment) = api.deployment(&under_way)?.filter(|deployment| state::is_under_way(&deployment.status))
-    else {
-        return Ok(Progress::done("nothing to stop: the deployment of ECS has ended"));
+    let found = match (&under_way.deployment, &under_way.service) {
+        (Some(arn), _) => api.deployment(arn)?,
+        // It was asked for, and nobody has looked yet what ECS has begun.
+        (None, Some(service)) => {
+            let last = api.last_deployment(service)?;
+            last.filter(|last| under_way.before.as_ref() != Some(&last.service_deployment_arn))
+        }
+        (None, None) => None,
+    };
+    let Some(deployment) = found.filter(|deployment| state::is_under_way(&deployment.status)) else {
+        return Ok(Progress::done("nothing to stop: no deployment of ECS is under way"));
     };
     if deployment.status == "IN_PROGRESS" || deployment.status == "PENDING" {
-        api.roll_back(&under_way).map_err(Failure::from)?;
+        api.roll_back(&deployment.service_deployment_arn).map_err(traffic::of_a_moment_ago)?;
     }
     Ok(Progress::done("ECS goes back to the revision before"))
 }

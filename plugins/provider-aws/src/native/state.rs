@@ -66,10 +66,11 @@ impl Now {
         self.target.as_ref().is_some_and(|side| side.revision == revision)
     }
 
-    /// The pause that waits for an answer.
+    /// The pause that waits for an answer. A deployment that goes back takes none.
     pub fn pause(&self) -> Option<&str> {
-        let hooks = &self.deployment.as_ref()?.lifecycle_hook_details;
-        hooks
+        let deployment = self.deployment.as_ref().filter(|deployment| deployment.status == "IN_PROGRESS")?;
+        deployment
+            .lifecycle_hook_details
             .iter()
             .find(|hook| hook.target_type == "PAUSE" && hook.status == "AWAITING_ACTION")
             .map(|hook| hook.hook_id.as_str())
@@ -107,12 +108,15 @@ impl Delegated<'_> {
             Some(_) => self.fleet.production_rule(&self.fleet.elb.rules(&self.fleet.ecs.listener)?)?,
             None => None,
         };
+        let leads = rule.as_ref().is_some_and(|rule| rule.targets.iter().any(|(_, weight)| *weight > 0));
         let serving = rule.is_some_and(|rule| rule.action == "forward");
         let mut now = Now { service, deployment: None, target: None, source: None, serving, last: None };
         let Some(service) = now.service.clone() else { return Ok(now) };
         now.deployment = self.fleet.api.last_deployment(&self.name)?;
         let Some(deployment) = now.deployment.clone() else {
-            now.target = Some(self.settled(&service, &service.task_definition, now.serving)?);
+            // ECS remembers deployments for ninety days; or what it lists is of a moment ago, before the first one has
+            // shifted anything. The rule tells which.
+            now.target = Some(self.settled(&service, &service.task_definition, now.serving && leads)?);
             return Ok(now);
         };
         let target = deployment.target_service_revision.clone().unwrap_or_default();
@@ -147,13 +151,16 @@ impl Delegated<'_> {
             return Ok(now);
         }
         let back = deployment.rollback.as_ref().and_then(|rollback| rollback.service_revision_arn.as_deref());
-        let current = match deployment.status.as_str() {
-            "SUCCESSFUL" => Some(of_target),
-            _ => {
-                back.or(deployment.source_service_revisions.first().map(|side| side.arn.as_str())).and_then(definition)
+        let older = back.or(deployment.source_service_revisions.first().map(|side| side.arn.as_str()));
+        let current = match (deployment.status.as_str(), older) {
+            ("SUCCESSFUL", _) => of_target,
+            (_, Some(older)) => definition(older).unwrap_or_else(|| service.task_definition.clone()),
+            // A first release was given up, and ECS has nothing to go back to: it has what ECS gave it by then.
+            (_, None) => {
+                now.target = Some(self.side(&target, &of_target, now.serving)?);
+                return Ok(now);
             }
         };
-        let current = current.unwrap_or_else(|| service.task_definition.clone());
         now.target = Some(self.settled(&service, &current, now.serving)?);
         Ok(now)
     }
@@ -182,13 +189,18 @@ impl Delegated<'_> {
 
     /// Which revision a task definition is: its tags tell. One that others made is known by its ARN.
     fn revision_of(&self, definition: &str) -> Result<String, Failure> {
+        if let Some(known) = self.revisions.borrow().get(definition) {
+            return Ok(known.clone());
+        }
         let found = self.fleet.api.described(definition)?;
         let owner =
             found.and_then(|found| names::owner_of(&found.tags)).filter(|owner| owner.is_of(self.fleet.service));
-        Ok(owner.and_then(|owner| owner.revision).unwrap_or_else(|| {
+        let revision = owner.and_then(|owner| owner.revision).unwrap_or_else(|| {
             let hex: String = digest(definition.as_bytes()).chars().skip("sha256:".len()).take(12).collect();
             format!("x{hex}")
-        }))
+        });
+        self.revisions.borrow_mut().insert(definition.to_owned(), revision.clone());
+        Ok(revision)
     }
 }
 
@@ -196,6 +208,8 @@ impl Delegated<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnderWay {
+    /// The service's name at ECS, where a deployment was asked for.
+    pub service: Option<String>,
     /// The deployment that was the last one before.
     pub before: Option<String>,
     /// The deployment, once ECS names it.

@@ -1,13 +1,14 @@
 //! Answering ECS's pauses: go on, or back.
 
-use basb_cloud_kit::{Owner, Waiting, decode_state};
+use basb_cloud_kit::{Owner, Refused, Waiting, decode_state};
 use basb_plugin::provider::Progress;
-use basb_plugin::{Failure, Weight};
+use basb_plugin::{Failure, FailureCode, Weight};
 
 use super::Delegated;
 use super::state::{Now, UnderWay};
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
+use crate::ecs::retire::has_traffic;
 use crate::ecs::rules::{CANDIDATE, rule_of};
 use crate::names;
 
@@ -31,15 +32,18 @@ pub fn traffic(
         .map(|side| (side.revision.clone(), side.weight))
         .collect();
     there.sort();
-    let done = |words: &str| Ok(Progress::done(words.to_owned()));
+    let waiting = decode_state::<Waiting<UnderWay>>(state)?
+        .unwrap_or_else(|| Waiting::begin(UnderWay::default(), delegated.fleet.client().cx().now()));
     if there.iter().eq(wanted.iter().copied()) && !now.goes_back() {
-        return done("the traffic is as it should be");
+        // Nothing older is there that the host would retire and so have ECS go on: nobody else answers the last pause.
+        if let Some(deployment) = now.deployment.as_ref().filter(|_| now.source.is_none() && now.pause().is_some()) {
+            return answer(delegated, &now, &deployment.service_deployment_arn, "CONTINUE", waiting);
+        }
+        return Ok(Progress::done("the traffic is as it should be"));
     }
     if wanted.is_empty() {
         return nobody(delegated, &now);
     }
-    let waiting = decode_state::<Waiting<UnderWay>>(state)?
-        .unwrap_or_else(|| Waiting::begin(UnderWay::default(), delegated.fleet.client().cx().now()));
     let Some((target, deployment)) = now.target.clone().zip(now.deployment.clone()).filter(|_| now.is_under_way())
     else {
         return settled(delegated, &now, &wanted);
@@ -86,6 +90,14 @@ fn check_share(delegated: &Delegated<'_>, share: Weight) -> Result<(), Failure> 
     .at("/ecs/native"))
 }
 
+/// ECS takes no answer to a pause that is over, and stops no deployment that has ended: what was read was of a moment ago,
+/// and is read again.
+pub fn of_a_moment_ago(refused: Refused) -> Failure {
+    let over = matches!(refused.code(), "InvalidParameterException" | "ClientException" | "ConflictException");
+    let failure = Failure::from(refused);
+    if over { Failure { code: FailureCode::Conflict, ..failure }.retry_after(crate::A_MOMENT) } else { failure }
+}
+
 /// Answers the pause, once, and waits.
 fn answer(
     delegated: &Delegated<'_>,
@@ -100,7 +112,7 @@ fn answer(
     if let Some(hook) = now.pause()
         && waiting.what.answered.as_deref() != Some(hook)
     {
-        delegated.fleet.api.answer_hook(deployment, hook, action).map_err(Failure::from)?;
+        delegated.fleet.api.answer_hook(deployment, hook, action).map_err(of_a_moment_ago)?;
         waiting.what.answered = Some(hook.to_owned());
         waiting.looks = 0;
     }
@@ -119,7 +131,7 @@ fn back(delegated: &Delegated<'_>, now: &Now, waiting: Waiting<UnderWay>) -> Res
     if now.pause().is_some() {
         return answer(delegated, now, arn, "ROLLBACK", waiting);
     }
-    delegated.fleet.api.roll_back(arn).map_err(Failure::from)?;
+    delegated.fleet.api.roll_back(arn).map_err(of_a_moment_ago)?;
     Ok(waiting.again(delegated.fleet.client().jitter(), None, "ECS goes back"))
 }
 
@@ -130,11 +142,13 @@ fn settled(delegated: &Delegated<'_>, now: &Now, wanted: &[&(String, Weight)]) -
         return Err(Failure::unhealthy(format!("ECS has gone back by itself: {reason}")));
     }
     let shown: Vec<String> = wanted.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
+    // What ECS lists may be of a moment ago, before the deployment.
     Err(Failure::conflict(format!(
         "ECS shifts traffic within a deployment only, and none is under way in {}: {} cannot be made",
         delegated.name,
         shown.join(", ")
-    )))
+    ))
+    .retry_after(crate::A_MOMENT))
 }
 
 /// Takes all traffic away: the first release of a service failed, and there is nothing to go back to.
@@ -160,7 +174,7 @@ pub fn retire(delegated: &Delegated<'_>, revision: &str, state: Option<&str>) ->
         .unwrap_or_else(|| Waiting::begin(UnderWay::default(), fleet.client().cx().now()));
     if let Some(side) = now.sides().find(|side| side.revision == revision) {
         if side.weight > Weight::ZERO {
-            return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
+            return Err(has_traffic(revision));
         }
         if let Some(deployment) = now.deployment.as_ref().filter(|_| now.is_under_way() && now.source.is_some()) {
             return if now.is_target(revision) {
@@ -179,30 +193,50 @@ pub fn retire(delegated: &Delegated<'_>, revision: &str, state: Option<&str>) ->
             }
         }
     }
+    // What is not described may be listed: then it is there.
+    if now.service.is_none() && fleet.api.service_names(&delegated.name)?.contains(&delegated.name) {
+        let message = format!("ECS lists the service {}, and does not describe it", delegated.name);
+        return Err(Failure::conflict(message).retry_after(crate::A_MOMENT));
+    }
     if now.service.is_none() || now.sides().all(|side| side.revision == revision) {
-        clear(delegated)?;
+        clear(delegated, revision)?;
     }
     fleet.api.deregister(&names::of_revision(fleet.service, revision))?;
     Ok(Progress::done(format!("revision {revision} is gone")))
 }
 
 /// Removes what the service had at the load balancer.
-fn clear(delegated: &Delegated<'_>) -> Result<(), Failure> {
+fn clear(delegated: &Delegated<'_>, revision: &str) -> Result<(), Failure> {
     let fleet = &delegated.fleet;
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
-    match fleet.production_rule(&rules)? {
-        Some(rule) if fleet.written.rule.is_none() => fleet.elb.delete_rule(&rule.arn)?,
-        Some(rule) => fleet.elb.modify_rule(&rule.arn, None, &RuleAction::Nobody)?,
-        None => {}
+    let mut groups: Vec<String> = Vec::new();
+    if let Some(rule) = fleet.production_rule(&rules)? {
+        for (group, _) in rule.targets.iter().filter(|(_, weight)| *weight > 0) {
+            // Users are served by it, so that the service is not there was of a moment ago.
+            if fleet.elb.health(group)?.iter().any(|target| target.state != "draining") {
+                return Err(has_traffic(revision));
+            }
+        }
+        match fleet.written.rule {
+            None => {
+                groups.extend(rule.targets.iter().map(|(group, _)| group.clone()));
+                fleet.elb.delete_rule(&rule.arn)?;
+            }
+            Some(_) => fleet.elb.modify_rule(&rule.arn, None, &RuleAction::Nobody)?,
+        }
     }
     let rules = fleet.elb.rules(fleet.candidate_listener().unwrap_or_else(|| fleet.preview_listener()))?;
     if let Some(rule) = rule_of(&rules, &Owner::of_revision(fleet.service, CANDIDATE)) {
         fleet.elb.delete_rule(&rule.arn)?;
     }
+    // Our rule has led to both: what is not found by its name was looked for a moment too late, or too soon.
     for side in ["blue", "green"] {
-        if let Some(group) = fleet.elb.group(&names::of_group(fleet.service, side))? {
-            fleet.elb.delete_group(&group.arn)?;
-        }
+        groups.extend(fleet.elb.group(&names::of_group(fleet.service, side))?.map(|group| group.arn));
+    }
+    groups.sort();
+    groups.dedup();
+    for group in groups {
+        fleet.elb.delete_group(&group)?;
     }
     Ok(())
 }

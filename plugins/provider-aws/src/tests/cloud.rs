@@ -430,6 +430,7 @@ impl State {
                     )
                 };
                 let all = [target("healthy", 1), target("healthy", 2), target("draining", 3)];
+                let all = if self.services.is_empty() { &all[2..] } else { &all[..] };
                 format!("<TargetHealthDescriptions>{}</TargetHealthDescriptions>", all.concat())
             }
             other => panic!("{other} is not modelled"),

@@ -1,10 +1,11 @@
 //! Weights that ECS sets: no emulator has its pauses, so they are played here, stage by stage, from the API reference.
 
-use basb_plugin::provider::{Action, ActionKind, Observed, Pending, Progress, Provider};
-use basb_plugin::{Failure, FailureCode, Weight};
+use basb_plugin::provider::{Action, ActionKind, Observed, Pending, Progress, Provider, Scaling};
+use basb_plugin::testing::Reply;
+use basb_plugin::{Failure, FailureCode, Retry, Weight};
 use serde_json::{Value, json};
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, FaultKind, ecs_error, elb_error};
 use super::{desired, ecs_config, service};
 use crate::{Aws, Config};
 
@@ -71,9 +72,16 @@ fn with_r1() -> Cloud {
     done(apply(&cloud, "r1", Some(&pending.state)));
     let pending = running(traffic(&cloud, &[("r1", 10_000)], None));
     pause(&cloud, "POST_PRODUCTION_TRAFFIC_SHIFT", 100.0, "h2");
-    done(traffic(&cloud, &[("r1", 10_000)], Some(&pending.state)));
-    ends(&cloud, "SUCCESSFUL");
     cloud.changes();
+    // Nothing older is there to be retired, so the last pause is answered here: otherwise ECS would go back in the end.
+    let pending = running(traffic(&cloud, &[("r1", 10_000)], Some(&pending.state)));
+    assert_eq!(cloud.changes(), ["ContinueServiceDeployment"]);
+    pause(&cloud, "POST_PRODUCTION_TRAFFIC_SHIFT", 100.0, "h2");
+    let pending = running(traffic(&cloud, &[("r1", 10_000)], Some(&pending.state)));
+    assert_eq!(cloud.changes(), [""; 0], "ECS has not taken the answer in: it is not given twice");
+    ends(&cloud, "SUCCESSFUL");
+    done(traffic(&cloud, &[("r1", 10_000)], Some(&pending.state)));
+    assert_eq!(cloud.changes(), [""; 0]);
     assert_eq!(shares(&cloud), [("r1".into(), 10_000)]);
     cloud
 }
@@ -205,14 +213,124 @@ fn one_deployment_at_a_time_and_a_call_made_again_joins_its_own() {
 
 #[test]
 fn cancelling_has_ecs_go_back() {
+    for looked in [true, false] {
+        let cloud = with_r1();
+        let mut pending = running(apply(&cloud, "r2", None));
+        if looked {
+            pending = running(apply(&cloud, "r2", Some(&pending.state)));
+        }
+        cloud.changes();
+        done(Aws::cancel(&cloud.host().provider_context(), &config(), "k", &pending.state));
+        assert_eq!(cloud.changes(), ["StopServiceDeployment"], "{looked}");
+        done(Aws::cancel(&cloud.host().provider_context(), &config(), "k", &pending.state));
+        assert_eq!(cloud.changes(), [""; 0]);
+    }
+    // What was the last deployment before is not what was asked for.
     let cloud = with_r1();
+    let last = cloud.0.borrow().deployment.clone();
     let pending = running(apply(&cloud, "r2", None));
-    let pending = running(apply(&cloud, "r2", Some(&pending.state)));
     cloud.changes();
-    done(Aws::cancel(&cloud.host().provider_context(), &config(), "k", &pending.state));
-    assert_eq!(cloud.changes(), ["StopServiceDeployment"]);
+    cloud.0.borrow_mut().deployment = last;
     done(Aws::cancel(&cloud.host().provider_context(), &config(), "k", &pending.state));
     assert_eq!(cloud.changes(), [""; 0]);
+}
+
+#[test]
+fn a_pause_that_is_over_is_looked_at_again() {
+    let cloud = with_r2();
+    let over =
+        || FaultKind::Before(Ok(ecs_error(400, "InvalidParameterException", "The hook is not awaiting action.")));
+    cloud.fault("ContinueServiceDeployment", over());
+    let failure = traffic(&cloud, &[("r1", 9_000), ("r2", 1_000)], None).unwrap_err();
+    assert!(matches!(failure.retry, Retry::After(_)), "{failure:?}");
+    assert_eq!(failure.code, FailureCode::Conflict);
+    // A deployment that goes back takes no answer, whatever its pauses say.
+    cloud.0.borrow_mut().deployment.as_mut().unwrap()["status"] = "ROLLBACK_REQUESTED".into();
+    cloud.changes();
+    let _ = running(retire(&cloud, "r2", None));
+    assert_eq!(cloud.changes(), [""; 0]);
+    ends(&cloud, "IN_PROGRESS");
+    cloud.0.borrow_mut().deployment.as_mut().unwrap()["lifecycleHookDetails"] = json!([]);
+    let ended = Ok(ecs_error(400, "ConflictException", "The service deployment has ended."));
+    cloud.fault("StopServiceDeployment", FaultKind::Before(ended));
+    assert!(matches!(retire(&cloud, "r2", None).unwrap_err().retry, Retry::After(_)));
+}
+
+#[test]
+fn what_was_read_of_a_moment_ago_is_read_again() {
+    let later = |failure: Failure| assert!(matches!(failure.retry, Retry::After(_)), "{failure:?}");
+    let answer = |body: Value| FaultKind::Before(Ok(Reply::json(200, &body)));
+    // The service is there already, and its deployment is shown as the one before.
+    let cloud = with_r1();
+    let last = cloud.0.borrow().deployment.clone().unwrap();
+    cloud.fault("DescribeServices", answer(json!({"services": []})));
+    let there = Ok(ecs_error(400, "InvalidParameterException", "Creation of service was not idempotent."));
+    cloud.fault("CreateService", FaultKind::Before(there));
+    later(apply(&cloud, "r2", None).unwrap_err());
+    let cloud = with_r2();
+    for to in [1_000, 10_000] {
+        cloud.fault("DescribeServiceDeployments", answer(json!({"serviceDeployments": [last]})));
+        later(traffic(&cloud, &[("r1", 10_000 - to), ("r2", to)], None).unwrap_err());
+    }
+    // No deployment is listed, and the rule leads nobody anywhere: a first release has no traffic yet.
+    let first = Cloud::new();
+    let _ = running(apply(&first, "r1", None));
+    for rule in first.0.borrow_mut().rules.values_mut() {
+        rule.insert("Actions.member.1.ForwardConfig.TargetGroups.member.1.Weight".into(), "0".into());
+    }
+    first.fault("ListServiceDeployments", answer(json!({"serviceDeployments": []})));
+    later(traffic(&first, &[("r1", 10_000)], None).unwrap_err());
+    // The traffic was another's.
+    pause(&cloud, "POST_PRODUCTION_TRAFFIC_SHIFT", 100.0, "h4");
+    cloud.fault("DescribeServiceDeployments", answer(json!({"serviceDeployments": [last]})));
+    later(retire(&cloud, "r1", None).unwrap_err());
+}
+
+#[test]
+fn a_size_is_set_whatever_was_read_and_the_definition_that_runs_is_taken() {
+    let cloud = with_r1();
+    // As it is, by what was read; the list does not have the definition.
+    let none = Reply::json(200, &json!({"taskDefinitionArns": []}));
+    cloud.fault("ListTaskDefinitions", FaultKind::Before(Ok(none)));
+    done(apply(&cloud, "r1", None));
+    assert_eq!(cloud.changes(), ["UpdateService"], "neither a definition nor a deployment");
+    let cloud = with_r2();
+    let scale = |revision: &str, replicas: u32| {
+        let scaling = Scaling { service: service(), revision: revision.into(), replicas };
+        done(Aws::apply(&cloud.host().provider_context(), &config(), "k", &Action::Scale(scaling), None));
+        cloud.changes()
+    };
+    assert_eq!(scale("r2", 3), ["UpdateService"]);
+    assert_eq!(scale("r1", 1), [""; 0], "the other side would become smaller too");
+}
+
+#[test]
+fn a_first_release_that_ecs_gave_up_can_be_cleared_away() {
+    let cloud = Cloud::new();
+    let _ = running(apply(&cloud, "r1", None));
+    ends(&cloud, "ROLLBACK_FAILED");
+    assert_eq!(shares(&cloud), [("r1".into(), 0)], "ECS has led nobody there");
+    assert!(Aws::instances(&cloud.host().provider_context(), &config(), &service(), "r1").unwrap().hopeless);
+    // That the service is gone was of a moment ago where its tasks still take requests.
+    let gone = || FaultKind::Before(Ok(Reply::json(200, &json!({"services": []}))));
+    cloud.fault("DescribeServices", gone());
+    cloud.changes();
+    assert!(matches!(retire(&cloud, "r1", None).unwrap_err().retry, Retry::After(_)));
+    assert_eq!(cloud.changes(), [""; 0]);
+    let pending = running(retire(&cloud, "r1", None));
+    assert_eq!(cloud.changes(), ["DeleteService"]);
+    // It has ended between two looks at it.
+    let ended = Ok(ecs_error(400, "ServiceNotFoundException", "Service not found."));
+    cloud.fault("ListServiceDeployments", FaultKind::Before(ended));
+    assert!(matches!(retire(&cloud, "r1", Some(&pending.state)).unwrap_err().retry, Retry::After(_)));
+    cloud.changes();
+    cloud.0.borrow_mut().services.clear();
+    // A target group that is not found by its name is one that our rule leads to.
+    let missing = Ok(elb_error(400, "TargetGroupNotFound", "One or more target groups not found"));
+    cloud.fault("DescribeTargetGroups", FaultKind::Before(missing));
+    done(retire(&cloud, "r1", Some(&pending.state)));
+    let state = cloud.0.borrow();
+    assert_eq!((state.rules.len(), state.groups.len()), (0, 0));
 }
 
 #[test]
