@@ -31,6 +31,8 @@ const GCP: [&str; 4] = [
 const AZURE: [&str; 3] = ["azure-mgmt-appcontainers==5.1.0", "jsonschema==4.26.0", "requests==2.34.2"];
 /// <https://crates.io/crates/rusty_vault>
 const RUSTY_VAULT: &str = "0.2.1";
+/// <https://crates.io/crates/fakecloud>
+const FAKECLOUD: &str = "0.51.0";
 
 /// Installs what is missing. All are tried; what failed is said at the end.
 pub fn run() -> Done {
@@ -72,6 +74,12 @@ pub fn missing() -> Vec<&'static str> {
     let absent = programs.into_iter().filter(|(path, name, _)| !folder.join(path).is_file() && !is_on_path(name));
     let age = ["age", "age-keygen"].iter().all(|name| is_on_path(name));
     absent.map(|(_, _, what)| what).chain((!age).then_some("the age tools")).collect()
+}
+
+/// `fakecloud`, when it is not built: only who names it wants it.
+pub fn missing_by_choice() -> Vec<&'static str> {
+    let built = folder().is_some_and(|folder| folder.join("fakecloud/bin/fakecloud").is_file());
+    if built || is_on_path("fakecloud") { vec![] } else { vec!["fakecloud"] }
 }
 
 /// Where they are installed; none without a HOME.
@@ -124,21 +132,31 @@ fn python(root: &Path, what: &str, program: &str, version: &str, packages: &[&st
 }
 
 fn rusty_vault(folder: &Path) -> Done {
-    let root = folder.join("rustyvault");
-    if is_installed(&root.join("bin/rvault"), RUSTY_VAULT) {
-        say("RustyVault is here");
+    let needs = "It needs OpenSSL's headers (Debian: apt-get install libssl-dev pkg-config)";
+    from_crates(&folder.join("rustyvault"), ("RustyVault", "rusty_vault", "rvault"), RUSTY_VAULT, needs)
+}
+
+/// Builds fakecloud, which is not among [`run`]'s: 600 crates, half an hour or an hour.
+pub fn fakecloud() -> Done {
+    let folder = folder().ok_or("HOME is not set, so there is no folder to install into")?;
+    from_crates(&folder.join("fakecloud"), ("fakecloud", "fakecloud", "fakecloud"), FAKECLOUD, "It needs 5 GB of disk")
+}
+
+/// Builds a program from crates.io: what it is called, its crate, its file.
+fn from_crates(root: &Path, (what, package, program): (&str, &str, &str), version: &str, needs: &str) -> Done {
+    if is_installed(&root.join("bin").join(program), version) {
+        say(&format!("{what} is here"));
         return Ok(());
     }
-    let build = folder.join("rustyvault-build");
-    let mut install = cargo(["install", "rusty_vault", "--locked", "--version", RUSTY_VAULT]);
+    let build = root.with_extension("build");
+    let mut install = cargo(["install", package, "--locked", "--version", version]);
     // It is waited for once and answers a few requests: the time goes into building it.
-    install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_TARGET_DIR", &build).arg("--root").arg(&root);
-    shell::run(&mut install).map_err(|e| {
-        format!("RustyVault: {e}\nIt needs OpenSSL's headers (Debian: apt-get install libssl-dev pkg-config)")
-    })?;
-    // Half a gigabyte that nobody needs any more; it may stay if it cannot be removed.
+    install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
+    install.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").env("CARGO_TARGET_DIR", &build).arg("--root").arg(root);
+    shell::run(&mut install).map_err(|e| format!("{what}: {e}\n{needs}"))?;
+    // Gigabytes that nobody needs any more; they may stay if they cannot be removed.
     let _ = std::fs::remove_dir_all(&build);
-    note(&root, RUSTY_VAULT)
+    note(root, version)
 }
 
 fn age() -> Done {

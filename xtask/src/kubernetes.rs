@@ -1,6 +1,7 @@
-//! Builds the API server and the controller manager of Kubernetes that `provider-kubernetes` is tested against, from Debian's
-//! source package: no registry has them as binaries. It takes 10 to 30 minutes the first time and 3 GB, so it is done when it
-//! is asked for, and kept.
+//! Builds the programs of Kubernetes that `provider-kubernetes` is tested against, from Debian's source package: no registry
+//! has them as binaries. It takes 10 to 30 minutes the first time and 3 GB, so it is done when it is asked for, and kept.
+//! Scheduler and kubelet are only for the long run, and two or three of the minutes: they share most of their code with the
+//! others.
 //!
 //! Nothing of the system is changed but that packages are installed: the source index and the downloads have folders of their
 //! own.
@@ -12,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What it is built with; etcd, and what makes certificates for the tests.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 10] = [
     "golang-1.19-go",
     "dpkg-dev",
     "golang-github-modern-go-reflect2-dev",
     "xz-utils",
     "patch",
+    "gcc",
+    "libc6-dev",
     "etcd-server",
     "openssl",
     "python3",
@@ -25,7 +28,9 @@ const PACKAGES: [&str; 8] = [
 /// The folder of Debian's Go.
 const GO: &str = "/usr/lib/go-1.19/bin";
 /// What is built.
-const PROGRAMS: [&str; 2] = ["kube-apiserver", "kube-controller-manager"];
+const PROGRAMS: [&str; 4] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
+/// What holds a pod's place for a kubelet, in C.
+const PAUSE: &str = "pause";
 /// What the system has to have besides.
 const OTHERS: [&str; 3] = ["etcd", "openssl", "python3"];
 /// What marks a package or a type that is described.
@@ -70,13 +75,19 @@ pub fn run() -> Done {
             )?;
         }
     }
+    let pause = folder.join("bin").join(PAUSE);
+    if !pause.is_file() {
+        // Without a library: its image has nothing else in it.
+        let source = tree.join("build/pause/linux/pause.c");
+        shell::run(Command::new("cc").args(["-Os", "-static", "-o"]).arg(&pause).arg(source))?;
+    }
     Ok(())
 }
 
 /// What is not there, so that tests against it only say so.
 pub fn missing() -> Vec<&'static str> {
     let built = |name: &str| folder().is_some_and(|folder| folder.join("bin").join(name).is_file());
-    let absent = PROGRAMS.into_iter().chain(["kubectl"]).filter(|name| !built(name) && !apt::is_on_path(name));
+    let absent = PROGRAMS.into_iter().chain([PAUSE, "kubectl"]).filter(|name| !built(name) && !apt::is_on_path(name));
     absent.chain(OTHERS.into_iter().filter(|name| !apt::is_on_path(name))).collect()
 }
 

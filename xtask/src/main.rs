@@ -87,7 +87,7 @@ enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
-        /// Only targets whose name contains this
+        /// Only targets whose name contains this; those that take long, too, which are left out otherwise
         #[arg(long, default_value = "")]
         only: String,
     },
@@ -129,8 +129,10 @@ enum Extra {
     Counterparts,
     /// Docker and Podman
     Containers,
-    /// The API server and the controller manager of Kubernetes, built from Debian's source package
+    /// API server, controller manager, scheduler and kubelet of Kubernetes, built from Debian's source package
     Kubernetes,
+    /// fakecloud, an AWS with load balancers that lead requests: half an hour to build, or more
+    Fakecloud,
     /// What makes components of JavaScript and Python
     Languages,
 }
@@ -141,6 +143,7 @@ fn main() -> ExitCode {
         Command::Setup { what: Some(Extra::Counterparts) } => counterparts::run(),
         Command::Setup { what: Some(Extra::Containers) } => containers::run(),
         Command::Setup { what: Some(Extra::Kubernetes) } => kubernetes::run(),
+        Command::Setup { what: Some(Extra::Fakecloud) } => counterparts::fakecloud(),
         Command::Setup { what: Some(Extra::Languages) } => languages::run(),
         Command::Demo { keep } => demo::run(if keep { demo::After::Keep } else { demo::After::CleanUp }),
         Command::Test { only } => test::run(&only),

@@ -23,17 +23,29 @@ struct Target {
     needs: &'static [&'static str],
     /// What installs it.
     setup: &'static str,
+    /// Whether it is tested without being named.
+    run: Run,
+}
+
+/// When a target is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    /// Whenever all are.
+    Always,
+    /// Only by its name: it takes long, and tests again what another target does with less.
+    WhenNamed,
 }
 
 /// All of them.
-const TARGETS: [Target; 7] = [
-    Target { name: "local", tests: "local", which: "", needs: &[], setup: "" },
+const TARGETS: [Target; 10] = [
+    Target { name: "local", tests: "local", which: "", needs: &[], setup: "", run: Run::Always },
     Target {
         name: "docker",
         tests: "engines",
         which: "on_docker",
         needs: &["dockerd"],
         setup: "cargo xtask setup containers",
+        run: Run::Always,
     },
     Target {
         name: "podman",
@@ -41,6 +53,7 @@ const TARGETS: [Target; 7] = [
         which: "on_podman",
         needs: &["podman", "runc"],
         setup: "cargo xtask setup containers",
+        run: Run::Always,
     },
     Target {
         name: "aws",
@@ -48,6 +61,23 @@ const TARGETS: [Target; 7] = [
         which: "",
         needs: &["moto", "MiniStack"],
         setup: "cargo xtask setup counterparts",
+        run: Run::Always,
+    },
+    Target {
+        name: "aws-containers",
+        tests: "aws_containers",
+        which: "",
+        needs: &["moto", "MiniStack", "dockerd"],
+        setup: "cargo xtask setup counterparts` and `cargo xtask setup containers",
+        run: Run::Always,
+    },
+    Target {
+        name: "fakecloud",
+        tests: "aws_fakecloud",
+        which: "",
+        needs: &["fakecloud", "moto", "MiniStack", "dockerd"],
+        setup: "cargo xtask setup fakecloud`, `cargo xtask setup counterparts` and `cargo xtask setup containers",
+        run: Run::WhenNamed,
     },
     Target {
         name: "gcp",
@@ -55,6 +85,7 @@ const TARGETS: [Target; 7] = [
         which: "",
         needs: &["Google's client"],
         setup: "cargo xtask setup counterparts",
+        run: Run::Always,
     },
     Target {
         name: "azure",
@@ -62,6 +93,7 @@ const TARGETS: [Target; 7] = [
         which: "",
         needs: &["Azure's client"],
         setup: "cargo xtask setup counterparts",
+        run: Run::Always,
     },
     Target {
         name: "kubernetes",
@@ -69,6 +101,26 @@ const TARGETS: [Target; 7] = [
         which: "",
         needs: &["kube-apiserver", "kube-controller-manager", "kubectl", "etcd", "openssl", "python3"],
         setup: "cargo xtask setup kubernetes",
+        run: Run::Always,
+    },
+    Target {
+        name: "kubelet",
+        tests: "kubelet",
+        which: "",
+        needs: &[
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "pause",
+            "kubectl",
+            "etcd",
+            "openssl",
+            "python3",
+            "dockerd",
+        ],
+        setup: "cargo xtask setup kubernetes` and `cargo xtask setup containers",
+        run: Run::WhenNamed,
     },
 ];
 
@@ -90,7 +142,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Builds, and tests all targets or those whose name contains `only`. Fails when one of them does.
+/// Builds, and tests all targets or those whose name contains `only`; without it, those that take long are skipped, which is
+/// said. Fails when one of them does.
 pub fn run(only: &str, form: Form) -> Done {
     setup::run_if_needed()?;
     build::workspace()?;
@@ -104,7 +157,14 @@ pub fn run_built(only: &str, form: Form) -> Done {
         let all: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
         return Err(format!("no target's name contains `{only}`: there are {}", all.join(", ")));
     }
-    let outcomes: BTreeMap<&str, Outcome> = chosen.into_iter().map(|target| (target.name, test(target))).collect();
+    let tested = |target: &Target| match target.run {
+        Run::WhenNamed if only.is_empty() => {
+            let name = target.name;
+            Outcome::Skipped(format!("NOT TESTED, only when it is named: `cargo xtask test-providers --only {name}`"))
+        }
+        Run::Always | Run::WhenNamed => test(target),
+    };
+    let outcomes: BTreeMap<&str, Outcome> = chosen.into_iter().map(|target| (target.name, tested(target))).collect();
     if form == Form::Json {
         let word = |outcome: &Outcome| outcome.to_string();
         let targets: BTreeMap<_, _> = outcomes.iter().map(|(name, outcome)| (name, word(outcome))).collect();
@@ -129,7 +189,8 @@ fn why(outcome: &Outcome) -> Option<&str> {
 }
 
 fn test(target: &Target) -> Outcome {
-    let absent = [counterparts::missing(), containers::missing(), kubernetes::missing()].concat();
+    let by_choice = counterparts::missing_by_choice();
+    let absent = [counterparts::missing(), by_choice, containers::missing(), kubernetes::missing()].concat();
     let missing: Vec<&str> = target.needs.iter().copied().filter(|what| absent.contains(what)).collect();
     if !missing.is_empty() {
         return Outcome::Skipped(format!("NOT TESTED, not installed: {}; `{}`", missing.join(", "), target.setup));

@@ -142,6 +142,19 @@ pub struct Pods {
     pub tolerations: Vec<Toleration>,
     pub annotations: BTreeMap<String, String>,
     pub security: Option<Security>,
+    pub drain: Option<Drain>,
+}
+
+/// How long a pod serves on after it was taken out of its Services: nodes and gateways lead there a little longer, and a
+/// program that ends as soon as it is asked to would turn away whom they send.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Drain {
+    /// So long; none at 0.
+    pub seconds: u32,
+    /// What in the image takes that long; nothing where Kubernetes itself is to wait.
+    #[serde(default)]
+    pub command: Vec<String>,
 }
 
 /// What a container is given, and the most that it may take.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Kind;
 use crate::cluster::Cluster;
-use crate::config::{ImageTags, Resources, Security, Toleration};
+use crate::config::{Drain, ImageTags, Resources, Security, Toleration};
 use crate::names;
 
 /// What a service may say in `workload.settings`.
@@ -34,6 +34,14 @@ pub struct Settings {
     pub annotations: BTreeMap<String, String>,
     pub security: Option<Security>,
     pub grace: Option<u32>,
+    pub drain: Option<Drain>,
+}
+
+impl Settings {
+    /// How long a pod serves on, where it does.
+    fn drain<'a>(&'a self, cluster: &'a Cluster<'_>) -> Option<&'a Drain> {
+        self.drain.as_ref().or(cluster.config.pods.drain.as_ref()).filter(|drain| drain.seconds > 0)
+    }
 }
 
 /// Whether the root file system of a container can be written to.
@@ -87,11 +95,14 @@ pub fn deployment(cluster: &Cluster<'_>, desired: &Desired, replicas: u32) -> Re
     let owner = Owner::of_revision(&desired.service, &desired.revision);
     let security = settings.security.or(pods.security).unwrap_or_default();
 
+    // What a pod does before it is asked to end counts as a part of its end.
+    let grace = settings.grace.map_or(whole_seconds(workload.stop_grace).max(1), u64::from);
+    let drain = settings.drain(cluster).map_or(0, |drain| u64::from(drain.seconds));
     let mut pod = json!({
         "containers": [container(cluster, desired, &settings, security)?],
         // A program that needs the API server's ear says so by its service account.
         "automountServiceAccountToken": settings.service_account.is_some() || pods.service_account.is_some(),
-        "terminationGracePeriodSeconds": settings.grace.map_or(whole_seconds(workload.stop_grace).max(1), u64::from),
+        "terminationGracePeriodSeconds": grace.saturating_add(drain),
     });
     if security == Security::Restricted {
         set(&mut pod, "securityContext", json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
@@ -194,6 +205,13 @@ fn container(
             set(&mut probe, name, number.into());
         }
         set(&mut container, "readinessProbe", probe);
+    }
+    if let Some(drain) = settings.drain(cluster) {
+        let hook = match drain.command.as_slice() {
+            [] => json!({"sleep": {"seconds": drain.seconds}}),
+            words => json!({"exec": {"command": words}}),
+        };
+        set(&mut container, "lifecycle", json!({"preStop": hook}));
     }
     let resources = resources(&cluster.config.pods.resources, &settings.resources, workload.memory_limit);
     if !resources.is_empty() {

@@ -1,10 +1,12 @@
-//! The other side of secrets and credentials, real where a real one can be had: moto and MiniStack (AWS), RustyVault (Vault's API),
+//! The other side of secrets and credentials, real where a real one can be had: moto, MiniStack and fakecloud (AWS), RustyVault (Vault's API),
 //! the age tools; and models, called so, of what cannot be installed. Tests start them on free ports of 127.0.0.1.
 //!
 //! **Must never** be linked into the product, listen on anything but 127.0.0.1, or let a test that needs a counterpart
 //! pass in silence: what is not installed is said on standard error, and fails when `BASB_COUNTERPARTS=require` is set.
 
 pub mod age_tool;
+pub mod emulator;
+pub mod fakecloud;
 pub mod install;
 pub mod ministack;
 pub mod model_server;

@@ -2,16 +2,10 @@
 //!
 //! <https://docs.getmoto.org/en/latest/docs/server_mode.html>, <https://docs.getmoto.org/en/latest/docs/iam.html>
 
+use crate::emulator::Emulator;
+use crate::install;
 use crate::process::Process;
-use crate::{RealTransport, install};
-use basb_secrets::{Answer, Ask, Transport};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
-use serde_json::Value;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
-use url::Url;
 
 /// Whether moto looks at signatures and policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,30 +16,12 @@ pub enum Auth {
     AfterFirst(u32),
 }
 
-/// An access key.
-#[derive(Debug, Clone)]
-pub struct AccessKey {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: String,
-}
-
-/// A moto server; stopped when dropped.
-#[derive(Debug)]
-pub struct Moto {
-    _process: Process,
-    /// Where it answers, such as `http://127.0.0.1:5555`.
-    pub endpoint: Url,
-    transport: Arc<RealTransport>,
-}
-
 /// Starts moto on a free port; `None`, and a message on standard error, when it is not installed.
 ///
 /// # Panics
 /// When it is installed and does not start.
 #[must_use]
-pub fn start(auth: Auth) -> Option<Moto> {
+pub fn start(auth: Auth) -> Option<Emulator> {
     let alone = "python3 -m venv ~/.cache/basb-host/counterparts/moto && \
                  ~/.cache/basb-host/counterparts/moto/bin/pip install 'moto[server]'";
     let program = install::find_or_say("moto/bin/moto_server", "moto_server", alone)?;
@@ -57,80 +33,5 @@ pub fn start(auth: Auth) -> Option<Moto> {
         }
         command
     });
-    let endpoint = Url::parse(&format!("http://127.0.0.1:{port}")).expect("a URL");
-    Some(Moto { _process: process, endpoint, transport: RealTransport::new() })
-}
-
-impl Moto {
-    /// An unsigned call of a service that speaks JSON 1.1, such as `secretsmanager.CreateSecret`.
-    ///
-    /// # Panics
-    /// When moto does not answer.
-    pub async fn json(&self, service: &str, target: &str, body: &Value) -> Answer {
-        let mut headers = unsigned(service);
-        headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.1"));
-        headers.insert("x-amz-target", HeaderValue::from_str(target).expect("a target"));
-        self.call(headers, body.to_string().into()).await
-    }
-
-    /// An unsigned call of a service that speaks the query protocol, such as IAM or STS; parameters without escapes.
-    ///
-    /// # Panics
-    /// When moto does not answer.
-    pub async fn query(&self, service: &str, parameters: &[(&str, &str)]) -> Answer {
-        let mut headers = unsigned(service);
-        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(parameters);
-        self.call(headers, body.finish().into()).await
-    }
-
-    /// Makes a user with this IAM policy, and an access key for it: three calls, so start with [`Auth::AfterFirst`] of
-    /// 3 or more.
-    ///
-    /// # Panics
-    /// When moto refuses.
-    pub async fn user(&self, name: &str, policy: &Value) -> AccessKey {
-        let ok = |answer: Answer| {
-            assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-            String::from_utf8_lossy(&answer.body).into_owned()
-        };
-        let version = ("Version", "2010-05-08");
-        ok(self.query("iam", &[("Action", "CreateUser"), version, ("UserName", name)]).await);
-        let key = ok(self.query("iam", &[("Action", "CreateAccessKey"), version, ("UserName", name)]).await);
-        let policy = policy.to_string();
-        let policy = [
-            ("Action", "PutUserPolicy"),
-            version,
-            ("UserName", name),
-            ("PolicyName", "test"),
-            ("PolicyDocument", &policy),
-        ];
-        ok(self.query("iam", &policy).await);
-        AccessKey { id: element(&key, "AccessKeyId"), secret: element(&key, "SecretAccessKey") }
-    }
-
-    async fn call(&self, headers: HeaderMap, body: Bytes) -> Answer {
-        let timeout = Duration::from_secs(60);
-        let ask = Ask { method: Method::POST, url: self.endpoint.clone(), headers, body, timeout };
-        self.transport.exchange(ask).await.expect("moto answers")
-    }
-}
-
-/// The text of the first XML element of this name; empty when there is none.
-#[must_use]
-pub fn element(xml: &str, name: &str) -> String {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let text = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map(|(text, _)| text);
-    text.unwrap_or_default().to_owned()
-}
-
-/// moto finds the service by the credential's scope; the signature is not looked at in unauthenticated calls.
-fn unsigned(service: &str) -> HeaderMap {
-    let text = format!(
-        "AWS4-HMAC-SHA256 Credential=setup/20200101/eu-west-1/{service}/aws4_request, SignedHeaders=host, Signature=00"
-    );
-    let mut headers = HeaderMap::new();
-    headers.insert("authorization", HeaderValue::from_str(&text).expect("a header"));
-    headers
+    Some(Emulator::of(process, port))
 }

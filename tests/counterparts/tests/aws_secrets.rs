@@ -1,8 +1,9 @@
 //! AWS Secrets Manager, as moto speaks it; throttling, which moto does not, by a model.
 
 use basb_counterparts::SecretsOf;
+use basb_counterparts::emulator::Emulator;
 use basb_counterparts::model_server::ModelServer;
-use basb_counterparts::moto::{self, Auth, Moto};
+use basb_counterparts::moto::{self, Auth};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ async fn expect(secrets: &SecretsOf, name: &str, code: &str, text: &str) {
     assert!(!said.contains("cAnArY"), "{said}");
 }
 
-async fn set_up(moto: &Moto, action: &str, body: Value) {
+async fn set_up(moto: &Emulator, action: &str, body: Value) {
     let answer = moto.json("secretsmanager", &format!("secretsmanager.{action}"), &body).await;
     assert_eq!(answer.status, 200, "{action}: {}", String::from_utf8_lossy(&answer.body));
 }

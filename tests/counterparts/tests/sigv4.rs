@@ -1,8 +1,9 @@
 //! Signatures and assumed roles against moto, which verifies both and IAM policies: somebody else's verifier.
 
 use basb_counterparts::RealTransport;
+use basb_counterparts::emulator::{self, AccessKey, Emulator};
 use basb_counterparts::model_server::ModelServer;
-use basb_counterparts::moto::{self, AccessKey, Auth, Moto};
+use basb_counterparts::moto::{self, Auth};
 use basb_credentials::{CredentialError, Credentials, CredentialsConfig, Outgoing, Place};
 use basb_redact::{Redactor, SecretValue};
 use basb_secrets::{Answer, Ask, Environment, Secrets, SecretsConfig, Transport};
@@ -25,7 +26,7 @@ struct Door {
 }
 
 impl Door {
-    fn new(moto: &Moto, key: &AccessKey, more: &Value) -> Self {
+    fn new(moto: &Emulator, key: &AccessKey, more: &Value) -> Self {
         let variables = BTreeMap::from([
             ("ID".to_owned(), SecretValue::new(key.id.clone())),
             ("KEY".to_owned(), SecretValue::new(key.secret.clone())),
@@ -55,7 +56,7 @@ impl Door {
     }
 }
 
-fn request(method: Method, moto: &Moto, path: &str, headers: &[(&str, &str)], body: &str) -> Outgoing {
+fn request(method: Method, moto: &Emulator, path: &str, headers: &[(&str, &str)], body: &str) -> Outgoing {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -65,7 +66,7 @@ fn request(method: Method, moto: &Moto, path: &str, headers: &[(&str, &str)], bo
     Outgoing { method, url, headers: map, body: Bytes::from(body.to_owned()), place: Place::Network }
 }
 
-fn ecs(moto: &Moto, action: &str) -> Outgoing {
+fn ecs(moto: &Emulator, action: &str) -> Outgoing {
     let target = format!("AmazonEC2ContainerServiceV20141113.{action}");
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
     request(Method::POST, moto, "/", &headers, "{\"clusterName\":\"c\",\"cluster\":\"c\"}")
@@ -158,7 +159,7 @@ async fn a_role_gives_what_the_user_has_not() {
         )
         .await;
     assert_eq!(role.status, 200, "{}", text(&role));
-    let arn = moto::element(&String::from_utf8_lossy(&role.body), "Arn");
+    let arn = emulator::element(&String::from_utf8_lossy(&role.body), "Arn");
     let allowed = policy(&["ecs:CreateCluster"]).to_string();
     let put = [
         ("Action", "PutRolePolicy"),

@@ -6,8 +6,9 @@
 use crate::{PATIENCE, program, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,18 @@ pub enum Kind {
     /// `podman system service`, a second implementation of the same API.
     Podman,
 }
+
+/// What starts containers for a kubelet: runc, but without a lower score for the kernel's choice of whom to kill. A kubelet
+/// asks for one for each pod, and whoever may not lower it (`CAP_SYS_RESOURCE`) gets no container at all.
+const RUNTIME: &str = "#!/bin/sh
+for word; do
+    if [ \"$before\" = --bundle ]; then
+        sed -i 's/\"oomScoreAdj\":-[0-9]*/\"oomScoreAdj\":0/' \"$word/config.json\"
+    fi
+    before=$word
+done
+exec runc \"$@\"
+";
 
 /// A running engine.
 #[derive(Debug)]
@@ -44,6 +57,26 @@ impl Engine {
     /// When it is installed and does not come up; and when it is not and `BASB_COUNTERPARTS=require` is set.
     #[must_use]
     pub fn start(kind: Kind) -> Option<Self> {
+        Self::start_with(kind, |_| Vec::new())
+    }
+
+    /// Starts Docker's for a kubelet.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn for_kubelet() -> Option<Self> {
+        Self::start_with(Kind::Docker, |folder| {
+            let runtime = folder.join("runtime");
+            std::fs::write(&runtime, RUNTIME).unwrap();
+            std::fs::set_permissions(&runtime, Permissions::from_mode(0o755)).unwrap();
+            let runtime = format!("--add-runtime=kubelet={}", runtime.display());
+            vec![runtime, "--default-runtime=kubelet".to_owned(), "--exec-opt=native.cgroupdriver=cgroupfs".to_owned()]
+        })
+    }
+
+    /// Starts one with further arguments, which may need files in its folder.
+    fn start_with(kind: Kind, more: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let needed: &[&str] = match kind {
             Kind::Docker => &["dockerd", "docker", "containerd"],
             Kind::Podman => &["podman", "runc", "docker"],
@@ -62,14 +95,14 @@ impl Engine {
             return None;
         }
         let folder = tempfile::Builder::new().prefix("basb-engine-").tempdir().unwrap();
-        let daemon = Self::daemon(kind, folder.path());
+        let daemon = Self::daemon(kind, folder.path(), &more(folder.path()));
         let engine = Self { kind, daemon, folder };
         wait_for("the engine's answer", || engine.try_cli(&["version"]).ok());
         engine.import();
         Some(engine)
     }
 
-    fn daemon(kind: Kind, folder: &Path) -> Child {
+    fn daemon(kind: Kind, folder: &Path, more: &[String]) -> Child {
         let at = |name: &str| folder.join(name).display().to_string();
         let socket = format!("unix://{}", at("s"));
         let log = File::create(folder.join("log")).unwrap();
@@ -90,7 +123,7 @@ impl Engine {
                 command
             }
         };
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+        command.args(more).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         command.spawn().unwrap()
     }
 

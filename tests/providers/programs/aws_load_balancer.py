@@ -6,7 +6,10 @@ ENGINE, the socket of the engine that MiniStack runs containers on, requests go 
 the tasks too: an image that IMAGES, a JSON object, has words for is one process of this machine, with the container's command;
 any other one is answered for here: with 200, or with 500 below /work where the task's variable RELEASE is 3.
 
-    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS IMAGES ENGINE PORT=HOST... PREVIEW_PORT=+HOST...
+SHARED says who shares requests out: `us`, or `emulator`, where what stands in moto's place (fakecloud) checks the tasks and
+leads requests itself. Then this only says by which name each port is called.
+
+    aws_load_balancer.py MOTO MINISTACK KEY SECRET LISTENER PREVIEWS IMAGES ENGINE SHARED PORT=HOST... PREVIEW_PORT=+HOST...
 """
 import functools
 import itertools
@@ -14,14 +17,16 @@ import json
 import sys
 import threading
 import time
+import urllib.request
+from types import SimpleNamespace
 
 import boto3
 
 from aws_tasks import Tasks
 from data_plane import DataPlane, Front, Passing
 
-moto, ministack, key, secret, listener, previews, images, engine = sys.argv[1:9]
-hosts = dict(pair.split("=") for pair in sys.argv[9:])
+moto, ministack, key, secret, listener, previews, images, engine, shared = sys.argv[1:10]
+hosts = dict(pair.split("=") for pair in sys.argv[10:])
 plane = DataPlane(json.loads(images))
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
@@ -49,7 +54,7 @@ def process_of(service, container, env):
     if container["image"] in plane.commands and up:
         plane.start(name, container["image"], container.get("command", []), env)
         up = up if plane.state(name)[0] == "ready" else 0
-    return [plane.processes.get(name)], [f"10.0.0.{n + 1}" for n in range(up)]
+    return [plane.processes.get(name)], [(f"10.0.0.{n + 1}", 8080) for n in range(up)]
 
 
 def look():
@@ -68,7 +73,11 @@ def look():
                 group = place["targetGroupArn"]
                 if tasks:
                     well = tasks.healthy(service["serviceName"], place["containerPort"], *check_of(group))
-                    processes, addresses = well, [task.address for task in well]
+                    processes, addresses = well, [(task.address, 8080) for task in well]
+                    if shared == "emulator":
+                        # It looks for itself who is well, where a task has its relay.
+                        every = tasks.services.get(service["serviceName"], [])
+                        addresses = [("127.0.0.1", task.port) for task in every]
                 else:
                     processes, addresses = process_of(service, container, env)
                 seen[group] = {
@@ -78,11 +87,12 @@ def look():
     for group, backend in seen.items():
         try:
             there = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-            ids = [target["Target"]["Id"] for target in there]
-            wanted = backend["addresses"]
-            for call, which in ((elb.register_targets, set(wanted) - set(ids)), (elb.deregister_targets, set(ids) - set(wanted))):
+            known = {(target["Target"]["Id"], target["Target"]["Port"]) for target in there
+                     if target["TargetHealth"]["State"] != "draining"}
+            wanted = set(backend["addresses"])
+            for call, which in ((elb.register_targets, wanted - known), (elb.deregister_targets, known - wanted)):
                 if which:
-                    call(TargetGroupArn=group, Targets=[{"Id": one, "Port": 8080} for one in sorted(which)])
+                    call(TargetGroupArn=group, Targets=[{"Id": one, "Port": port} for one, port in sorted(which)])
         except elb.exceptions.TargetGroupNotFoundException:
             pass
     found = {}
@@ -125,9 +135,25 @@ def choose(host, headers):
         return backends.get(arn)
 
 
+@functools.cache
+def front_of(which):
+    """Where the emulator takes the requests of a listener's load balancer."""
+    balancer = elb.describe_listeners(ListenerArns=[which])["Listeners"][0]["LoadBalancerArn"]
+    while True:
+        with urllib.request.urlopen(f"{moto.rstrip('/')}/_fakecloud/elbv2/load-balancers", timeout=30) as answer:
+            all_of = json.load(answer)["loadBalancers"]
+        port = next(of["boundPort"] for of in all_of if of["arn"] == balancer)
+        if port:
+            return SimpleNamespace(port=port)
+        time.sleep(0.1)
+
+
 class Balancer(Passing):
     def balanced(self):
         host = hosts[str(self.server.server_port)]
+        if shared == "emulator":
+            self.headers.replace_header("Host", host.lstrip("+"))
+            return self.exchange(front_of(previews if host.startswith("+") else listener))
         backend = choose(host, self.headers)
         if backend is None or not backend["up"]:
             # What was changed a moment ago is not seen yet: only what is so after another look is so.

@@ -14,10 +14,13 @@ subnets = [
 ]
 group = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=vpc)["GroupId"]
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
-balancer = elb.create_load_balancer(Name="main", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
 nobody = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
-listener = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=nobody)
-previews = elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=8443, DefaultActions=nobody)
+# Two load balancers: fakecloud serves one listener of each.
+listener, previews = (
+    elb.create_listener(
+        LoadBalancerArn=elb.create_load_balancer(Name=name, Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"],
+        Protocol="HTTP", Port=port, DefaultActions=nobody)
+    for name, port in (("main", 80), ("previews", 8443)))
 iam = boto3.client("iam", endpoint_url=moto, **with_keys)
 trust = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})

@@ -157,8 +157,7 @@ class Node:
         services = f"/api/v1/namespaces/{self.namespace}"
         ready = {}
         for endpoints in self.api.items(f"{services}/endpoints"):
-            addresses = [each for subset in endpoints.get("subsets") or [] for each in subset.get("addresses") or []]
-            names = [each["targetRef"]["name"] for each in addresses if "targetRef" in each]
+            names = [name for subset in endpoints.get("subsets") or [] for name in self.pods_of(subset)]
             ready[endpoints["metadata"]["name"]] = [name for name in names if name not in going]
         routes = self.api.items(ROUTES % self.namespace)
         known = self.api.items(f"{services}/services")
@@ -184,6 +183,9 @@ class Node:
         # Accepted is what it already goes by.
         for route in routes:
             self.accept(route)
+
+    def pods_of(self, subset):
+        return [each["targetRef"]["name"] for each in subset.get("addresses") or [] if "targetRef" in each]
 
     def by_route(self, route, ready):
         weights = {}

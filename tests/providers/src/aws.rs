@@ -1,13 +1,16 @@
 //! AWS on this machine: moto (Elastic Load Balancing, Lambda, IAM and STS, with signatures and policies verified),
-//! MiniStack (ECS with or without containers, and Lambda), and a load balancer of our own that goes by their rules.
+//! MiniStack (ECS with or without containers, and Lambda), and a load balancer of our own that goes by their rules; or fakecloud
+//! in the place of moto, which is a load balancer itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use basb_counterparts::emulator::{AccessKey, Emulator};
+use basb_counterparts::fakecloud;
 use basb_counterparts::install;
 use basb_counterparts::ministack::{self, MiniStack, Tasks};
-use basb_counterparts::moto::{self, AccessKey, Auth, Moto};
+use basb_counterparts::moto::{self, Auth};
 use basb_counterparts::port;
 use basb_counterparts::process::Process;
 use basb_e2e::Lab;
@@ -28,7 +31,7 @@ pub struct AwsLab {
     pub ports: Vec<(String, u16)>,
     /// Where its candidate is reached.
     pub previews: Vec<(String, u16)>,
-    moto: Moto,
+    emulator: Emulator,
     ministack: MiniStack,
     admin: AccessKey,
     python: PathBuf,
@@ -45,7 +48,8 @@ impl AwsLab {
     /// When something that is installed does not start.
     #[must_use]
     pub fn start(services: &[&str], policy: &Value, verified: Verified) -> Option<AwsLab> {
-        Self::begin(services, policy, verified, None)
+        let moto = moto::start(if verified == Verified::Yes { Auth::AfterFirst(6) } else { Auth::Off })?;
+        Self::begin(services, policy, (moto, Shared::ByUs), None)
     }
 
     /// The same, where tasks are containers of a real engine, from [`CONTAINER_IMAGE`].
@@ -54,13 +58,25 @@ impl AwsLab {
     /// As [`AwsLab::start`].
     #[must_use]
     pub fn with_containers(services: &[&str], policy: &Value) -> Option<AwsLab> {
-        let engine = Engine::start(Kind::Docker)?;
-        let _ = engine.cli(&["tag", engine::IMAGE, CONTAINER_IMAGE]);
-        Self::begin(services, policy, Verified::Yes, Some(engine))
+        let moto = moto::start(Auth::AfterFirst(6))?;
+        Self::begin(services, policy, (moto, Shared::ByUs), Some(with_image()?))
     }
 
-    fn begin(services: &[&str], policy: &Value, verified: Verified, engine: Option<Engine>) -> Option<AwsLab> {
-        let moto = moto::start(if verified == Verified::Yes { Auth::AfterFirst(6) } else { Auth::Off })?;
+    /// The same, where fakecloud checks the containers and shares requests out among them.
+    ///
+    /// # Panics
+    /// As [`AwsLab::start`].
+    #[must_use]
+    pub fn behind_fakecloud(services: &[&str], policy: &Value) -> Option<AwsLab> {
+        Self::begin(services, policy, (fakecloud::start()?, Shared::ByTheEmulator), Some(with_image()?))
+    }
+
+    fn begin(
+        services: &[&str],
+        policy: &Value,
+        (emulator, shared): (Emulator, Shared),
+        engine: Option<Engine>,
+    ) -> Option<AwsLab> {
         let socket = engine.as_ref().map(Engine::socket);
         let ministack = ministack::start(socket.clone().map_or(Tasks::InNameOnly, Tasks::Containers))?;
         let python = install::folder().join("moto/bin/python");
@@ -69,23 +85,23 @@ impl AwsLab {
             json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
         let assume = json!({"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::123456789012:role/deploy"}]});
-        let (admin, deployer) =
-            runtime.block_on(async { (moto.user("admin", &everything).await, moto.user("deployer", &assume).await) });
-        let endpoints = [moto.endpoint.as_str(), ministack.endpoint.as_str()];
+        let (admin, deployer) = runtime
+            .block_on(async { (emulator.user("admin", &everything).await, emulator.user("deployer", &assume).await) });
+        let endpoints = [emulator.endpoint.as_str(), ministack.endpoint.as_str()];
         let setup = include_str!("../programs/aws_setup.py");
         let deploy = policy.to_string();
         let there = python::json(&python, setup, &[endpoints[0], endpoints[1], &admin.id, &admin.secret, &deploy]);
         let free = || -> Vec<(String, u16)> { services.iter().map(|of| ((*of).to_owned(), port::free())).collect() };
         let (ports, previews) = (free(), free());
         let socket = socket.unwrap_or_default();
-        let balancer = balancer(&python, &endpoints, &admin, &there, &socket, (&ports, &previews));
+        let balancer = balancer(&python, &endpoints, &admin, &there, (&socket, shared), (&ports, &previews));
         Some(AwsLab {
             lab: Lab::new(),
             deployer,
             there,
             ports,
             previews,
-            moto,
+            emulator,
             ministack,
             admin,
             python,
@@ -185,7 +201,7 @@ impl AwsLab {
     pub fn boto3(&self, program: &str) -> Value {
         let listener = self.there["listener"].as_str().unwrap();
         let args = [
-            self.moto.endpoint.as_str(),
+            self.emulator.endpoint.as_str(),
             self.ministack.endpoint.as_str(),
             &self.admin.id,
             &self.admin.secret,
@@ -194,17 +210,17 @@ impl AwsLab {
         python::json(&self.python, program, &args)
     }
 
-    /// The port of moto.
+    /// The port of moto, or of what stands in its place.
     #[must_use]
-    pub fn moto_port(&self) -> u16 {
-        self.moto.endpoint.port().unwrap()
+    pub fn emulator_port(&self) -> u16 {
+        self.emulator.endpoint.port().unwrap()
     }
 
     /// The port where functions are.
     #[must_use]
     pub fn functions_port(&self, at: Functions) -> u16 {
         match at {
-            Functions::AtMoto => self.moto_port(),
+            Functions::AtMoto => self.emulator_port(),
             Functions::AtMiniStack => self.ministack_port(),
         }
     }
@@ -265,11 +281,12 @@ impl AwsLab {
           listener: {listener}
           network: {{ subnets: {subnets}, securityGroups: [{group}] }}
           imageTags: {tags}
+          healthInterval: 5s
           preview: {{ listener: {previews}, url: \"http://{{service}}.preview\" }}
         services:
 {reached}",
             ecs = self.ministack_port(),
-            elb = self.moto_port(),
+            elb = self.emulator_port(),
             vpc = self.there["vpc"].as_str().unwrap(),
             listener = self.there["listener"].as_str().unwrap(),
             subnets = self.there["subnets"],
@@ -284,7 +301,7 @@ impl AwsLab {
     /// grants that the documentation gives.
     #[must_use]
     pub fn access(&self, service: Service) -> String {
-        let (moto, ministack) = (self.moto_port(), self.ministack_port());
+        let (moto, ministack) = (self.emulator_port(), self.ministack_port());
         let credential = |port: u16, service: &str| {
             format!(
                 "  {service}:\n    to: [{{ host: 127.0.0.1, scheme: http, port: {port} }}]\n    awsSigv4: {{ accessKeyId: \
@@ -323,6 +340,22 @@ pub const IMAGE: &str =
 /// The image of the example in an engine. Nothing answers where its name leads, so it is what the engine has; and what the
 /// engine has not cannot be had.
 pub const CONTAINER_IMAGE: &str = "127.0.0.1:1/second-brain:1";
+
+/// Who shares requests out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    /// A program of ours that reads the rules of the emulator.
+    ByUs,
+    /// The emulator itself.
+    ByTheEmulator,
+}
+
+/// A Docker engine with [`CONTAINER_IMAGE`].
+fn with_image() -> Option<Engine> {
+    let engine = Engine::start(Kind::Docker)?;
+    let _ = engine.cli(&["tag", engine::IMAGE, CONTAINER_IMAGE]);
+    Some(engine)
+}
 
 /// Whether moto verifies signatures and policies. It cannot for Lambda: there it refuses boto3's own requests too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -394,7 +427,7 @@ fn balancer(
     endpoints: &[&str; 2],
     admin: &AccessKey,
     there: &Value,
-    engine: &Path,
+    (engine, shared): (&Path, Shared),
     (ports, previews): (Ports<'_>, Ports<'_>),
 ) -> Process {
     let mut hosts: Vec<String> = ports.iter().map(|(service, port)| format!("{port}={service}.example")).collect();
@@ -413,6 +446,7 @@ fn balancer(
             .args([&admin.id, &admin.secret])
             .args([listener, previewed, &images])
             .arg(engine)
+            .arg(if shared == Shared::ByUs { "us" } else { "emulator" })
             .args(&hosts);
         command
     })

@@ -25,6 +25,15 @@ pub enum Traffic {
     Pods,
 }
 
+/// What runs pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nodes {
+    /// A node of ours: each pod's container is a process of this machine.
+    Ours,
+    /// A kubelet and a container engine.
+    Kubelet,
+}
+
 /// A cluster, and a place to deploy from.
 pub struct KubeLab {
     /// Where basb-host runs.
@@ -35,6 +44,8 @@ pub struct KubeLab {
     pub previews: Vec<(String, u16)>,
     /// The token that basb-host deploys with.
     pub token: String,
+    /// What runs pods.
+    pub nodes: Nodes,
     traffic: Traffic,
     folder: tempfile::TempDir,
     port: u16,
@@ -53,6 +64,14 @@ impl KubeLab {
     /// When something that is installed does not start.
     #[must_use]
     pub fn start(services: &[&str], traffic: Traffic, role: &str) -> Option<KubeLab> {
+        let mut kube = Self::control_plane(services, traffic, role, Nodes::Ours)?;
+        kube.apply("apiVersion: v1\nkind: Node\nmetadata: { name: loopback }\n");
+        kube.start_node();
+        Some(kube)
+    }
+
+    /// The same without anything that runs pods or leads users.
+    pub(crate) fn control_plane(services: &[&str], traffic: Traffic, role: &str, nodes: Nodes) -> Option<KubeLab> {
         let alone = "cargo xtask setup kubernetes";
         let program = |name: &str| install::find_or_say(&format!("kubernetes/bin/{name}"), name, alone);
         let (api_server, controller_manager) = (program("kube-apiserver")?, program("kube-controller-manager")?);
@@ -71,13 +90,14 @@ impl KubeLab {
         let (api, port) = start_api_server(&api_server, root, etcd_port);
         kubeconfig(root, port);
         ready(root);
-        let (controllers, _) = start_controllers(&controller_manager, root);
+        let (controllers, _) = start_controllers(&controller_manager, root, nodes);
         let free = || -> Vec<(String, u16)> { services.iter().map(|of| ((*of).to_owned(), port::free())).collect() };
         let mut kube = KubeLab {
             lab: Lab::new(),
             ports: free(),
             previews: free(),
             token: String::new(),
+            nodes,
             traffic,
             folder,
             port,
@@ -87,13 +107,11 @@ impl KubeLab {
             _etcd: etcd,
         };
         kube.set_up(role);
-        kube.start_node();
         Some(kube)
     }
 
     fn set_up(&mut self, role: &str) {
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {NAMESPACE} }}\n"));
-        self.apply("apiVersion: v1\nkind: Node\nmetadata: { name: loopback }\n");
         self.apply(include_str!("../programs/kubernetes_httproute.yaml"));
         self.apply(role);
         self.apply(&format!(
@@ -120,30 +138,49 @@ impl KubeLab {
     }
 
     fn start_node(&mut self) {
-        let root = self.folder.path();
+        let images = json!({ IMAGE: [basb_e2e::program("second-brain")] });
+        self.node = Some(self.start_beside("node.py", &json!({ "images": images })));
+    }
+
+    /// Starts one of the programs for tests that stand beside the control plane, with these options and what all of them
+    /// need, and waits until users can come.
+    pub(crate) fn start_beside(&self, program: &str, more: &Value) -> Process {
+        let root = self.root();
         let fronts: serde_json::Map<String, Value> = self
             .ports
             .iter()
             .zip(&self.previews)
             .map(|((name, users), (_, preview))| (name.clone(), json!({"users": users, "preview": preview})))
             .collect();
-        let options = json!({
+        let mut options = json!({
             "server": format!("https://127.0.0.1:{}", self.port),
             "authority": root.join("ca.crt"),
             "token": "admin-token-of-the-tests",
             "namespace": NAMESPACE,
-            "images": { IMAGE: [basb_e2e::program("second-brain")] },
             "fronts": fronts,
         });
+        for (name, value) in more.as_object().unwrap() {
+            options[name] = value.clone();
+        }
         let file = root.join("node.json");
         std::fs::write(&file, options.to_string()).unwrap();
-        std::fs::write(root.join("node.py"), include_str!("../programs/kubernetes_node.py")).unwrap();
-        std::fs::write(root.join("data_plane.py"), include_str!("../programs/data_plane.py")).unwrap();
-        self.node = Some(Process::listening_on("the node", self.ports[0].1, || {
+        for (name, text) in [
+            ("node.py", include_str!("../programs/kubernetes_node.py")),
+            ("kubelet.py", include_str!("../programs/kubernetes_kubelet.py")),
+            ("data_plane.py", include_str!("../programs/data_plane.py")),
+        ] {
+            std::fs::write(root.join(name), text).unwrap();
+        }
+        Process::listening_on(program, self.ports[0].1, || {
             let mut command = Command::new("python3");
-            command.arg(root.join("node.py")).arg(&file);
+            command.arg(root.join(program)).arg(&file);
             command
-        }));
+        })
+    }
+
+    /// The folder with the certificates, and with `kubeconfig`, the administrator's.
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `kubectl` as the cluster's administrator, to its end.
@@ -255,6 +292,10 @@ impl KubeLab {
     #[must_use]
     pub fn config(&self, indent: &str, more: &str) -> String {
         let mut text = format!("server: \"https://127.0.0.1:{}\"\nnamespace: {NAMESPACE}\n{more}", self.port);
+        if self.nodes == Nodes::Kubelet {
+            // What was loaded into an engine, and pulled from nowhere, has no digest.
+            text.push_str("imageTags: allow\n");
+        }
         if self.traffic == Traffic::Routes {
             text.push_str("gateway: { parentRefs: [{ name: main, namespace: gateways }] }\n");
         }
@@ -266,6 +307,25 @@ impl KubeLab {
             ));
         }
         text.lines().map(|line| format!("{indent}{line}\n")).collect()
+    }
+
+    /// The image of a service of the example, and its settings but for the braces: `command` and what else it needs here.
+    #[must_use]
+    pub fn workload(&self, service: &str) -> (&'static str, String) {
+        match self.nodes {
+            Nodes::Ours => {
+                let vault = self.lab.vault();
+                (IMAGE, format!("command: [{service}, --vault, {}, --release, \"${{release}}\"]", vault.display()))
+            }
+            // The image does not say who it runs as, and a kubelet lets nobody run as root who must not.
+            Nodes::Kubelet => (
+                basb_e2e::engine::IMAGE,
+                format!(
+                    "command: [/bin/second-brain, {service}, --vault, /vault, --release, \"${{release}}\"], user: 65534, \
+                     scratch: [/vault]"
+                ),
+            ),
+        }
     }
 }
 
@@ -371,14 +431,18 @@ fn start_api_server(program: &Path, root: &Path, etcd: u16) -> (Process, u16) {
     })
 }
 
-fn start_controllers(program: &Path, root: &Path) -> (Process, u16) {
+fn start_controllers(program: &Path, root: &Path, nodes: Nodes) -> (Process, u16) {
+    let without = match nodes {
+        // Nothing tells it that the node lives.
+        Nodes::Ours => ",-nodelifecycle",
+        Nodes::Kubelet => "",
+    };
     Process::listening("kube-controller-manager", |port| {
         let mut command = Command::new(program);
         command
             .args(["--bind-address=127.0.0.1", "--port=0", "--leader-elect=false"])
             .arg(format!("--secure-port={port}"))
-            // Nothing tells it that the node lives: no kubelet does.
-            .arg("--controllers=*,-nodelifecycle,-nodeipam,-route,-service,-cloud-node-lifecycle,-ttl,-attachdetach")
+            .arg(format!("--controllers=*,-nodeipam,-route,-service,-cloud-node-lifecycle,-ttl,-attachdetach{without}"))
             .current_dir(root);
         for (flag, file) in [
             ("kubeconfig", "kubeconfig"),

@@ -1,10 +1,10 @@
-//! The example on Kubernetes: pods that are processes, behind Services or an HTTPRoute.
+//! The example on Kubernetes: pods behind Services or an HTTPRoute.
 
 use std::process::Command;
 
 use basb_e2e::Lab;
 
-use crate::kubernetes::{IMAGE, KubeLab, NAMESPACE};
+use crate::kubernetes::{KubeLab, NAMESPACE};
 use crate::suite::{SERVICES, Sections, Site};
 
 impl Site for KubeLab {
@@ -17,17 +17,16 @@ impl Site for KubeLab {
         let mut environment = "  cluster:\n    provider:\n      plugin: kubernetes\n      config:\n".to_owned();
         environment.push_str(&self.config("        ", ""));
         environment.push_str("    services:\n");
-        let vault = self.lab.vault();
         for name in SERVICES {
+            let (image, settings) = self.workload(name);
             environment.push_str(&format!(
                 "      {name}:
         listen: null
         workload:
           command: null
           workingFolder: null
-          image: {IMAGE}
-          settings: {{ command: [{name}, --vault, {vault}, --release, \"${{release}}\"] }}\n",
-                vault = vault.display(),
+          image: {image}
+          settings: {{ {settings} }}\n",
             ));
         }
         Sections { access, plugin, environment }

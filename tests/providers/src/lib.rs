@@ -7,6 +7,7 @@ pub mod aws;
 mod aws_site;
 pub mod azure;
 pub mod gcp;
+pub mod kubelet;
 pub mod kubernetes;
 mod kubernetes_site;
 pub mod python;

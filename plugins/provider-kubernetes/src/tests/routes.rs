@@ -48,6 +48,28 @@ fn a_release_goes_through_a_canary_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_pod_serves_on_until_nobody_is_led_there_any_more() {
+    let model = Model::new();
+    let config = gateway(json!({"pods": {"drain": {"seconds": 5}}}));
+    let pod = |settings: &str| {
+        let mut wanted = desired("r1", 2);
+        wanted.workload.settings = settings.into();
+        let cx = model.host().provider_context();
+        Kubernetes::apply(&cx, &config, "k", &Action::Deploy(Box::new(wanted)), None).unwrap();
+        model.object("deployments", R1)["spec"]["template"]["spec"].clone()
+    };
+    let grace = |pod: &serde_json::Value| pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    let every = pod("{}");
+    assert_eq!(every["containers"][0]["lifecycle"], json!({"preStop": {"sleep": {"seconds": 5}}}));
+    assert_eq!(grace(&every), 10, "what the program has to end is still its own");
+    let own = pod(r#"{"grace": 30, "drain": {"seconds": 3, "command": ["/bin/sleep", "3"]}}"#);
+    assert_eq!(own["containers"][0]["lifecycle"], json!({"preStop": {"exec": {"command": ["/bin/sleep", "3"]}}}));
+    assert_eq!(grace(&own), 33);
+    let none = pod(r#"{"drain": {"seconds": 0}}"#);
+    assert_eq!((none["containers"][0].get("lifecycle"), grace(&none)), (None, 5));
+}
+
+#[test]
 fn what_runs_is_hardened_and_says_whose_it_is() {
     let model = Model::new();
     let config = gateway(json!({"pods": {"resources": {"requests": {"cpu": "100m"}}, "nodeSelector": {"a": "b"}}}));
