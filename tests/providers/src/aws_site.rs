@@ -29,6 +29,7 @@ impl Site for AwsLab {
         workload:
           command: null
           workingFolder: null
+          env: {{ SECOND_BRAIN_ALLOWED_HOSTS: {name}.example }}
           image: {image}
           settings: {{ command: [{first}{name}, --vault, {vault}, --release, \"${{release}}\"] }}\n",
             ));

@@ -15,7 +15,7 @@ fn the_example_behind_fakecloud() {
     let gate = suite::example(&aws.sections()).replace("- setWeight: 10\n", "- setWeight: 10\n        - pause: {}\n");
     aws.lab.write_text(&gate);
     aws.host(&["plugin", "update", "canary", "--accept"]).exits(0);
-    let id = suite::to_its_end(&aws, &["--json", "run", "--set", "release=1"]).exits(4).events().run();
+    let id = aws.run(1).exits(4).events().run();
     let client = Mcp::new(aws.ports[0].1);
     let of_first = (0..200).filter(|_| client.release() == Ok(1)).count();
     assert!((19..=21).contains(&of_first), "{of_first} of 200");
