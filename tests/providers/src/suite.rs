@@ -17,6 +17,13 @@ pub const SERVICES: [&str; 4] = ["capture", "organize", "distill", "express"];
 /// The shares that a candidate of the example has, one after the other.
 const CANARY: [u16; 5] = [10, 25, 50, 75, 100];
 
+/// The plugins of a small deployment beside its provider, below `plugins:`: the canary, and a probe that asks services.
+pub const CANARY_AND_HTTP: &str = "  canary: { source: \"builtin:strategy-canary\" }
+  http:
+    source: builtin:probe-http
+    grants: { http: [{ target: service, methods: [GET], path: \"/**\" }] }
+";
+
 /// Where the example is deployed to.
 pub trait Site {
     /// Where basb-host runs.

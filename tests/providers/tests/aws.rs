@@ -2,7 +2,7 @@
 
 use basb_counterparts::moto::{self, Auth};
 use basb_providers_e2e::aws::{AwsLab, Functions, Service, Verified, documented_policy};
-use basb_providers_e2e::suite::{self, SERVICES, Site};
+use basb_providers_e2e::suite::{self, CANARY_AND_HTTP, SERVICES, Site};
 use basb_providers_e2e::users::Users;
 use serde_json::{Value, json};
 
@@ -33,11 +33,7 @@ fn containers(aws: &AwsLab) -> String {
         "version: 1
 name: second-brain
 vars: {{ release: \"1\" }}
-{access}  canary: {{ source: \"builtin:strategy-canary\" }}
-  http:
-    source: builtin:probe-http
-    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
-environments:
+{access}{CANARY_AND_HTTP}environments:
 {environment}strategies:
   careful:
     plugin: canary

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use basb_e2e::{Load, Mcp, Output, wait_for};
 use basb_providers_e2e::aws::{AwsLab, Service, documented_policy};
-use basb_providers_e2e::suite::{self, SERVICES, Site};
+use basb_providers_e2e::suite::{self, CANARY_AND_HTTP, SERVICES, Site};
 
 const TWO: &[&str] = &["capture", "organize"];
 
@@ -32,11 +32,7 @@ fn two(aws: &AwsLab) -> String {
         "version: 1
 name: second-brain
 vars: {{ release: \"1\", image: second-brain }}
-{access}  canary: {{ source: \"builtin:strategy-canary\" }}
-  http:
-    source: builtin:probe-http
-    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
-environments:
+{access}{CANARY_AND_HTTP}environments:
 {environment}strategies:
   careful: {{ plugin: canary, config: {{ steps: [{{ setWeight: 10 }}, {{ pause: {{}} }}, {{ setWeight: 50 }}] }} }}
   quick: {{ plugin: canary, config: {{ steps: [{{ setWeight: 50 }}] }} }}

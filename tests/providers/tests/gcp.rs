@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use basb_e2e::{Following, wait_for};
 use basb_providers_e2e::gcp::{BROKEN, GcpLab, IMAGE};
-use basb_providers_e2e::suite::{self, Site};
+use basb_providers_e2e::suite::{self, CANARY_AND_HTTP, Site};
 use serde_json::{Value, json};
 
 #[test]
@@ -31,11 +31,7 @@ fn one(gcp: &GcpLab, more: &str) -> String {
 name: second-brain
 vars: {{ release: \"1\", image: \"{IMAGE}\" }}
 {access}plugins:
-{plugin}  canary: {{ source: \"builtin:strategy-canary\" }}
-  http:
-    source: builtin:probe-http
-    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
-environments:
+{plugin}{CANARY_AND_HTTP}environments:
   gcp:
 {provider}{more}strategies:
   careful:

@@ -5,7 +5,7 @@ use basb_e2e::engine::IMAGE;
 use basb_e2e::{Load, Mcp, Output, wait_for};
 use basb_providers_e2e::kubelet::KubeletLab;
 use basb_providers_e2e::kubernetes::{NAMESPACE, Traffic, documented_role};
-use basb_providers_e2e::suite::{self, SERVICES};
+use basb_providers_e2e::suite::{self, CANARY_AND_HTTP, SERVICES};
 use serde_json::{Value, json};
 
 /// What no registry of this machine has; nothing listens there.
@@ -27,11 +27,7 @@ fn deployment(lab: &KubeletLab) -> String {
 name: second-brain
 vars: {{ release: \"1\", image: \"{IMAGE}\", ready: /healthz, cpu: 10m, command: capture }}
 {access}plugins:
-{plugin}  canary: {{ source: \"builtin:strategy-canary\" }}
-  http:
-    source: builtin:probe-http
-    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
-environments:
+{plugin}{CANARY_AND_HTTP}environments:
   cluster:
     provider:
       plugin: kubernetes

@@ -3,7 +3,7 @@
 
 use basb_e2e::Load;
 use basb_providers_e2e::kubernetes::{IMAGE, KubeLab, NAMESPACE, Traffic, documented_role};
-use basb_providers_e2e::suite::{self, SERVICES};
+use basb_providers_e2e::suite::{self, CANARY_AND_HTTP, SERVICES};
 use serde_json::Value;
 
 const ONE: &[&str] = &["capture"];
@@ -16,11 +16,7 @@ fn deployment(kube: &KubeLab, more: &str, strategy: &str) -> String {
 name: second-brain
 vars: {{ release: \"1\", image: \"{IMAGE}\" }}
 {access}plugins:
-{plugin}  canary: {{ source: \"builtin:strategy-canary\" }}
-  http:
-    source: builtin:probe-http
-    grants: {{ http: [{{ target: service, methods: [GET], path: \"/**\" }}] }}
-environments:
+{plugin}{CANARY_AND_HTTP}environments:
   cluster:
     provider:
       plugin: kubernetes
