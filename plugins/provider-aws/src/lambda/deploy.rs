@@ -135,6 +135,8 @@ impl Wanted {
             let before = now.map(|now| current(now, name));
             differences.json(&format!("function.{name}"), before.as_ref(), value);
         }
+        let before = now.map(|now| now.architectures.join(", "));
+        differences.value("function.architecture", before, Some(self.architecture.to_owned()));
         if let Some(image) = &self.image {
             let before = there.and_then(|function| function.code.image_uri.clone());
             differences.value("function.image", before, Some(image.clone()));
@@ -159,6 +161,11 @@ impl Wanted {
 
     /// Whether the code is this revision's; `None` where Lambda cannot tell.
     fn has_code(&self, there: &Function) -> Option<bool> {
+        // An image may have code for more than one, of which Lambda has taken that of this one.
+        let now = &there.configuration.architectures;
+        if !now.is_empty() && *now != [self.architecture] {
+            return Some(false);
+        }
         match (&self.image, &self.sha256) {
             (Some(image), _) => Some(there.code.image_uri.as_ref() == Some(image)),
             (None, Some(sha256)) => Some(there.configuration.code_sha256 == *sha256),

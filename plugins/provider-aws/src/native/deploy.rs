@@ -1,12 +1,12 @@
 //! Beginning a deployment that ECS drives, up to its first pause.
 
 use basb_cloud_kit::{Differences, Owner, Refused, Waiting, decode_state};
+use basb_plugin::Failure;
 use basb_plugin::provider::{ActionKind, Desired, PlannedAction, Progress, ServicePlan};
-use basb_plugin::{Failure, FailureCode};
 use serde_json::{Value, json};
 
-use super::Delegated;
 use super::state::{Now, UnderWay};
+use super::{Delegated, read_again};
 use crate::api::ecs::TaskDefinition;
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
@@ -193,9 +193,7 @@ pub fn deploy(
 
 /// A service that seemed not to be there, and is: what was described was of a moment ago, and is read again.
 fn is_there(refused: Refused) -> Failure {
-    let there = refused.message().contains("not idempotent");
-    let failure = Failure::from(refused);
-    if there { Failure { code: FailureCode::Conflict, ..failure }.retry_after(crate::A_MOMENT) } else { failure }
+    if refused.message().contains("not idempotent") { read_again(refused) } else { refused.into() }
 }
 
 fn go_on(

@@ -11,11 +11,11 @@ mod traffic;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use basb_cloud_kit::Client;
+use basb_cloud_kit::{Client, Refused};
 use basb_plugin::provider::{
     Action, Desired, Instance, InstanceReport, Observed, ObservedRevision, Progress, ProviderContext, ServicePlan,
 };
-use basb_plugin::{Failure, Weight};
+use basb_plugin::{Failure, FailureCode, Weight};
 
 use crate::config::{Config, Ecs, Native};
 use crate::ecs::rules::{CANDIDATE, LeadsThere};
@@ -23,6 +23,11 @@ use crate::ecs::{Endpoints, Fleet};
 use crate::names;
 
 use state::Now;
+
+/// A refusal that only says that what was read was of a moment ago: it is read again.
+fn read_again(refused: Refused) -> Failure {
+    Failure { code: FailureCode::Conflict, ..Failure::from(refused) }.retry_after(crate::A_MOMENT)
+}
 
 /// One service of a deployment, driven by ECS.
 pub struct Delegated<'a> {

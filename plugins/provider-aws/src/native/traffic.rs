@@ -2,10 +2,10 @@
 
 use basb_cloud_kit::{Owner, Refused, Waiting, decode_state};
 use basb_plugin::provider::Progress;
-use basb_plugin::{Failure, FailureCode, Weight};
+use basb_plugin::{Failure, Weight};
 
-use super::Delegated;
 use super::state::{Now, UnderWay};
+use super::{Delegated, read_again};
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
 use crate::ecs::retire::has_traffic;
@@ -94,8 +94,7 @@ fn check_share(delegated: &Delegated<'_>, share: Weight) -> Result<(), Failure> 
 /// and is read again.
 pub fn of_a_moment_ago(refused: Refused) -> Failure {
     let over = matches!(refused.code(), "InvalidParameterException" | "ClientException" | "ConflictException");
-    let failure = Failure::from(refused);
-    if over { Failure { code: FailureCode::Conflict, ..failure }.retry_after(crate::A_MOMENT) } else { failure }
+    if over { read_again(refused) } else { refused.into() }
 }
 
 /// Answers the pause, once, and waits.

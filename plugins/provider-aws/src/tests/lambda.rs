@@ -82,6 +82,7 @@ impl State {
                 self.function = Some(
                     json!({"Configuration": {"Version": "$LATEST", "Role": body["Role"], "MemorySize": body["MemorySize"],
                     "Timeout": body["Timeout"], "Environment": body["Environment"], "CodeSha256": "sha-1", "State": "Active",
+                    "Architectures": body["Architectures"],
                     "ImageConfigResponse": {"ImageConfig": body["ImageConfig"]}},
                     "Code": body["Code"], "Tags": body["Tags"]}),
                 );
@@ -114,6 +115,7 @@ impl State {
             }
             ("PUT", "/code") => {
                 self.function.as_mut().unwrap()["Code"]["ImageUri"] = body["ImageUri"].clone();
+                self.function.as_mut().unwrap()["Configuration"]["Architectures"] = body["Architectures"].clone();
                 self.function.as_mut().unwrap()["Configuration"]["CodeSha256"] = format!("sha-{}", self.lock).into();
                 self.changed();
                 self.configuration()
@@ -329,6 +331,28 @@ fn an_answer_that_is_lost_makes_nothing_twice() {
         let versions = functions.0.borrow().versions.len();
         assert_eq!(versions, if revision == "r1" { 1 } else { 2 }, "{lost}");
     }
+}
+
+#[test]
+fn another_architecture_is_another_code_of_the_same_image() {
+    let functions = Functions::default();
+    deploy(&functions, "r1");
+    functions.changes();
+    let arm: Config = serde_json::from_value(json!({"region": "eu-west-1", "lambda": {"role": "arn:aws:iam::1:role/f",
+        "architecture": "arm64"}, "services": {"web": {"url": "https://web.example"}}}))
+    .unwrap();
+    let cx = functions.host().provider_context();
+    let plan = Aws::plan(&cx, &arm, &function("r2", 1)).unwrap();
+    let mut changes = plan.actions.iter().flat_map(|action| &action.changes);
+    let change = changes.find(|change| change.path == "function.architecture").unwrap();
+    assert_eq!((change.before.as_deref(), change.after.as_deref()), (Some("x86_64"), Some("arm64")));
+    let mut state = None;
+    let action = Action::Deploy(Box::new(function("r2", 1)));
+    while let Progress::Running(pending) = Aws::apply(&cx, &arm, "k", &action, state.as_deref()).unwrap() {
+        state = Some(pending.state);
+    }
+    assert_eq!(functions.changes(), ["PUT /code", "PUT /configuration", "POST /versions"]);
+    assert_eq!(functions.0.borrow().function.as_ref().unwrap()["Configuration"]["Architectures"], json!(["arm64"]));
 }
 
 #[test]
