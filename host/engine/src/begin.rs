@@ -1,7 +1,7 @@
 //! Beginning a run, or taking an unfinished one up: what is written before anything is driven.
 
 use crate::cause::Cause;
-use crate::clock::{self, now};
+use crate::clock::now;
 use crate::courier::Routes;
 use crate::drive::entry;
 use crate::history::{RunView, rebuild};
@@ -119,7 +119,6 @@ impl Session {
         messages.extend(write_lock(&prepared)?);
         let lease = HeldLease::acquire(&self.journal, &deployment.name, &deployment.environment).await?;
         self.ensure_agent_for(deployment).await?;
-        clock::not_before(self.journal.last_at().await?);
         self.recall(deployment, &prepared.plugins).await?;
         let mut replaced = Vec::new();
         for open in self.open_runs(&deployment.name, &deployment.environment).await? {

@@ -4,7 +4,7 @@ use crate::{Cause, EngineError};
 use basb_core::event::Event;
 use basb_core::run::{Phase, Record, Run, RunOutcome, ServiceOutcome};
 use basb_core::{RevisionId, RunId, ServiceName, Timestamp, Weight};
-use basb_journal::{Entry, Journal, RunFilter, RunRecord, RunState};
+use basb_journal::{Entry, Journal, Origin, RunFilter, RunRecord, RunState};
 use serde::Serialize;
 
 /// A run rebuilt from its journal.
@@ -16,7 +16,7 @@ pub struct RunView {
     pub seq: u64,
     /// Everything that happened.
     pub events: Vec<Event>,
-    /// When the last entry was written.
+    /// The latest time of an entry.
     pub last: Timestamp,
 }
 
@@ -69,6 +69,9 @@ pub struct RunLine {
     /// What asked for it.
     #[serde(skip_serializing_if = "Cause::is_run")]
     pub cause: Cause,
+    /// Whether it was taken over from the file of another journal: it is there to be read only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 impl From<RunRecord> for RunLine {
@@ -86,6 +89,7 @@ impl From<RunRecord> for RunLine {
             finished_at,
             outcome,
             entries: record.entries,
+            imported: record.origin == Origin::Imported,
         }
     }
 }
@@ -128,7 +132,7 @@ pub fn rebuild(id: &RunId, entries: &[Entry]) -> Result<RunView, EngineError> {
             Some(view) => {
                 view.events.extend(view.run.apply(entry.at, entry.seq, &record));
                 view.seq = entry.seq;
-                view.last = entry.at;
+                view.last = view.last.max(entry.at);
             }
         }
     }

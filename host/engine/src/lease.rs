@@ -1,7 +1,8 @@
 //! The lease on a deployment in an environment: one run acts at a time.
 
+use crate::EngineError;
+use crate::clock::{self, now};
 use crate::owner::{Life, Owner};
-use crate::{EngineError, clock::now};
 use basb_core::{Millis, PluginName, ServiceName};
 use basb_journal::{AcquireError, Fence, Held, Journal, JournalError, Lease};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,11 @@ const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// A lease whose last renewal is younger than this cannot be anybody else's yet.
 const CERTAIN: std::time::Duration = std::time::Duration::from_secs(12);
+/// For so long a lease that has expired must stay as it is before it is taken over: as long as it lasts, by a clock that
+/// nobody sets and that stands still while the machine sleeps, as the holder does. So it is longer than [`CERTAIN`].
+const SILENCE: std::time::Duration = std::time::Duration::from_millis(TTL.0);
+/// Time between two looks at it.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// A lease with its heartbeat; released by [`HeldLease::release`].
 #[derive(Debug)]
@@ -62,25 +68,27 @@ impl Holding {
 }
 
 impl HeldLease {
-    /// Takes the lease.
+    /// Takes the lease; one that has expired only after nobody renewed it for as long as a lease lasts, since a clock that
+    /// was set forward makes any look expired.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] with who holds it, unless that process is known to be dead.
+    /// [`EngineError::Busy`] with who holds it, unless that process is known to be dead, or gives no sign of life.
     pub async fn acquire(
         journal: &Arc<Journal>,
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Self, EngineError> {
+        // Whoever gets it writes to the journal next: never at a time before what is there.
+        clock::not_before(journal.last_at().await?);
         let name = lease_name(deployment, environment);
         let owner = Owner::this().for_lease();
-        let began = Instant::now();
+        let mut began = Instant::now();
         let lease = match journal.acquire(&name, &owner, TTL, now()).await {
             Ok(lease) => lease,
-            Err(AcquireError::Held(held)) if is_dead(&held) => {
-                // Its process is gone for certain: no need to wait for the expiry. The token fences a late write off.
-                let fence = Fence { lease: name.clone(), token: held.fencing_token };
-                journal.release(&fence).await?;
-                journal.acquire(&name, &owner, TTL, now()).await.map_err(|e| busy(&name, e))?
+            // Of a process that is gone for certain nobody need wait for the expiry.
+            Err(AcquireError::Held(held)) if is_dead(&held) || is_silent(journal, &name, &held).await? => {
+                began = Instant::now();
+                journal.take_over(&name, &held, &owner, TTL, now()).await.map_err(|e| busy(&name, e))?
             }
             Err(e) => return Err(busy(&name, e)),
         };
@@ -153,6 +161,26 @@ async fn beat(holding: Holding, tell: watch::Sender<bool>) {
             Err(e) => tracing::warn!(error = %e, "the lease could not be renewed; trying again"),
         }
     }
+}
+
+/// Whether a lease that has expired stays as it is for as long as a lease lasts.
+async fn is_silent(journal: &Journal, name: &str, held: &Held) -> Result<bool, JournalError> {
+    if held.expires > now() {
+        return Ok(false);
+    }
+    let (owner, since) = (&held.owner, held.since);
+    tracing::warn!("{owner} holds {name} since {since} and has not renewed it: waiting {TTL} for a sign of life");
+    let began = Instant::now();
+    while began.elapsed() < SILENCE {
+        tokio::time::sleep(LOOK).await;
+        match journal.holder(name).await? {
+            Some(now) if now == *held => {}
+            // Released is as good as silent: the next look finds it free.
+            None => return Ok(true),
+            Some(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 fn busy(name: &str, e: AcquireError) -> EngineError {

@@ -11,7 +11,7 @@ use crate::session::{NONE_UNFINISHED, RUN_FINISHED, Session};
 use crate::{EngineError, prepare};
 use basb_core::ServiceName;
 use basb_core::run::{RunOutcome, RunStart, ServiceStart, Verb, plan_digest};
-use basb_journal::{RunFilter, RunRecord, RunState};
+use basb_journal::{Origin, RunFilter, RunRecord, RunState};
 use std::collections::BTreeMap;
 
 /// So many runs are looked through for one that did it once more already.
@@ -37,7 +37,7 @@ impl Session {
             let (record, meant, open) = match run {
                 Some(id) => (Some(self.journal.run(id).await?), Meant::Named, false),
                 None if self.journal.runs(RunFilter::open(), 1).await?.is_empty() => {
-                    (self.journal.runs(RunFilter::default(), 1).await?.pop(), Meant::Newest, false)
+                    (self.journal.runs(RunFilter::here(), 1).await?.pop(), Meant::Newest, false)
                 }
                 None => (None, Meant::Newest, true),
             };
@@ -62,6 +62,12 @@ impl Session {
         if service.is_some() {
             let message = format!("run {id} is finished: it is tried again as a whole");
             return Err(EngineError::refused("run/whole", message, "leave `--service` out"));
+        }
+        if record.origin == Origin::Imported {
+            // Its file may be anybody's: it would bring workloads and grants that no file and no lock file here names.
+            let message = format!("run {id} was imported from a file: nothing of it is carried out here");
+            let next = "`basb-host run` deploys what your own file says; `replay` and `show` read an imported run";
+            return Err(EngineError::refused("run/imported", message, next));
         }
         if matches!(&record.state, RunState::Finished { outcome, .. } if outcome == RunOutcome::Done.as_str()) {
             let message = format!("run {id} was a success: there is nothing to try again");
@@ -103,7 +109,7 @@ impl Session {
         let filter = RunFilter {
             deployment: Some(record.start.deployment.clone()),
             environment: Some(record.start.environment.clone()),
-            ..RunFilter::default()
+            ..RunFilter::here()
         };
         let id = &record.start.run;
         let newer = self.journal.runs(filter, MOST).await?;

@@ -1,13 +1,15 @@
 //! Back to a revision that was stable before: what it ran is in the journal, and is brought back in one go, verified.
 
 use crate::artefact::provenance;
+use crate::begin::RunNotes;
 use crate::cause::Cause;
+use crate::history::rebuild;
 use crate::only::{Order, only};
 use crate::session::Session;
 use crate::{EngineError, Prepared, revision, stable};
 use basb_core::model::Workload;
 use basb_core::run::StartMode;
-use basb_core::{RevisionId, ServiceName};
+use basb_core::{RevisionId, RunId, ServiceName};
 use basb_journal::{ServiceKey, StableRevision};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,42 @@ struct Chosen {
 }
 
 impl Session {
+    /// The unfinished undo that going back to what was stable before goes on with. Half of its services may be there by
+    /// now: chosen anew from what is stable at this moment, they would be brought forward again.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] when it is about other services than those that are named; nothing was changed.
+    pub async fn unfinished_undo(
+        &self,
+        prepared: &Prepared,
+        to: &BackTo,
+        services: &[ServiceName],
+    ) -> Result<Option<RunId>, EngineError> {
+        // A number and an id mean the same revision, however far the unfinished one came.
+        if *to != BackTo::Previous {
+            return Ok(None);
+        }
+        let deployment = &prepared.deployment;
+        for open in self.open_runs(&deployment.name, &deployment.environment).await? {
+            if RunNotes::of(&open)?.cause != Cause::Undo {
+                continue;
+            }
+            let id = open.start.run;
+            let view = rebuild(&id, &self.journal().entries(&id, 1).await?)?;
+            let its: BTreeSet<&ServiceName> = view.run.start().services.keys().collect();
+            if services.is_empty() || its == services.iter().collect() {
+                return Ok(Some(id));
+            }
+            let its: Vec<&str> = its.into_iter().map(ServiceName::as_str).collect();
+            return Err(EngineError::refused(
+                "undo/unfinished",
+                format!("run {id}, an undo of {}, is unfinished", its.join(", ")),
+                format!("`basb-host resume {id}` goes on with it; or say where to go with `--to-revision`"),
+            ));
+        }
+        Ok(None)
+    }
+
     /// Chooses what each service goes back to, and makes the deployment one that does it. Without names, all services
     /// are meant whose stable revision came with the newest one; a number or an id means those that have it.
     ///

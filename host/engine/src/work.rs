@@ -2,7 +2,7 @@
 
 use crate::begin::{RunNotes, Started};
 use crate::calls::{Desk, WrittenDown, write_down};
-use crate::clock::{self, now};
+use crate::clock::now;
 use crate::courier::{Courier, Routes};
 use crate::drive::{Around, Control, Ended, EventSink, First, drive, written_as};
 use crate::hands::PluginHands;
@@ -113,7 +113,6 @@ impl Session {
         view: RunView,
         lease: HeldLease,
     ) -> Result<Started, EngineError> {
-        clock::not_before(view.last);
         self.must_be_whole(&record.start.run).await?;
         let notes = RunNotes::of(record)?;
         self.ensure_agent_for(&view.run.start().deployment).await?;

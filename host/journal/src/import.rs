@@ -25,8 +25,8 @@ pub struct ImportedRun {
 }
 
 impl Journal {
-    /// Takes a finished run over, all of it or nothing. It is a run like any other then, except that nothing of it is
-    /// deployed here.
+    /// Takes a finished run over, all of it or nothing. It can be read like any other then, but it is
+    /// [`Origin::Imported`](crate::Origin::Imported): a file proves only its own digest, so nothing of it may be done here.
     ///
     /// # Errors
     /// [`JournalError::RunExists`], [`JournalError::NotAsExported`], or why the file cannot be written.
@@ -50,6 +50,7 @@ impl Journal {
             if !notes.is_empty() {
                 write(connection, &id, &Append::from(notes).addendum())?;
             }
+            connection.prepare_cached("INSERT INTO imported (run) VALUES (?1)")?.execute([id.as_str()])?;
             for tape in &tapes {
                 insert_stored(connection, &id, tape)?;
             }

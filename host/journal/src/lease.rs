@@ -1,5 +1,8 @@
 //! Locks with an end: an owner, an expiry, and a token that rises with every new holder. A holder that was taken over
 //! without noticing cannot write any more, since its token is refused.
+//!
+//! The attack it stops: a clock that is set forward. An expiry is a time by the holder's clock; whoever takes a lease over
+//! must have seen by a clock of its own that nothing was renewed, and names what it saw.
 
 use crate::error::WorkError;
 use crate::{Journal, JournalError, row};
@@ -76,14 +79,32 @@ impl AcquireError {
 }
 
 impl Journal {
-    /// Takes a lease that is free or expired. An owner that holds it already is refused like anybody else: two processes
+    /// Takes a lease that is free. One that somebody holds is refused, expired or not: an expiry is a time by the holder's
+    /// clock, and says nothing by another one. An owner that holds it already is refused like anybody else: two processes
     /// may bear the same name.
     ///
     /// # Errors
     /// [`AcquireError::Held`], or why the file cannot be written.
     pub async fn acquire(&self, name: &str, owner: &str, ttl: Millis, now: Timestamp) -> Result<Lease, AcquireError> {
         let (name, owner) = (name.to_owned(), owner.to_owned());
-        Ok(self.write(move |connection| acquire(connection, name, owner, ttl, now)).await??)
+        Ok(self.write(move |connection| acquire(connection, name, owner, ttl, now, None)).await??)
+    }
+
+    /// Takes a lease over from a holder that is known to be gone, or that gave no sign of life for as long as a lease lasts:
+    /// only if nothing has changed of it since `from` was read. Its token fences a late write of the former holder off.
+    ///
+    /// # Errors
+    /// [`AcquireError::Held`] when it was renewed, or taken by another, or why the file cannot be written.
+    pub async fn take_over(
+        &self,
+        name: &str,
+        from: &Held,
+        owner: &str,
+        ttl: Millis,
+        now: Timestamp,
+    ) -> Result<Lease, AcquireError> {
+        let (name, owner, from) = (name.to_owned(), owner.to_owned(), from.clone());
+        Ok(self.write(move |connection| acquire(connection, name, owner, ttl, now, Some(&from))).await??)
     }
 
     /// Keeps a lease for longer: until `now` plus `ttl`. One that has expired can be renewed while nobody took it.
@@ -149,9 +170,10 @@ fn acquire(
     owner: String,
     ttl: Millis,
     now: Timestamp,
+    from: Option<&Held>,
 ) -> Result<Result<Lease, Held>, WorkError> {
     let last = match stored(connection, &name)? {
-        Some((_, Some(held))) if held.expires > now => return Ok(Err(held)),
+        Some((_, Some(held))) if from != Some(&held) => return Ok(Err(held)),
         Some((token, _)) => token,
         None => 0,
     };

@@ -43,7 +43,7 @@ pub use mailbox::Request;
 pub use memory::NewMemory;
 pub use observer::{Commit, CommitObserver, CommitStage, observe_commits};
 pub use outbox::{DELIVERIES, NextAttempt, Notification};
-pub use runs::{Entry, Only, RunFilter, RunRecord, RunStart, RunState};
+pub use runs::{Entry, Only, Origin, RunFilter, RunRecord, RunStart, RunState};
 pub use schema::SCHEMA_VERSION;
 pub use stable::{ServiceKey, StableRevision};
 pub use tapes::{NewTape, OpenCall, OpenExchange, Pruned, StoredTape};

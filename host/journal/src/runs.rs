@@ -38,6 +38,15 @@ pub enum RunState {
     },
 }
 
+/// Where a run was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was driven from this journal.
+    Here,
+    /// It was taken over, finished, from the file of another journal.
+    Imported,
+}
+
 /// A run, without its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRecord {
@@ -47,6 +56,8 @@ pub struct RunRecord {
     pub state: RunState,
     /// How many records it has: the last one's sequence number.
     pub entries: u64,
+    /// Where it was made.
+    pub origin: Origin,
 }
 
 /// A record, as it was written.
@@ -77,6 +88,8 @@ pub struct RunFilter {
     pub only: Option<Only>,
     /// Only those that started at this time or later.
     pub since: Option<Timestamp>,
+    /// Only those that were made here, or only those that were not.
+    pub origin: Option<Origin>,
 }
 
 impl RunFilter {
@@ -84,6 +97,12 @@ impl RunFilter {
     #[must_use]
     pub fn open() -> Self {
         Self { only: Some(Only::Open), ..Self::default() }
+    }
+
+    /// The runs that were driven from this journal.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { origin: Some(Origin::Here), ..Self::default() }
     }
 }
 
@@ -96,7 +115,8 @@ pub enum Only {
     Finished,
 }
 
-const COLUMNS: &str = "run, deployment, environment, started_at, body, finished_at, outcome, result, head_seq";
+const COLUMNS: &str = "run, deployment, environment, started_at, body, finished_at, outcome, result, head_seq, \
+                       EXISTS (SELECT 1 FROM imported i WHERE i.run = runs.run) AS is_imported";
 
 /// How many runs an ambiguous prefix is answered with.
 const MOST_MATCHES: u32 = 5;
@@ -112,13 +132,15 @@ impl Journal {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM runs WHERE (?1 IS NULL OR deployment = ?1) AND (?2 IS NULL OR environment = ?2) \
                  AND (?3 IS NULL OR outcome = ?3) AND (?4 IS NULL OR (finished_at IS NULL) = ?4) \
-                 AND (?5 IS NULL OR started_at >= ?5) ORDER BY started_at DESC, rowid DESC LIMIT ?6"
+                 AND (?5 IS NULL OR started_at >= ?5) AND (?7 IS NULL OR is_imported = ?7) \
+                 ORDER BY started_at DESC, rowid DESC LIMIT ?6"
             ))?;
             let deployment = filter.deployment.as_ref().map(ServiceName::as_str);
             let environment = filter.environment.as_ref().map(PluginName::as_str);
             let open = filter.only.map(|only| only == Only::Open);
-            let found =
-                statement.query_map(params![deployment, environment, filter.outcome, open, since, limit], record)?;
+            let imported = filter.origin.map(|origin| origin == Origin::Imported);
+            let wanted = params![deployment, environment, filter.outcome, open, since, limit, imported];
+            let found = statement.query_map(wanted, record)?;
             Ok(found.collect::<Result<_, _>>()?)
         })
         .await
@@ -155,7 +177,7 @@ impl Journal {
     }
 
     /// When the last record of the newest runs, or of one that is unfinished, was written: time goes on from there. Zero
-    /// when there is none.
+    /// when there is none. A run that was imported does not count: its times are by a clock of elsewhere.
     ///
     /// # Errors
     /// Why the file cannot be read.
@@ -163,7 +185,8 @@ impl Journal {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT max(max(r.started_at, coalesce(e.at, 0), coalesce(r.finished_at, 0))) FROM \
-                 (SELECT * FROM (SELECT run, started_at, finished_at, head_seq FROM runs ORDER BY started_at DESC LIMIT 16) \
+                 (SELECT * FROM (SELECT run, started_at, finished_at, head_seq FROM runs \
+                 WHERE run NOT IN (SELECT run FROM imported) ORDER BY started_at DESC LIMIT 16) \
                  UNION SELECT run, started_at, finished_at, head_seq FROM runs WHERE finished_at IS NULL) r \
                  LEFT JOIN entries e ON e.run = r.run AND e.seq = r.head_seq",
             )?;
@@ -209,7 +232,8 @@ fn record(r: &Row<'_>) -> rusqlite::Result<RunRecord> {
         at: row::time(r, 3)?,
         body: r.get(4)?,
     };
-    Ok(RunRecord { start, state, entries: row::unsigned(r, 8)? })
+    let origin = if r.get(9)? { Origin::Imported } else { Origin::Here };
+    Ok(RunRecord { start, state, entries: row::unsigned(r, 8)?, origin })
 }
 
 fn entry(r: &Row<'_>) -> rusqlite::Result<Entry> {

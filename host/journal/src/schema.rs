@@ -12,10 +12,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
     include_str!("schema-5.sql"),
+    include_str!("schema-6.sql"),
 ];
 
 /// The newest format, which is the one written.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 6;
 
 /// The format of an open file; 0 for one that was just made.
 pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {

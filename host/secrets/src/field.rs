@@ -1,7 +1,7 @@
 //! Takes a value out of what a store holds.
 
 use crate::error::{self, StoreError};
-use crate::parse::suggest;
+use crate::reading::suggest;
 use basb_redact::SecretValue;
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};

@@ -14,6 +14,7 @@ mod error;
 mod field;
 mod own;
 mod parse;
+pub mod reading;
 mod schema;
 mod secrets;
 mod store;

@@ -5,7 +5,7 @@ use crate::environment::Environment;
 use crate::error::{self, SecretError, StoreError};
 use crate::field::inner_secrets;
 use crate::own::Own;
-use crate::parse::suggest;
+use crate::reading::suggest;
 use crate::store::Store;
 use crate::{SecretsConfig, Transport};
 use basb_redact::{Redactor, SecretName, SecretValue};

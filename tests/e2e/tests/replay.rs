@@ -123,6 +123,14 @@ fn a_run_is_taken_to_another_place_as_one_file() {
         (status["deployed"].clone(), status["unfinished"].clone()),
         (Value::from(vec![0; 0]), Value::from(vec![0; 0]))
     );
+    // Nor may it be: the file may be anybody's, whatever run is the newest.
+    let here = ["--state", other, "retry"];
+    lab.host(&[&here[..], &[broken.as_str()]].concat()).exits(1).says("run/imported", &["imported from a file"]);
+    let newest = lab.host(&here).exits(1).stderr;
+    assert!(newest.contains("run/none-unfinished"), "{newest}");
+    let listed = lab.host(&["--state", other, "--json", "history"]).exits(0).json();
+    assert_eq!(listed["runs"][0]["imported"], true, "{listed}");
+    assert!(lab.host(&["--json", "history"]).exits(0).json()["runs"][0].get("imported").is_none());
     // A file that was edited is not taken.
     let edited = std::fs::read_to_string(file).unwrap().replacen("\"kind\":\"intent\"", "\"kind\":\"resumed\"", 1);
     std::fs::write(file, edited).unwrap();

@@ -197,6 +197,6 @@ fn two_interrupts_stop_at_once_and_leave_the_run_to_be_taken_up() {
     run.until_kind("service.rolled-back");
     run.signal(Signal::INT);
     let out = run.end().exits(1);
-    assert!(out.stderr.contains("is unfinished: the same `basb-host run` takes it up again"), "{}", out.stderr);
+    assert!(out.stderr.contains("goes on with it") && out.stderr.contains("`basb-host resume "), "{}", out.stderr);
     assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
 }

@@ -59,6 +59,33 @@ fn back_in_one_go_without_steps() {
 }
 
 #[test]
+fn an_undo_that_was_cut_off_is_gone_on_with_and_not_turned_round() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });
+    lab.run(1).exits(0);
+    let first = (stable(&lab, "capture"), stable(&lab, "organize"));
+    lab.run(2).exits(0);
+    // Both go back at once, and what they had is kept for long: the run stays unfinished.
+    let text = std::fs::read_to_string(lab.file()).unwrap();
+    lab.write_text(&text.replace("    scaleDownDelay: 100ms", "    scaleDownDelay: 10m"));
+    let mut undo = lab.follow(&["--json", "undo"]);
+    undo.until_kind("service.promoted");
+    undo.until_kind("service.promoted");
+    let run = undo.kill().events().run();
+
+    lab.host(&["undo", "--service", "capture"]).exits(1).says("undo/unfinished", &[&run, "capture, organize"]);
+    let mut again = lab.follow(&["--json", "undo"]);
+    again.until_kind("run.resumed");
+    let again = again.kill();
+    assert_eq!(again.events().run(), run, "the same one goes on");
+    assert!(again.stderr.contains(&format!("run {run}, an undo, is unfinished: going on with it")), "{}", again.stderr);
+    let revisions = lab.host(&["--json", "revisions"]).exits(0).json();
+    let now = |n: usize| revisions["services"][n]["revisions"][0]["revision"].clone();
+    assert_eq!((now(0), now(1)), (json!(first.0), json!(first.1)));
+    assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
+}
+
+#[test]
 fn what_cannot_be_gone_back_to_is_said() {
     let lab = Lab::new();
     lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });

@@ -192,6 +192,20 @@ fn a_lease_is_released_by_force_only_if_that_is_meant() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_takes_no_lease_from_who_is_alive() {
+    let (lab, run) = under_way(SLOW);
+    let pid = format!(" pid {}", run.pid());
+    // What the lease looks like to a clock that was set forward by years. The holder renews it every four seconds.
+    let file = rusqlite::Connection::open(lab.state().join("journal/journal.sqlite3")).unwrap();
+    file.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(file.execute("UPDATE leases SET expires_at = acquired_at + 1", []).unwrap(), 1);
+    let answer = taken(lab.host(&["--json", "pause"]));
+    assert!(answer["takenBy"].as_str().unwrap().ends_with(&pid), "the one at work took it up: {answer}");
+    let out = run.end().exits(4);
+    assert!(!out.stderr.contains("lease-lost"), "{}", out.stderr);
+}
+
+#[test]
 fn who_is_at_work_is_in_every_message() {
     let (lab, run) = under_way(SLOW);
     let pid = format!(" pid {}", run.pid());

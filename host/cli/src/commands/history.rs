@@ -36,12 +36,13 @@ pub async fn history(
         let at = run.started_at.to_string();
         let took = run.finished_at.map_or_else(|| "-".to_owned(), |end| end.since(run.started_at).to_string());
         printer.line(&format!(
-            "{}  {}  {:24}  {:16}  {took:>8}{}",
+            "{}  {}  {:24}  {:16}  {took:>8}{}{}",
             style(&run.run).bold(),
             at.get(..19).unwrap_or(&at).replace('T', " "),
             format!("{}/{}", run.deployment, run.environment),
             run.outcome,
-            if run.cause.is_run() { String::new() } else { format!("  {}", run.cause) }
+            if run.cause.is_run() { String::new() } else { format!("  {}", run.cause) },
+            if run.imported { "  imported" } else { "" }
         ));
     }
     Ok(Exit::Done)

@@ -61,7 +61,7 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
             Exit::AtGate
         }
         Ended::Stopped => {
-            printer.note(&format!("stopped; run {id} is unfinished: the same `basb-host run` takes it up again"));
+            printer.note(&format!("stopped; run {id} is unfinished: `basb-host resume {id}` goes on with it"));
             Exit::Error
         }
     })

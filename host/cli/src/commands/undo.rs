@@ -1,7 +1,7 @@
 //! `basb-host undo` and `basb-host revisions`.
 
 use super::run::drive;
-use super::{prepare, session};
+use super::{prepare, session, verbs};
 use crate::args::{RevisionsArgs, UndoArgs};
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
@@ -16,6 +16,10 @@ pub async fn undo(args: &UndoArgs, state: Option<&Path>, printer: Printer) -> Re
     let to = back_to(args.to_revision.as_deref())?;
     let services = args.service.iter().map(|name| service_name(name)).collect::<Result<Vec<_>, _>>()?;
     let prepared = prepare(&session, &args.file, printer).await?;
+    if let Some(run) = session.unfinished_undo(&prepared, &to, &services).await? {
+        printer.note(&format!("run {run}, an undo, is unfinished: going on with it"));
+        return verbs::go_on(&session, &run, printer).await;
+    }
     let (prepared, undone) = session.undo(prepared, &to, &services).await?;
     undone.iter().for_each(|it| say(it, printer));
     if prepared.revisions.is_empty() {

@@ -6,7 +6,7 @@ use crate::args::{ApproveArgs, StopArgs, UnlockArgs, VerbArgs};
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
 use basb_core::run::Verb;
-use basb_core::{Digest, ServiceName};
+use basb_core::{Digest, RunId, ServiceName};
 use basb_engine::{Answer, Answered, Ask, Session, Unlock};
 use std::path::Path;
 
@@ -61,6 +61,11 @@ pub async fn unlock(args: &UnlockArgs, state: Option<&Path>, printer: Printer) -
         ),
     }
     Ok(Exit::Done)
+}
+
+/// Goes on with an unfinished run.
+pub async fn go_on(session: &Session, run: &RunId, printer: Printer) -> Result<Exit, CliError> {
+    put(session, Some(run.as_str()), None, &Ask::Verb(Verb::Resume), printer).await
 }
 
 async fn put(

@@ -1,11 +1,12 @@
 //! Reads the key `awsSigv4`.
 
-use super::reader::{Clear, Reader, pointer};
+use super::reader::{Clear, Reader};
 use super::{AssumeRole, Aws};
 use crate::aws::endpoint;
 use crate::destination::Binding;
 use basb_core::Millis;
 use basb_grants::HostPattern;
+use basb_secrets::reading::pointer;
 use serde_json::{Map, Value};
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! Reads credentials from JSON.
 
 use super::aws_parse::aws;
-use super::reader::{Clear, Reader, kind, pointer};
+use super::reader::{Clear, Reader};
 use super::{AzureClient, Credential, GcpMetadata, GcpServiceAccount, Kind};
 use crate::CredentialName;
 use crate::destination::Binding;
 use basb_grants::{HostPattern, Scheme};
 use basb_secrets::ConfigProblem;
+use basb_secrets::reading::{kind, pointer};
 use http::HeaderName;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

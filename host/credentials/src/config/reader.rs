@@ -2,8 +2,9 @@
 
 use basb_redact::SecretName;
 use basb_secrets::ConfigProblem;
+use basb_secrets::reading::{absolute, is_loopback, kind, pointer, says_more_than_where, unknown_keys};
 use serde_json::{Map, Value};
-use url::{Host, Url};
+use url::Url;
 
 /// Which schemes an address of the host's own requests may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,27 +21,6 @@ pub(super) struct Reader {
     pub problems: Vec<ConfigProblem>,
 }
 
-/// Appends a key to a JSON pointer (RFC 6901).
-pub(super) fn pointer(at: &str, key: &str) -> String {
-    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
-}
-
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "empty",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
-    }
-}
-
-fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase()), *k));
-    near.filter(|(distance, _)| *distance <= 2).min().map(|(_, k)| k)
-}
-
 impl Reader {
     pub fn wrong(&mut self, at: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(ConfigProblem { pointer: at.to_owned(), message: message.into(), help: help.into() });
@@ -48,13 +28,7 @@ impl Reader {
 
     /// Everything in `map` that is not in `known` is wrong.
     pub fn only(&mut self, at: &str, map: &Map<String, Value>, known: &[&str]) {
-        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            let help = suggest(key, known).map_or_else(
-                || format!("possible here: {}", known.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            self.wrong(&pointer(at, key), format!("unknown key `{key}`"), help);
-        }
+        self.problems.extend(unknown_keys(at, map, known));
     }
 
     /// A mapping.
@@ -186,28 +160,19 @@ impl Reader {
     pub fn endpoint(&mut self, at: &str, map: &Map<String, Value>, key: &str, clear: Clear) -> Option<Url> {
         let text = self.text(at, map, key)?;
         let at = pointer(at, key);
-        let url = match Url::parse(text) {
-            // The parser would also take `https:host` and `HTTPS://host`.
-            Ok(url) if url.has_host() && (text.starts_with("http://") || text.starts_with("https://")) => url,
-            _ => {
-                self.wrong(&at, format!("`{text}` is not an absolute URL"), "begin it with `https://`");
-                return None;
-            }
+        let Some(url) = absolute(text) else {
+            // Not quoted: it may hold a password.
+            self.wrong(&at, format!("`{key}` is not an absolute URL"), "begin it with `https://`");
+            return None;
         };
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if says_more_than_where(&url) {
             let help = "write scheme, host, port and path only";
             self.wrong(&at, format!("`{key}` holds user information, a query or a fragment"), help);
             return None;
         }
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
         let metadata = clear == Clear::Metadata
             && matches!(url.host_str(), Some("metadata.google.internal" | "169.254.169.254" | "[fd20:ce::254]"));
-        if url.scheme() == "http" && !loopback && !metadata {
+        if url.scheme() == "http" && !is_loopback(&url) && !metadata {
             self.wrong(&at, "a secret would be sent in the clear".to_owned(), "begin it with `https://`");
             return None;
         }

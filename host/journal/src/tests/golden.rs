@@ -1,7 +1,7 @@
 //! Files of released formats stay readable. A dump is added with each format; none is ever edited.
 
 use super::{key, run_id};
-use crate::{FILE_NAME, Journal, NewTape, OpenCall, OpenExchange, RunState, SCHEMA_VERSION};
+use crate::{FILE_NAME, Journal, NewTape, OpenCall, OpenExchange, Origin, RunFilter, RunState, SCHEMA_VERSION};
 use basb_core::{RevisionId, Timestamp};
 use rusqlite::Connection;
 use std::path::Path;
@@ -11,6 +11,7 @@ const V2: &str = include_str!("golden-v2.sql");
 const V3: &str = include_str!("golden-v3.sql");
 const V4: &str = include_str!("golden-v4.sql");
 const V5: &str = include_str!("golden-v5.sql");
+const V6: &str = include_str!("golden-v6.sql");
 
 fn restored(dump: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -21,10 +22,10 @@ fn restored(dump: &str) -> tempfile::TempDir {
 
 #[tokio::test]
 async fn old_formats_are_readable() {
-    for dump in [V1, V2, V3, V4, V5] {
+    for dump in [V1, V2, V3, V4, V5, V6] {
         format_is_readable(dump).await;
     }
-    for dump in [V2, V3, V4, V5] {
+    for dump in [V2, V3, V4, V5, V6] {
         let journal = restored(dump);
         let journal = Journal::open(journal.path()).unwrap();
         assert_eq!(journal.verify(&run_id("01golden-late")).await.unwrap().seq, 2);
@@ -48,6 +49,12 @@ async fn old_formats_are_readable() {
     let journal = Journal::open(journal.path()).unwrap();
     let workloads = journal.workloads(&key.deployment, &key.environment).await.unwrap();
     assert_eq!(workloads, [(key.service, RevisionId::new("r2").unwrap(), "sha256:00".to_owned())]);
+    let journal = restored(V6);
+    let journal = Journal::open(journal.path()).unwrap();
+    assert_eq!(journal.run("01golden-late").await.unwrap().origin, Origin::Imported);
+    let here = journal.runs(RunFilter::here(), 9).await.unwrap();
+    assert_eq!(here.len(), 2, "{here:?}");
+    assert_eq!(journal.last_at().await.unwrap(), Timestamp(1_700_000_020_001), "what was imported is no clock");
 }
 
 async fn format_is_readable(dump: &str) {
@@ -93,17 +100,18 @@ fn tables(path: &Path) -> Vec<String> {
 /// A change of the tables without a new format, or a migration that leads somewhere else, is noticed here.
 #[test]
 fn an_old_file_and_a_new_one_have_the_same_tables() {
-    assert_eq!(SCHEMA_VERSION, 5, "a new format needs a dump of its own beside these");
+    assert_eq!(SCHEMA_VERSION, 6, "a new format needs a dump of its own beside these");
     let new = tempfile::tempdir().unwrap();
     drop(Journal::open(new.path()).unwrap());
-    for dump in [V1, V2, V3, V4, V5] {
+    for dump in [V1, V2, V3, V4, V5, V6] {
         let old = restored(dump);
         drop(Journal::open(old.path()).unwrap());
         assert_eq!(tables(&old.path().join(FILE_NAME)), tables(&new.path().join(FILE_NAME)));
     }
 }
 
-/// Makes what is committed as the dump, apart from the dumping: `sqlite3 FILE .dump`, and the two pragmas in front.
+/// Makes what is committed as the dump, apart from the dumping: `sqlite3 FILE .dump`, the two pragmas in front, and from
+/// format 6 on the row that says that `01golden-late` was imported.
 #[tokio::test]
 #[ignore = "writes the folder that is named in BASB_JOURNAL_GOLDEN"]
 async fn write_a_sample() {
@@ -130,11 +138,10 @@ async fn write_a_sample() {
     journal.append(&open, entry(at + 20_001, "phase.started")).await.unwrap();
     journal.delivered(None, "e1", "daily-log", Timestamp(at + 10)).await.unwrap();
     journal.attempt_failed(None, "e2", "daily-log", "refused", NextAttempt::At(Timestamp(at + 11))).await.unwrap();
-    for owner in ["a", "b"] {
-        let ttl = Millis(1000);
-        let now = if owner == "a" { at } else { at + 5000 };
-        journal.acquire("second-brain/local", owner, ttl, Timestamp(now)).await.unwrap();
-    }
+    let (name, ttl) = ("second-brain/local", Millis(1000));
+    journal.acquire(name, "a", ttl, Timestamp(at)).await.unwrap();
+    let seen = journal.holder(name).await.unwrap().unwrap();
+    journal.take_over(name, &seen, "b", ttl, Timestamp(at + 5000)).await.unwrap();
     journal.request(&open, Timestamp(at + 20_002), "abort", "{}").await.unwrap();
     let late = run_id("01golden-late");
     journal.start_run(start(late.as_str(), at + 30_000)).await.unwrap();

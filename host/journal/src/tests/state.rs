@@ -96,8 +96,18 @@ async fn a_lease_has_one_holder_and_its_token_rises() {
     assert_eq!(first.expires, Timestamp(1150));
     journal.append(&run, Append::from(entry(1, "x")).fenced(first.fence())).await.unwrap();
 
-    // Expired, taken over: the first holder cannot write, renew or release any more.
-    let second = journal.acquire("l", "b", TTL, Timestamp(1150)).await.unwrap();
+    // Expired by somebody's clock: that alone gives it to nobody. Renewed since it was looked at: neither.
+    let seen = journal.holder("l").await.unwrap().unwrap();
+    assert!(
+        matches!(journal.acquire("l", "b", TTL, Timestamp(9_000_000)).await, Err(AcquireError::Held(held)) if held == seen)
+    );
+    let first = journal.renew(&first, TTL, Timestamp(1051)).await.unwrap();
+    assert!(journal.take_over("l", &seen, "b", TTL, Timestamp(1151)).await.is_err());
+
+    // Silent since it was looked at, taken over: the first holder cannot write, renew or release any more.
+    let seen = journal.holder("l").await.unwrap().unwrap();
+    let second = journal.take_over("l", &seen, "b", TTL, Timestamp(1151)).await.unwrap();
+    assert!(journal.take_over("l", &seen, "c", TTL, Timestamp(1151)).await.is_err(), "by one of two only");
     assert_eq!(second.fencing_token, 2);
     let stale = JournalError::StaleToken { lease: "l".to_owned(), given: 1 };
     assert_eq!(journal.append(&run, Append::from(entry(2, "x")).fenced(first.fence())).await.unwrap_err(), stale);
@@ -119,7 +129,8 @@ async fn who_lost_the_lease_notes_nothing_of_deliveries() {
     journal.enqueue(vec![note("e1", "log"), note("e2", "log")]).await.unwrap();
     let first = journal.acquire("l", "a", TTL, Timestamp(1000)).await.unwrap().fence();
     journal.delivered(Some(&first), "e1", "log", Timestamp(1001)).await.unwrap();
-    let second = journal.acquire("l", "b", TTL, Timestamp(1200)).await.unwrap().fence();
+    let seen = journal.holder("l").await.unwrap().unwrap();
+    let second = journal.take_over("l", &seen, "b", TTL, Timestamp(1200)).await.unwrap().fence();
     let delivery = &journal.pending(9).await.unwrap()[0];
     let exchanges = vec![OpenExchange { number: 1, ask: "{}".to_owned(), answer: None }];
     let call = OpenCall { key: delivery.call_key(), at: Timestamp(1201), head: "{}".to_owned(), exchanges };

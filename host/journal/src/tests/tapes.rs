@@ -61,7 +61,8 @@ async fn whoever_lost_the_lease_writes_nothing_ahead() {
     let (_folder, journal, run) = with_run("01r").await;
     let old = journal.acquire("l", "a", Millis(10), Timestamp(1000)).await.unwrap();
     journal.write_ahead(&run, Some(old.fence()), call("01r-a-1", &[(1, "put", None)])).await.unwrap();
-    let new = journal.acquire("l", "b", Millis(10), Timestamp(2000)).await.unwrap();
+    let seen = journal.holder("l").await.unwrap().unwrap();
+    let new = journal.take_over("l", &seen, "b", Millis(10), Timestamp(2000)).await.unwrap();
     let late = journal.write_ahead(&run, Some(old.fence()), call("01r-a-1", &[(2, "put", None)])).await;
     assert!(matches!(late, Err(JournalError::StaleToken { .. })));
     let nobody = Fence { lease: "other".to_owned(), token: 1 };

@@ -13,8 +13,6 @@ use reader::Reader;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-pub(crate) use reader::suggest;
-
 /// The store that needs no entry.
 pub(crate) const ENV: &str = "env";
 /// The longest name of a store: the redactor knows its own credentials as `store-NAME`, which is a name too.

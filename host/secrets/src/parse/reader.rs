@@ -4,33 +4,13 @@ use crate::ConfigProblem;
 use crate::config::Held;
 use basb_core::NameError;
 use serde_json::{Map, Value};
-use url::{Host, Url};
+use url::Url;
+
+use crate::reading::{absolute, is_loopback, kind, pointer, says_more_than_where, unknown_keys};
 
 #[derive(Default)]
 pub(super) struct Reader {
     pub problems: Vec<ConfigProblem>,
-}
-
-/// Appends a key to a JSON pointer (RFC 6901).
-pub(super) fn pointer(at: &str, key: &str) -> String {
-    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
-}
-
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "empty",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
-    }
-}
-
-/// The name that was probably meant.
-pub(crate) fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase()), *k));
-    near.filter(|(distance, _)| *distance <= 2).min().map(|(_, k)| k)
 }
 
 /// Whether `text` can name an environment variable (POSIX.1-2017, 8.1, and lower case).
@@ -73,13 +53,7 @@ impl Reader {
 
     /// Everything in `map` that is not in `known` is wrong.
     pub fn only(&mut self, at: &str, map: &Map<String, Value>, known: &[&str]) {
-        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            let help = suggest(key, known).map_or_else(
-                || format!("possible here: {}", known.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            self.wrong(&pointer(at, key), format!("unknown key `{key}`"), help);
-        }
+        self.problems.extend(unknown_keys(at, map, known));
     }
 
     pub fn text<'a>(&mut self, at: &str, map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
@@ -176,27 +150,17 @@ impl Reader {
     pub fn address(&mut self, at: &str, key: &str, text: &str) -> Option<Url> {
         let at = pointer(at, key);
         let help = format!("write it as in `{key}: \"https://vault.example.com:8200\"`");
-        let url = match Url::parse(text) {
-            // The parser would also take `https:host` and `HTTPS://host`.
-            Ok(url) if url.has_host() && (text.starts_with("http://") || text.starts_with("https://")) => url,
+        let Some(url) = absolute(text) else {
             // Not quoted: it may hold a password.
-            _ => {
-                self.wrong(&at, format!("`{key}` is not an http or https URL"), help);
-                return None;
-            }
+            self.wrong(&at, format!("`{key}` is not an http or https URL"), help);
+            return None;
         };
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if says_more_than_where(&url) {
             let message = format!("`{key}` has a user, a password, a query or a fragment");
             self.wrong(&at, message, "leave only scheme, host, port and path");
             return None;
         }
-        let here = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if url.scheme() == "http" && !here {
+        if url.scheme() == "http" && !is_loopback(&url) {
             let message =
                 format!("`{key}` is not encrypted: credentials and secrets would cross the network in the clear");
             self.wrong(

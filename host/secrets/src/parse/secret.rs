@@ -1,8 +1,9 @@
 //! The entries of `secrets`.
 
 use super::Known;
-use super::reader::{Reader, is_variable, kind, pointer, suggest};
+use super::reader::{Reader, is_variable};
 use crate::config::{Item, KvVersion, StoreName};
+use crate::reading::{kind, pointer, suggest};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! The entries of `secretStores`.
 
-use super::reader::{Reader, is_variable, pointer};
+use super::reader::{Reader, is_variable};
 use crate::config::{AgeConfig, AwsConfig, ExecConfig, KvVersion, StoreConfig, Unlock, VaultAuth, VaultConfig};
+use crate::reading::pointer;
 use basb_core::Millis;
 use serde_json::{Map, Value};
 use url::Url;
