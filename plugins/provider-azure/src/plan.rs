@@ -57,7 +57,13 @@ fn plan_pin(apps: &Apps<'_>, view: &View, actions: &mut Vec<PlannedAction>) {
         differences.json("app.configuration", there, wanted);
     }
     let summary = format!("the traffic of {} is pinned to who has it now: {}", apps.name, Table::of(view).shown());
-    actions.push(action(ActionKind::Update, summary, differences));
+    let mut pin = action(ActionKind::Update, summary, differences);
+    // Neither the mode nor the line that follows is written down: a rollback leads users back, by names.
+    let mode = (!view.is_multiple()).then(|| format!("that {} was in the mode {}", apps.name, view.mode()));
+    let follows = view.follows_latest().then(|| "that its traffic followed the latest revision".to_owned());
+    let lost: Vec<String> = mode.into_iter().chain(follows).collect();
+    pin.irreversible = Some(format!("{} is not kept anywhere", lost.join(", and ")));
+    actions.push(pin);
 }
 
 fn plan_revision(apps: &Apps<'_>, desired: &Desired, wanted: &Wanted, view: &View, actions: &mut Vec<PlannedAction>) {

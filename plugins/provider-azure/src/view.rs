@@ -142,16 +142,26 @@ impl View {
         table
     }
 
+    /// How many revisions can be active: one, unless something else is written.
+    pub fn mode(&self) -> &str {
+        self.app.configuration("/activeRevisionsMode").and_then(Value::as_str).unwrap_or("Single")
+    }
+
     /// Whether several revisions can be active, as a share of the requests needs.
-    fn is_multiple(&self) -> bool {
-        self.app.configuration("/activeRevisionsMode").and_then(Value::as_str) == Some("Multiple")
+    pub fn is_multiple(&self) -> bool {
+        self.mode() == "Multiple"
+    }
+
+    /// Whether requests go to whatever revision is the latest: by a line of the table, without one, or by the mode.
+    pub fn follows_latest(&self) -> bool {
+        let table = self.app.traffic();
+        let follows = table.is_empty() || table.iter().any(|line| line.latest_revision == Some(true));
+        self.app.ingress().is_some() && (follows || !self.is_multiple())
     }
 
     /// Whether a new revision would get requests only when it is given some.
     pub fn is_pinned(&self) -> bool {
-        let table = self.app.traffic();
-        let pinned = !table.is_empty() && table.iter().all(|line| line.latest_revision != Some(true));
-        self.is_multiple() && (self.app.ingress().is_none() || pinned)
+        self.is_multiple() && !self.follows_latest()
     }
 
     /// The weight of a revision of the app, in percent.

@@ -82,6 +82,13 @@ fn an_adopted_app_is_pinned_before_the_first_canary() {
         let kinds: Vec<_> = plans.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, [ActionKind::Update, ActionKind::Create], "{plans:?}");
         assert!(plans[0].1.contains("pinned to who has it now: legacy--two 100%"), "{plans:?}");
+        let lost = caller.plan(&desired("r1", 1)).unwrap().actions.remove(0).irreversible;
+        let followed = "that its traffic followed the latest revision is not kept anywhere";
+        let expected = match mode {
+            "Single" => format!("that legacy was in the mode Single, and {followed}"),
+            _ => followed.to_owned(),
+        };
+        assert_eq!(lost, Some(expected), "{mode} {traffic}");
         caller.cloud.changes();
         let began = caller.cloud.0.borrow().revisions.len();
         caller.deploy("r1", 1).unwrap();
@@ -112,6 +119,28 @@ fn an_adopted_app_is_pinned_before_the_first_canary() {
         caller.retire("r1").unwrap();
         assert!(caller.cloud.0.borrow().app.is_some());
     }
+}
+
+#[test]
+fn what_pinning_does_not_keep_is_said_and_no_more() {
+    let lost = |mode: &str, traffic: Value, ingress: bool| {
+        let caller = adopting(json!({}));
+        theirs(&caller.cloud, "legacy", mode, traffic);
+        if !ingress {
+            caller.cloud.0.borrow_mut().app.as_mut().unwrap()["properties"]["configuration"]["ingress"] = Value::Null;
+        }
+        let actions = caller.plan(&desired("r1", 1)).unwrap().actions;
+        let lost: Vec<String> = actions.into_iter().filter_map(|action| action.irreversible).collect();
+        lost.join("; ")
+    };
+    let named = || json!([{"revisionName": "legacy--two", "weight": 100}]);
+    assert_eq!(lost("Multiple", named(), true), "", "it is pinned already");
+    assert_eq!(lost("Single", json!([]), false), "that legacy was in the mode Single is not kept anywhere");
+    // Whatever its table says, the mode leads everybody to the latest one.
+    assert_eq!(
+        lost("Single", named(), true),
+        "that legacy was in the mode Single, and that its traffic followed the latest revision is not kept anywhere"
+    );
 }
 
 #[test]
