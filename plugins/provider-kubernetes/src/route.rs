@@ -25,6 +25,35 @@ pub fn backends(route: &Object) -> Vec<Backend> {
         .collect()
 }
 
+/// The same shares in the smallest whole numbers: 9 and 1 in the place of 9000 and 1000.
+///
+/// The Gateway API takes weights up to a million, and controllers hand them on to load balancers that take fewer: 999 at
+/// the most with AWS, 1000 with Google. Shares in whole tenths of a percent stay within both; finer ones may need more, and
+/// are written exactly all the same: another share than the one that was asked for would be a lie.
+pub fn reduced(backends: &[Backend]) -> Vec<Backend> {
+    let divisor = backends.iter().fold(0, |divisor, (_, weight)| common_divisor(divisor, *weight)).max(1);
+    backends.iter().map(|(name, weight)| (name.clone(), weight / divisor)).collect()
+}
+
+/// Whether two lists lead to the same Services with the same shares, in whatever numbers and order.
+pub fn same_shares(one: &[Backend], other: &[Backend]) -> bool {
+    let in_order = |backends: &[Backend]| {
+        let mut all = reduced(backends);
+        all.sort();
+        all
+    };
+    in_order(one) == in_order(other)
+}
+
+/// The greatest number that divides both; of nothing and a number, that number.
+fn common_divisor(one: u64, other: u64) -> u64 {
+    let (mut one, mut other) = (one, other);
+    while let Some(rest) = one.checked_rem(other) {
+        (one, other) = (other, rest);
+    }
+    one
+}
+
 impl Cluster<'_> {
     /// Which requests are for the service.
     ///
@@ -172,4 +201,54 @@ pub fn acceptance(route: &Object) -> Acceptance {
         }
     }
     if accepted >= wanted { Acceptance::Yes } else { Acceptance::NotYet }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(weights: &[u64]) -> Vec<u64> {
+        let backends: Vec<Backend> = weights.iter().map(|weight| ("s".to_owned(), *weight)).collect();
+        reduced(&backends).into_iter().map(|(_, weight)| weight).collect()
+    }
+
+    #[test]
+    fn weights_are_the_smallest_that_make_the_share() {
+        for (hundredths, expected) in [
+            (vec![10_000], vec![1]),
+            (vec![9_000, 1_000], vec![9, 1]),
+            (vec![9_990, 10], vec![999, 1]),
+            (vec![5_000, 5_000], vec![1, 1]),
+            (vec![8_750, 1_250], vec![7, 1]),
+            (vec![6_000, 3_000, 1_000], vec![6, 3, 1]),
+            (vec![6_667, 3_333], vec![6_667, 3_333]),
+            (vec![0, 10_000], vec![0, 1]),
+            (vec![0, 0], vec![0, 0]),
+            (vec![], vec![]),
+        ] {
+            assert_eq!(numbers(&hundredths), expected);
+        }
+    }
+
+    #[test]
+    fn tenths_of_a_percent_are_within_what_load_balancers_take_and_no_share_is_changed() {
+        for share in 1..10_000_u64 {
+            let all = [10_000 - share, share];
+            let made = numbers(&all);
+            assert_eq!(all[0] * made[1], all[1] * made[0], "{share}");
+            assert!(share % 10 != 0 || made.iter().all(|weight| (1..=999).contains(weight)), "{share}: {made:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_shares_are_the_same_in_any_numbers_and_order() {
+        let of = |all: &[(&str, u64)]| -> Vec<Backend> { all.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect() };
+        assert!(same_shares(&of(&[("a", 9_000), ("b", 1_000)]), &of(&[("b", 1), ("a", 9)])));
+        assert!(!same_shares(&of(&[("a", 9), ("b", 1)]), &of(&[("a", 8), ("b", 1)])));
+        assert!(!same_shares(&of(&[("a", 9), ("b", 1)]), &of(&[("a", 9), ("c", 1)])));
+        assert!(
+            !same_shares(&of(&[("a", 1), ("b", 0)]), &of(&[("a", 1)])),
+            "a Service that is still named is a difference"
+        );
+    }
 }

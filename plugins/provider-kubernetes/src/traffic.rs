@@ -12,12 +12,12 @@ use crate::api::{Kind, Object, RouteVersion, Run};
 use crate::cluster::{Cluster, Way};
 use crate::deploy::asked;
 use crate::names;
-use crate::route::{Acceptance, Backend, acceptance};
+use crate::route::{Acceptance, Backend, acceptance, reduced, same_shares};
 use crate::shares::{Wanted, achieved, counts};
 use crate::template::{service_spec, set, set_at};
 use crate::view::{Seen, View, is_adopted};
 
-/// All of the traffic, in hundredths of a percent.
+/// All of the traffic, in hundredths of a percent: the finest share. What a route gets is the same share in smaller numbers.
 const UNITS: u16 = 10_000;
 
 /// What a change of traffic waits for.
@@ -66,10 +66,11 @@ fn by_route(
     for (revision, weight) in wanted {
         backends.push((cluster.backend(view, revision)?, u64::from(weight.hundredths())));
     }
+    let backends = reduced(&backends);
     let kind = Kind::Route(version);
     if cluster.written.route.is_some() {
         let Some(route) = &view.route else { return Err(Failure::not_found("the route is gone")) };
-        if crate::route::backends(route) != backends {
+        if !same_shares(&crate::route::backends(route), &backends) {
             cluster.api.merge(kind, route, cluster.foreign_route_change(route, &backends)?)?;
         }
     } else if !(backends.is_empty() && view.route.is_none()) {

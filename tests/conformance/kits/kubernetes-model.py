@@ -164,6 +164,8 @@ class World:
     def check(self, body):
         for backend in body["spec"]["rules"][0]["backendRefs"]:
             deployment = self.things.get(("deployments", backend["name"]))
+            if backend["weight"] > 999:
+                self.violations.append(f"a weight of {backend['weight']}, which not every load balancer takes")
             is_users = REVISION not in body["metadata"]["labels"]
             if is_users and backend["weight"] and (deployment is None or deployment["going"] or deployment["up"] == 0):
                 self.violations.append(f"traffic for {backend['name']}, which has no pod")

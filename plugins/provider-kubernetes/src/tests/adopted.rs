@@ -69,8 +69,15 @@ fn a_route_of_others_shares_out_between_theirs_and_ours() {
     done(share(&model, &config, &[(&old, 90.0), ("r1", 10.0)]));
     let rule = model.object("httproutes", "main")["spec"]["rules"][0].clone();
     assert_eq!(rule["filters"], json!(["kept"]));
-    assert_eq!(rule["backendRefs"][0], json!({"name": "web", "port": 8080, "weight": 9000}));
+    assert_eq!(rule["backendRefs"][0], json!({"name": "web", "port": 8080, "weight": 9}));
     assert_eq!(rule["backendRefs"][1]["name"], "shop-prod-web-r1");
+    // The same shares in other numbers: a route of others is not written to for them.
+    let mut scaled = rule.clone();
+    (scaled["backendRefs"][0]["weight"], scaled["backendRefs"][1]["weight"]) = (json!(900), json!(100));
+    model.meddle("kubectl", "httproutes", "main", &json!({"spec": {"rules": [scaled]}}));
+    model.changes();
+    done(share(&model, &config, &[(&old, 90.0), ("r1", 10.0)]));
+    assert_eq!(model.changes(), [""; 0]);
     done(share(&model, &config, &[("r1", 100.0)]));
     // Theirs can be gone back to although the route does not name it any more.
     done(share(&model, &config, &[(&old, 100.0)]));

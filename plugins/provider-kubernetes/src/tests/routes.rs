@@ -24,7 +24,7 @@ fn a_release_goes_through_a_canary_and_leaves_nothing_behind() {
     assert_eq!(route["spec"]["parentRefs"], json!([{"name": "main", "namespace": "gateways"}]));
     assert_eq!(route["spec"]["hostnames"], json!(["web.example"]));
     let refs = &route["spec"]["rules"][0]["backendRefs"];
-    assert_eq!((&refs[0]["name"], &refs[0]["weight"], &refs[1]["weight"]), (&json!(R1), &json!(8750), &json!(1250)));
+    assert_eq!((&refs[0]["name"], &refs[0]["weight"], &refs[1]["weight"]), (&json!(R1), &json!(7), &json!(1)));
     // Inside of the cluster, the one with most.
     assert_eq!(model.object("services", FRONT)["spec"]["selector"]["basb-host/revision"], "r1");
     let alone = model.object("httproutes", "shop-prod-web-r2");
@@ -45,6 +45,39 @@ fn a_release_goes_through_a_canary_and_leaves_nothing_behind() {
         assert_eq!(model.names(kind), [""; 0], "{kind}");
     }
     assert_eq!(Kubernetes::read(&cx, &config, &service()).unwrap(), None);
+}
+
+#[test]
+fn weights_are_small_and_the_same_shares_in_other_numbers_are_no_difference() {
+    let model = Model::new();
+    let config = gateway(json!({}));
+    let weights = || -> Vec<u64> {
+        let route = model.object("httproutes", FRONT);
+        let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap().clone();
+        refs.iter().map(|of| of["weight"].as_u64().unwrap()).collect()
+    };
+    done(deploy(&model, &config, "r1", 1));
+    done(share(&model, &config, &[("r1", 100.0)]));
+    assert_eq!(weights(), [1]);
+    done(deploy(&model, &config, "r2", 1));
+    for (one, other, expected) in
+        [(99.9, 0.1, [999, 1]), (66.67, 33.33, [6_667, 3_333]), (0.01, 99.99, [1, 9_999]), (90.0, 10.0, [9, 1])]
+    {
+        done(share(&model, &config, &[("r1", one), ("r2", other)]));
+        assert_eq!(weights(), expected);
+        let told: Vec<f64> = shares(&model, &config).into_iter().map(|(_, percent, _)| percent).collect();
+        assert_eq!(told, [one, other]);
+    }
+    // As an older version wrote it: the same shares, and nothing to be done.
+    let mut route = model.object("httproutes", FRONT);
+    for (index, weight) in [(0, 9_000), (1, 1_000)] {
+        route["spec"]["rules"][0]["backendRefs"][index]["weight"] = json!(weight);
+    }
+    model.meddle("basb-host", "httproutes", FRONT, &route);
+    assert_eq!(weights(), [9_000, 1_000]);
+    assert_eq!(shares(&model, &config), [("r1".into(), 90.0, "90 %".into()), ("r2".into(), 10.0, "10 %".into())]);
+    let cx = model.host().provider_context();
+    assert_eq!(Kubernetes::plan(&cx, &config, &desired("r2", 1)).unwrap().actions, []);
 }
 
 #[test]
