@@ -19,6 +19,14 @@ use crate::view::is_adopted;
 enum Step {
     /// The Deployment of the same name that was removed before is gone.
     OldOneGone,
+    /// The gateways have taken the route to the revision alone.
+    Accepted,
+}
+
+/// What is waited for, since it is: what an earlier step of the same call waited for is over.
+fn waiting(cluster: &Cluster<'_>, state: Option<&str>, step: Step) -> Result<Waiting<Step>, Failure> {
+    let known = decode_state(state)?.filter(|waiting: &Waiting<Step>| waiting.what == step);
+    Ok(known.unwrap_or_else(|| Waiting::begin(step, cluster.client().cx().now())))
 }
 
 /// Deploys.
@@ -35,8 +43,7 @@ pub fn deploy(cluster: &Cluster<'_>, desired: &Desired, state: Option<&str>) -> 
     let name = names::of_revision(&desired.service, revision);
     let there = cluster.deployment(revision)?;
     if let Some(going) = there.as_ref().filter(|there| there.is_going()) {
-        let waiting =
-            decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::OldOneGone, cluster.client().cx().now()));
+        let waiting = waiting(cluster, state, Step::OldOneGone)?;
         let note = format!("the Deployment {name} that was removed before still has {}", pods(going.present()));
         return Ok(waiting.again(cluster.client().jitter(), None, note));
     }
@@ -56,10 +63,12 @@ pub fn deploy(cluster: &Cluster<'_>, desired: &Desired, state: Option<&str>) -> 
     if let Way::Routes(version) = way {
         let kind = Kind::Route(version);
         names::ours(kind.word(), cluster.api.get(kind, &name)?, &Owner::of_revision(cluster.service, revision))?;
-        cluster
-            .api
-            .apply(kind, &name, &cluster.revision_route(version, revision), cluster.writer(), Run::Real)
-            .map_err(conflicting)?;
+        let body = cluster.revision_route(version, revision);
+        let route = cluster.api.apply(kind, &name, &body, cluster.writer(), Run::Real).map_err(conflicting)?;
+        // A preview that no gateway leads to is none: whoever measures there would measure something else.
+        if let Some(progress) = cluster.until_taken(&route, waiting(cluster, state, Step::Accepted)?)? {
+            return Ok(progress);
+        }
     }
     let mut outcome = Outcome {
         summary: format!("revision {revision} as the Deployment {name} with {}", pods(desired.replicas)),

@@ -1,7 +1,10 @@
 //! Routes: the one that users' requests go by, and the one of each revision alone.
 
-use basb_cloud_kit::Owner;
-use basb_plugin::Failure;
+use basb_cloud_kit::{Owner, Waiting};
+use basb_plugin::provider::Progress;
+use basb_plugin::{Failure, FailureCode, Retry};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{Kind, Object, RouteVersion};
@@ -176,31 +179,69 @@ fn backend_refs(backends: &[Backend], port: u16) -> Vec<Value> {
 pub enum Acceptance {
     /// All of them.
     Yes,
-    /// Not all of them have looked yet.
-    NotYet,
+    /// Not all of them, and what one that waits for something says.
+    NotYet(Option<String>),
     /// One has refused it, and says why.
     No(String),
 }
+
+/// What passes by itself: a gateway may see a route before the Service that was made a moment before it.
+const PASSING: [&str; 2] = ["BackendNotFound", "Pending"];
 
 /// Whether the gateways that a route hangs on have taken it as it is written now.
 pub fn acceptance(route: &Object) -> Acceptance {
     let generation = route.metadata.generation;
     let wanted = route.spec.get("parentRefs").and_then(Value::as_array).map_or(1, Vec::len).max(1);
     let parents = route.status.get("parents").and_then(Value::as_array);
-    let mut accepted = 0;
+    let (mut accepted, mut waits) = (0, None);
     for parent in parents.into_iter().flatten() {
         for kind in ["Accepted", "ResolvedRefs"] {
             let found = crate::api::condition(parent, kind).filter(|found| found.observed_generation >= generation);
             match found {
                 Some(found) if found.status == "False" => {
-                    return Acceptance::No(format!("{} ({})", found.message, found.reason));
+                    let said = format!("{} ({})", found.message, found.reason);
+                    if !PASSING.contains(&found.reason.as_str()) {
+                        return Acceptance::No(said);
+                    }
+                    waits = Some(said);
                 }
                 Some(found) if kind == "Accepted" && found.status == "True" => accepted += 1,
                 _ => {}
             }
         }
     }
-    if accepted >= wanted { Acceptance::Yes } else { Acceptance::NotYet }
+    if accepted >= wanted && waits.is_none() { Acceptance::Yes } else { Acceptance::NotYet(waits) }
+}
+
+impl Cluster<'_> {
+    /// What is left to wait for until the gateways have taken a route as it was read; none once they have.
+    ///
+    /// # Errors
+    /// [`FailureCode::Unhealthy`] where one refuses it; [`FailureCode::TimedOut`] after `gateway.acceptance`.
+    pub fn until_taken<T: Serialize + DeserializeOwned>(
+        &self,
+        route: &Object,
+        waiting: Waiting<T>,
+    ) -> Result<Option<Progress>, Failure> {
+        let name = &route.metadata.name;
+        let said = match acceptance(route) {
+            Acceptance::Yes => return Ok(None),
+            Acceptance::No(why) => {
+                return Err(Failure::unhealthy(format!("the gateway refuses the route {name}: {why}")));
+            }
+            Acceptance::NotYet(said) => said,
+        };
+        let patience = self.config.gateway.as_ref().map(|gateway| gateway.acceptance.0).unwrap_or_default();
+        if waiting.waited(self.client().cx().now()) > patience {
+            let why = said.unwrap_or_else(|| "its `status.parents` does not say `Accepted`".to_owned());
+            return Err(Failure::new(
+                FailureCode::TimedOut,
+                format!("no gateway of `parentRefs` has taken the route {name} within {} s: {why}", patience.as_secs()),
+                Retry::Never,
+            ));
+        }
+        Ok(Some(waiting.again(self.client().jitter(), None, format!("the gateway takes the route {name}"))))
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use basb_cloud_kit::{Owner, Waiting, decode_state, to_units};
 use basb_plugin::provider::Progress;
-use basb_plugin::{Failure, FailureCode, Weight};
+use basb_plugin::{Failure, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::api::{Kind, Object, RouteVersion, Run};
 use crate::cluster::{Cluster, Way};
 use crate::deploy::asked;
 use crate::names;
-use crate::route::{Acceptance, Backend, acceptance, reduced, same_shares};
+use crate::route::{Backend, reduced, same_shares};
 use crate::shares::{Wanted, achieved, counts};
 use crate::template::{service_spec, set, set_at};
 use crate::view::{Seen, View, is_adopted};
@@ -35,7 +35,7 @@ enum Step {
 /// Sets the shares; who is not named gets none.
 ///
 /// # Errors
-/// What Kubernetes says; [`FailureCode::NotFound`] for a revision that is not there.
+/// What Kubernetes says; [`basb_plugin::FailureCode::NotFound`] for a revision that is not there.
 pub fn traffic(cluster: &Cluster<'_>, weights: &[(String, Weight)], state: Option<&str>) -> Result<Progress, Failure> {
     let units = to_units(weights, UNITS)?;
     let wanted: Vec<(String, Weight)> = units
@@ -81,32 +81,8 @@ fn by_route(
     lead_front(cluster, view, wanted)?;
 
     let Some(route) = cluster.users_route_there(kind)? else { return Ok(Progress::done(shown(wanted))) };
-    match acceptance(&route) {
-        Acceptance::Yes => Ok(Progress::done(shown(wanted))),
-        Acceptance::No(why) => Err(Failure::new(
-            FailureCode::Unhealthy,
-            format!("the gateway refuses the route {}: {why}", route.metadata.name),
-            basb_plugin::Retry::Never,
-        )),
-        Acceptance::NotYet => {
-            let waiting =
-                decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Accepted, cluster.client().cx().now()));
-            let patience = cluster.config.gateway.as_ref().map(|gateway| gateway.acceptance.0).unwrap_or_default();
-            if waiting.waited(cluster.client().cx().now()) > patience {
-                return Err(Failure::new(
-                    FailureCode::TimedOut,
-                    format!(
-                        "no gateway of `parentRefs` has taken the route {} within {} s: its `status.parents` does not say \
-                         `Accepted`",
-                        route.metadata.name,
-                        patience.as_secs()
-                    ),
-                    basb_plugin::Retry::Never,
-                ));
-            }
-            Ok(waiting.again(cluster.client().jitter(), None, "the gateway takes the route"))
-        }
-    }
+    let waiting = decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Accepted, cluster.client().cx().now()));
+    Ok(cluster.until_taken(&route, waiting)?.unwrap_or_else(|| Progress::done(shown(wanted))))
 }
 
 /// Whoever reaches users' Service from inside of the cluster gets the revision that has most.

@@ -19,6 +19,8 @@ pub struct State {
     pub gateway: Option<&'static str>,
     /// What the gateway says of routes.
     pub accepts: &'static str,
+    /// What it says of a route by its name, in the place of that: conditions without their generation.
+    pub says: BTreeMap<String, Value>,
     /// How many pods of a Deployment are available; all of them unless it is here.
     pub available: BTreeMap<String, u64>,
     /// The conditions of a Deployment.
@@ -67,6 +69,7 @@ impl Model {
             owners: BTreeMap::new(),
             gateway: Some("v1"),
             accepts: "True",
+            says: BTreeMap::new(),
             available: BTreeMap::new(),
             conditions: BTreeMap::new(),
             unseen: Vec::new(),
@@ -218,10 +221,16 @@ impl State {
             let available = self.available.get(name).copied().unwrap_or(replicas);
             object["status"] = json!({"observedGeneration": seen, "replicas": replicas, "updatedReplicas": replicas,
                 "availableReplicas": available, "conditions": self.conditions.get(name).cloned().unwrap_or(json!([]))});
-        } else if kind == "httproutes" && !self.accepts.is_empty() {
+        } else if kind == "httproutes" {
+            let all = json!([{"type": "Accepted", "status": self.accepts, "reason": "NoMatchingListenerHostname",
+                "message": "no listener has this host"}]);
+            let all = if self.accepts.is_empty() { json!([]) } else { all };
+            let mut conditions = self.says.get(name).cloned().unwrap_or(all);
+            for condition in conditions.as_array_mut().unwrap() {
+                condition["observedGeneration"] = generation.clone();
+            }
             object["status"] = json!({"parents": [{"parentRef": {"name": "main"}, "controllerName": "example.com/gateway",
-                "conditions": [{"type": "Accepted", "status": self.accepts, "reason": "NoMatchingListenerHostname",
-                    "message": "no listener has this host", "observedGeneration": generation}]}]});
+                "conditions": conditions}]});
         }
         object
     }

@@ -1,7 +1,8 @@
 //! Traffic by the weights of a route.
 
-use basb_plugin::provider::{Action, ActionKind, Provider, Scaling};
-use basb_plugin::{FailureCode, Retry};
+use basb_cloud_kit::{Waiting, encode_state};
+use basb_plugin::provider::{Action, ActionKind, Progress, Provider, Scaling};
+use basb_plugin::{Failure, FailureCode, Retry, Timestamp};
 use serde_json::json;
 
 use super::cluster::{Fault, Model, status};
@@ -235,7 +236,7 @@ fn a_gateway_that_refuses_a_route_is_heard_and_one_that_is_slow_waited_for() {
     let config = gateway(json!({}));
     done(deploy(&model, &config, "r1", 1));
     model.0.borrow_mut().accepts = "";
-    assert_eq!(running(share(&model, &config, &[("r1", 100.0)])), "the gateway takes the route");
+    assert_eq!(running(share(&model, &config, &[("r1", 100.0)])), "the gateway takes the route shop-prod-web");
     model.0.borrow_mut().accepts = "False";
     let failure = share(&model, &config, &[("r1", 100.0)]).unwrap_err();
     assert_eq!(failure.code, FailureCode::Unhealthy);
@@ -249,6 +250,62 @@ fn a_gateway_that_refuses_a_route_is_heard_and_one_that_is_slow_waited_for() {
     let failure = Kubernetes::traffic(&cx, &config, "k", &service(), &weights, Some(&state)).unwrap_err();
     assert_eq!((failure.code, failure.retry), (FailureCode::TimedOut, Retry::Never));
     assert!(failure.message.contains("parentRefs"), "{failure}");
+}
+
+#[test]
+fn a_revision_is_deployed_when_the_gateways_lead_to_it_alone() {
+    let model = Model::new();
+    let config = gateway(json!({"preview": {"host": "{revision}.preview.example"}, "gateway":
+        {"parentRefs": [{"name": "main"}], "acceptance": "30s"}}));
+    let says = |conditions: serde_json::Value| {
+        model.0.borrow_mut().says.insert(R1.into(), conditions);
+    };
+    let at = |seconds: u64, state: Option<&str>| {
+        let cx = model.host().at(Timestamp(seconds * 1_000)).provider_context();
+        Kubernetes::apply(&cx, &config, "key", &Action::Deploy(Box::new(desired("r1", 1))), state)
+    };
+    let state = |progress: Result<Progress, Failure>| match progress {
+        Ok(Progress::Running(pending)) => pending.state,
+        other => panic!("{other:?}"),
+    };
+    let begun = |step: &str, at: u64| encode_state(&Waiting::begin(step.to_owned(), Timestamp(at * 1_000)));
+
+    // No gateway has looked: it goes on, for as long as a route may take, and then it has failed.
+    says(json!([]));
+    assert_eq!(running(at(100, None)), "the gateway takes the route shop-prod-web-r1");
+    let first = state(at(100, None));
+    let second = state(at(130, Some(&first)));
+    let failure = at(131, Some(&second)).unwrap_err();
+    assert_eq!((failure.code, failure.retry), (FailureCode::TimedOut, Retry::Never));
+    assert!(failure.message.contains("the route shop-prod-web-r1 within 30 s"), "{failure}");
+    // What an older Deployment was waited for does not count.
+    running(at(131, Some(&begun("old-one-gone", 1))));
+
+    // One that sees the route before the Service looks again; if that is all that it ever says, it is passed on.
+    let accepted = json!({"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""});
+    let unresolved = json!({"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound",
+        "message": "there is no Service shop-prod-web-r1"});
+    says(json!([accepted, unresolved]));
+    running(at(100, None));
+    let failure = at(131, Some(&first)).unwrap_err();
+    assert_eq!(failure.code, FailureCode::TimedOut);
+    assert!(failure.message.contains("there is no Service shop-prod-web-r1 (BackendNotFound)"), "{failure}");
+
+    // One that refuses it is heard at once.
+    let refused = json!({"type": "Accepted", "status": "False", "reason": "NoMatchingListenerHostname",
+        "message": "no listener has r1.preview.example"});
+    says(json!([refused]));
+    let failure = at(100, None).unwrap_err();
+    assert_eq!((failure.code, failure.retry), (FailureCode::Unhealthy, Retry::Never));
+    assert_eq!(
+        failure.message,
+        "the gateway refuses the route shop-prod-web-r1: no listener has r1.preview.example (NoMatchingListenerHostname)"
+    );
+
+    says(json!([accepted]));
+    let Progress::Done(outcome) = at(101, Some(&first)).unwrap() else { panic!("it is done") };
+    let preview = ("preview-url".to_owned(), "https://r1.preview.example".to_owned());
+    assert!(outcome.outputs.contains(&preview), "{outcome:?}");
 }
 
 #[test]
