@@ -7,8 +7,9 @@ use basb_plugin::provider::{Desired, Outcome, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::api::{FIELD_CONFLICT, Kind, Object, Run};
+use crate::api::{FIELD_CONFLICT, Force, Kind, Object, RouteVersion, Run};
 use crate::cluster::{Cluster, Way};
+use crate::compare::{Compared, compare_users_route};
 use crate::names;
 use crate::template::{self, set, set_at};
 use crate::view::is_adopted;
@@ -48,6 +49,9 @@ pub fn deploy(cluster: &Cluster<'_>, desired: &Desired, state: Option<&str>) -> 
         return Ok(waiting.again(cluster.client().jitter(), None, note));
     }
     cluster.require_own_service(revision)?;
+    if let Way::Routes(version) = way {
+        require_users_route(cluster, version)?;
+    }
     // The number of pods stays as it is for now: it is not worth a refusal, and comes last, so that what is refused has
     // changed nothing.
     let wanted = match &there {
@@ -98,13 +102,33 @@ pub fn scale(cluster: &Cluster<'_>, revision: &str, replicas: u32) -> Result<Pro
     Ok(Progress::done(format!("revision {revision} has {}", pods(replicas))))
 }
 
+/// That the traffic which comes after the deployment will be able to set users' route as it is configured. Traffic itself is
+/// not refused, since a way back must not be held up: so this is said before anything is changed.
+///
+/// # Errors
+/// [`basb_plugin::FailureCode::Conflict`] where another manager has set a field of it that would not be taken.
+fn require_users_route(cluster: &Cluster<'_>, version: RouteVersion) -> Result<(), Failure> {
+    if cluster.written.route.is_some() || cluster.writer().force == Force::Yes {
+        return Ok(());
+    }
+    let Some(route) = cluster.users_route_there(Kind::Route(version))? else { return Ok(()) };
+    match compare_users_route(cluster, version, &route)? {
+        Some(Compared { taken: Some(taken), .. }) => Err(left_alone(Failure::conflict(format!(
+            "the HTTPRoute {} that leads users to {}: {}",
+            route.metadata.name, cluster.service.service, taken.said
+        )))),
+        _ => Ok(()),
+    }
+}
+
 /// The failure, with what to do about a field that is another's.
 fn conflicting(refused: Refused) -> Failure {
     let is_conflict = refused.code() == FIELD_CONFLICT;
     let failure = Failure::from(refused);
-    if !is_conflict {
-        return failure;
-    }
+    if is_conflict { left_alone(failure) } else { failure }
+}
+
+fn left_alone(failure: Failure) -> Failure {
     let message = format!(
         "{}: it is left as it is; have the other manager give the field up, or write `conflicts: take` in the provider's \
          configuration",

@@ -9,11 +9,12 @@
 //!
 //! What it must **never** do: change anything in `plan`, `read` or `instances` (a plan's requests carry `dryRun=All`);
 //! touch what has not our labels, but for what the configuration names; take a field from another manager without being
-//! told to (the number of instances and the traffic excepted: a way back must not be held up); remove a revision that has
+//! told to (the number of instances and the shares of traffic excepted: a way back must not be held up); remove a revision that has
 //! traffic; take half a list for a whole one.
 
 mod api;
 mod cluster;
+mod compare;
 mod config;
 mod deploy;
 mod instances;

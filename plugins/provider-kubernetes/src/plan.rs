@@ -6,8 +6,9 @@ use basb_plugin::Failure;
 use basb_plugin::provider::{ActionKind, Change, Desired, PlannedAction, ServicePlan};
 use serde_json::Value;
 
-use crate::api::{FIELD_CONFLICT, Force, Kind, Object, Run, Writer};
+use crate::api::{Force, Kind, Run};
 use crate::cluster::{Cluster, Way};
+use crate::compare::{Compared, Taken, compare, compare_users_route, environment, shown};
 use crate::deploy::{pods, with_replicas};
 use crate::names;
 use crate::template;
@@ -146,11 +147,20 @@ fn users(cluster: &Cluster<'_>, view: &View, actions: &mut Vec<PlannedAction>) -
     let about = view.way.words();
     match view.way {
         Way::Routes(version) => {
-            if let Some(name) = cluster.written.route.as_ref().filter(|_| !view.adopted.is_empty()) {
-                actions.push(takes_over("HTTPRoute", name, view));
-            } else if view.route.is_none() {
+            if let Some(name) = &cluster.written.route {
+                // Of a route of others only the weights are ours, and they are traffic.
+                if !view.adopted.is_empty() {
+                    actions.push(takes_over("HTTPRoute", name, view));
+                }
+            } else if let Some(route) = &view.route {
+                if let Some(Compared { changes, taken }) = compare_users_route(cluster, version, route)? {
+                    let summary = format!("the HTTPRoute {} that leads users to {service}", route.metadata.name);
+                    actions.push(of_comparison(ActionKind::Update, summary, changes, taken));
+                }
+            } else {
                 let mut differences = Differences::new();
                 let body = cluster.users_route(version, &[]);
+                cluster.api.apply(Kind::Route(version), &cluster.route_name(), &body, cluster.writer(), Run::Dry)?;
                 differences.json("route", None, body.pointer("/spec").unwrap_or(&Value::Null));
                 let summary = format!("the HTTPRoute that leads users to {service}, with the first traffic, {about}");
                 actions.push(action(ActionKind::Create, summary, differences.into_changes()));
@@ -205,53 +215,6 @@ fn takes_over(kind: &str, name: &str, view: &View) -> PlannedAction {
     )
 }
 
-/// What a dry run would change, and what it would take from whom.
-struct Compared {
-    changes: Vec<Change>,
-    taken: Option<Taken>,
-}
-
-/// Fields that another manager has set.
-struct Taken {
-    /// The server's words, which name the manager.
-    said: String,
-    /// Whether they would be taken.
-    force: Force,
-}
-
-fn compare(
-    cluster: &Cluster<'_>,
-    kind: Kind,
-    there: Option<&Object>,
-    name: &str,
-    body: &Value,
-) -> Result<Option<Compared>, Failure> {
-    let writer = cluster.writer();
-    let gently = Writer { force: Force::No, ..writer };
-    let (result, taken) = match cluster.api.apply(kind, name, body, gently, Run::Dry) {
-        Ok(result) => (result, None),
-        Err(refused) if refused.code() == FIELD_CONFLICT => {
-            let taken = Taken { said: refused.message().to_owned(), force: writer.force };
-            let forced = Writer { force: Force::Yes, ..writer };
-            (cluster.api.apply(kind, name, body, forced, Run::Dry)?, Some(taken))
-        }
-        Err(refused) => return Err(refused.into()),
-    };
-    let word = match kind {
-        Kind::Deployment => "deployment",
-        Kind::Service => "service",
-        Kind::Pod | Kind::Endpoints => "pod",
-        Kind::Route(_) => "route",
-    };
-    let mut differences = Differences::new();
-    let (before, after) = (there.map(whole), whole(&result));
-    differences.documents(word, before.as_ref().map(shown).as_ref(), &shown(&after));
-    let old = before.as_ref().map(environment).unwrap_or_default();
-    differences.environment(&format!("{word}.env"), &old, &environment(&after));
-    let changes = differences.into_changes();
-    Ok((!changes.is_empty()).then_some(Compared { changes, taken }))
-}
-
 fn of_comparison(kind: ActionKind, summary: String, changes: Vec<Change>, taken: Option<Taken>) -> PlannedAction {
     let mut found = action(kind, summary, changes);
     match taken {
@@ -264,32 +227,4 @@ fn of_comparison(kind: ActionKind, summary: String, changes: Vec<Change>, taken:
         None => {}
     }
     found
-}
-
-/// What of an object others than the server itself write.
-fn whole(object: &Object) -> Value {
-    serde_json::json!({
-        "metadata": {"labels": object.metadata.labels, "annotations": object.metadata.annotations},
-        "spec": object.spec,
-    })
-}
-
-/// A document without environments, whose values a plan does not show.
-fn shown(document: &Value) -> Value {
-    let mut document = document.clone();
-    let list = document.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
-    for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {
-        container.remove("env");
-    }
-    document
-}
-
-fn environment(document: &Value) -> Vec<(String, String)> {
-    let pair = |pair: &Value| {
-        let value = pair.get("value").and_then(Value::as_str).map(str::to_owned);
-        let from = || pair.get("valueFrom").map(Value::to_string).unwrap_or_default();
-        Some((pair.get("name")?.as_str()?.to_owned(), value.unwrap_or_else(from)))
-    };
-    let list = document.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(pair).collect()
 }

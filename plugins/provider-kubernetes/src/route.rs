@@ -57,6 +57,11 @@ fn common_divisor(one: u64, other: u64) -> u64 {
     one
 }
 
+/// The rules of a route.
+pub fn rules(route: &Object) -> &[Value] {
+    route.spec.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
 impl Cluster<'_> {
     /// Which requests are for the service.
     ///
@@ -134,16 +139,45 @@ impl Cluster<'_> {
     /// # Errors
     /// [`basb_plugin::FailureCode::Conflict`] where it has not exactly one rule: which one is meant is not told.
     pub fn foreign_route_change(&self, route: &Object, backends: &[Backend]) -> Result<Value, Failure> {
-        let rules = route.spec.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let [rule] = rules else {
+        let [rule] = rules(route) else {
             return Err(Failure::conflict(format!(
                 "the route {} has {} rules: one that basb-host changes has exactly one",
                 route.metadata.name,
-                rules.len()
+                rules(route).len()
             )));
         };
+        let rule = self.shared_out(rule, backends);
+        let mut change = json!({});
+        set_at(&mut change, "spec", "rules", json!([rule]));
+        Ok(change)
+    }
+
+    /// Users' route with these shares, and with everything else as it is there: what another manager has set stays. Where
+    /// it has not exactly one rule, nothing tells which of them the shares are of, and the rule is ours.
+    pub fn users_route_kept(&self, version: RouteVersion, route: &Object, backends: &[Backend]) -> Value {
+        let mut whole = self.users_route(version, backends);
+        let labels = whole.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
+        for (key, label) in labels.into_iter().flatten() {
+            if let Some(there) = route.metadata.labels.get(key) {
+                *label = json!(there);
+            }
+        }
+        let Some(spec) = whole.get_mut("spec").and_then(Value::as_object_mut) else { return whole };
+        for field in ["hostnames", "parentRefs"] {
+            match route.spec.get(field) {
+                Some(there) => drop(spec.insert(field.to_owned(), there.clone())),
+                None => drop(spec.remove(field)),
+            }
+        }
+        if let [rule] = rules(route) {
+            spec.insert("rules".to_owned(), json!([self.shared_out(rule, backends)]));
+        }
+        whole
+    }
+
+    /// A rule with other shares. What it leads to already keeps its port, and whatever else is said of it.
+    fn shared_out(&self, rule: &Value, backends: &[Backend]) -> Value {
         let mut rule = rule.clone();
-        // What was there keeps its port.
         let there = rule.get("backendRefs").and_then(Value::as_array).cloned().unwrap_or_default();
         let refs: Vec<Value> = backend_refs(backends, self.config.service_port)
             .into_iter()
@@ -160,9 +194,7 @@ impl Cluster<'_> {
             })
             .collect();
         set(&mut rule, "backendRefs", json!(refs));
-        let mut change = json!({});
-        set_at(&mut change, "spec", "rules", json!([rule]));
-        Ok(change)
+        rule
     }
 }
 

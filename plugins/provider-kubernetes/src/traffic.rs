@@ -8,7 +8,7 @@ use basb_plugin::{Failure, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::api::{Kind, Object, RouteVersion, Run};
+use crate::api::{FIELD_CONFLICT, Kind, Object, RouteVersion, Run};
 use crate::cluster::{Cluster, Way};
 use crate::deploy::asked;
 use crate::names;
@@ -75,8 +75,7 @@ fn by_route(
         }
     } else if !(backends.is_empty() && view.route.is_none()) {
         cluster.require_conditions()?;
-        let body = cluster.users_route(version, &backends);
-        cluster.api.apply(kind, &cluster.route_name(), &body, cluster.traffic_writer(), Run::Real)?;
+        cluster.share_out(version, view.route.as_ref(), &backends)?;
     }
     lead_front(cluster, view, wanted)?;
 
@@ -267,6 +266,21 @@ enum Led {
 }
 
 impl Cluster<'_> {
+    /// Writes users' route. The shares are always ours; what else of it another manager has set is taken only where the
+    /// configuration says so.
+    fn share_out(&self, version: RouteVersion, there: Option<&Object>, backends: &[Backend]) -> Result<(), Failure> {
+        let (kind, name) = (Kind::Route(version), self.route_name());
+        let body = self.users_route(version, backends);
+        let refused = match self.api.apply(kind, &name, &body, self.writer(), Run::Real) {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let Some(there) = there.filter(|_| refused.code() == FIELD_CONFLICT) else { return Err(refused.into()) };
+        let body = self.users_route_kept(version, there, backends);
+        self.api.apply(kind, &name, &body, self.traffic_writer(), Run::Real)?;
+        Ok(())
+    }
+
     /// Where users' Service leads, of these Deployments. A Service is written at once; a controller carries it out.
     fn behind_front(&self, deployments: &[&str]) -> Result<Behind, Failure> {
         let found = self.api.get(Kind::Endpoints, &self.front_name())?.unwrap_or_default();

@@ -97,6 +97,23 @@ fn a_release_by_a_route_and_what_others_change() {
     kube.host(&["drift"]).exits(0);
     assert!(kube.host(&["plan"]).exits(0).stdout.contains("nothing to do"));
 
+    // Somebody else's hosts of users' route: drift tells whose they are. Put back, they are as they should be.
+    let route = "second-brain-cluster-capture";
+    let hosts = |hosts: &str| {
+        let patch = format!(r#"{{"spec":{{"hostnames":["{hosts}"]}}}}"#);
+        kube.kubectl(&["patch", "httproute", route, "-n", NAMESPACE, "--type=merge", "-p", &patch]);
+    };
+    hosts("other.example");
+    let told = drift(&kube);
+    assert!(told.contains("the HTTPRoute second-brain-cluster-capture") && told.contains("kubectl-patch"), "{told}");
+    let refused = kube.run(2);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert_ne!(refused.code, Some(0), "{said}");
+    assert!(said.contains("kubectl-patch") && said.contains("conflicts: take"), "{said}");
+    assert_eq!(name(&only(&kube)), name(&first));
+    hosts("capture.example");
+    kube.host(&["drift"]).exits(0);
+
     // A canary under load: each share arrives, nobody is turned away, and nothing of the older one stays.
     let load = Load::start(kube.ports[0].1);
     let events = kube.run(2).exits(0).events();
@@ -107,6 +124,8 @@ fn a_release_by_a_route_and_what_others_change() {
     let second = only(&kube);
     assert_ne!(name(&first), name(&second));
     assert_eq!((kube.objects("httproutes").len(), kube.of_service("services", "capture").len()), (2, 2));
+    let users = kube.objects("httproutes").into_iter().find(|of| name(of) == route).unwrap();
+    assert_eq!(users["spec"]["rules"][0]["backendRefs"][0]["weight"], 1, "{users}");
     let pods = kube.objects("pods");
     assert_eq!(pods.len(), 2, "{pods:?}");
     assert_eq!(pods[0]["spec"]["securityContext"]["runAsNonRoot"], true);

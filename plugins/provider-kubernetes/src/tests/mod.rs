@@ -9,6 +9,7 @@ mod errors;
 mod pods;
 mod reads;
 mod routes;
+mod users_route;
 
 use std::time::Duration;
 
