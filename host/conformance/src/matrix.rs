@@ -279,6 +279,9 @@ impl Bench<'_> {
             self.base.push(Base { kept, saved, remembered, seen: door.seen(), end, after, settled, memory });
         }
         report.calls = driver.calls;
+        if let Some(unread) = door.counterpart().unread()? {
+            return Ok(Err(unread));
+        }
         stage.clock.wait(SETTLED);
         self.last = self.settled(None).await?;
         Ok(Ok(()))

@@ -76,9 +76,24 @@ fn lists_have_pages_and_views_have_children() {
     assert_eq!((first["revisions"].as_array().unwrap().len(), &first["nextPageToken"]), (2, &json!("page-2")));
     let (_, last) = ask(&cloud, 6000, "GET", "/v1/services/s/revisions?pageToken=page-2", &[], Value::Null);
     assert_eq!((last["revisions"].as_array().unwrap().len(), last.get("nextPageToken")), (1, None));
+    assert_eq!(cloud.unread(), Ok(None));
     let (_, service) = ask(&cloud, 6000, "GET", "/v1/services/s", &[], Value::Null);
     assert_eq!(service["revisions"][0]["ready"], json!(true));
     assert_eq!(service["name"], "s");
+}
+
+#[test]
+fn a_second_page_that_nobody_asks_for_or_that_never_is_there_is_told() {
+    let cloud = cloud();
+    ask(&cloud, 0, "PUT", "/v1/services/s", &[], json!({}));
+    for _ in 0..2 {
+        ask(&cloud, 0, "POST", "/v1/services/s/revisions", &[], json!({ "replicas": 1 }));
+    }
+    ask(&cloud, 0, "GET", "/v1/services/s/revisions", &[], Value::Null);
+    assert_eq!(cloud.unread().unwrap_err().code, "kit/no-second-page");
+    ask(&cloud, 0, "POST", "/v1/services/s/revisions", &[], json!({ "replicas": 1 }));
+    ask(&cloud, 0, "GET", "/v1/services/s/revisions", &[], Value::Null);
+    assert!(cloud.unread().unwrap().unwrap().contains("no second page was ever asked for"));
 }
 
 #[test]

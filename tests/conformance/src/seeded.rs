@@ -60,7 +60,7 @@ pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
 pub async fn over_a_process(cache: &Path) -> Report {
     let mut file = kit_file("cloud-provider");
     let own = std::env::current_exe().expect("the path of this program");
-    let script = kits().join("cloud.yaml");
+    let script = kits().join("../../../host/authoring/templates/provider/cloud.yaml");
     file.counterpart = CounterpartFile {
         command: [own.as_path(), Path::new("serve"), script.as_path(), Path::new("{port}")]
             .map(|part| part.to_string_lossy().into_owned())

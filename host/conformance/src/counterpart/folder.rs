@@ -105,6 +105,10 @@ impl Counterpart for WithFolder {
         self.inner.unknown()
     }
 
+    fn unread(&self) -> Result<Option<String>, KitError> {
+        self.inner.unread()
+    }
+
     fn tcp<'a>(&'a self, exchange: &'a Exchange, now: Timestamp) -> BoxFuture<'a, Result<Reply, TcpError>> {
         self.inner.tcp(exchange, now)
     }

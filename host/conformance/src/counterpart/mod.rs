@@ -141,6 +141,14 @@ pub trait Counterpart: Send + Sync + Debug {
         None
     }
 
+    /// What a plugin left unread in the whole run without a fault, in words.
+    ///
+    /// # Errors
+    /// [`KitError`] when there was nothing that it could have left unread although there should have been.
+    fn unread(&self) -> Result<Option<String>, KitError> {
+        Ok(None)
+    }
+
     /// Answers an exchange over TCP.
     fn tcp<'a>(&'a self, exchange: &'a Exchange, _now: Timestamp) -> BoxFuture<'a, Result<Reply, TcpError>> {
         Box::pin(

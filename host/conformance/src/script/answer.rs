@@ -334,10 +334,14 @@ impl Turn<'_> {
         let size = list.page.unwrap_or(usize::MAX);
         let shown: Vec<Value> =
             all.iter().skip(from).take(size).map(|item| self.view(kind, resource, item)).collect::<Result<_, _>>()?;
+        let goes_on = from.saturating_add(size) < all.len();
+        if goes_on || from > 0 {
+            self.store.paged(kind, from > 0);
+        }
         let Some(name) = &list.items else { return Ok(Answered::json(200, &Value::Array(shown))) };
         let mut body = Map::new();
         body.insert(name.clone(), Value::Array(shown));
-        if from.saturating_add(size) < all.len() {
+        if goes_on {
             body.insert(list.next.clone(), json!(format!("page-{}", from.saturating_add(size))));
         }
         Ok(Answered::json(200, &Value::Object(body)))

@@ -73,6 +73,31 @@ impl Counterpart for Scripted {
         Some(answer::answer(&self.script, &self.expressions, &mut before, sent, now))
     }
 
+    fn unread(&self) -> Result<Option<String>, KitError> {
+        let store = self.store();
+        for (kind, resource) in &self.script.resources {
+            let Some(page) = resource.list.as_ref().and_then(|list| list.page) else { continue };
+            match store.second_page(kind) {
+                Some(true) => {}
+                Some(false) => {
+                    let text = format!("the list of {kind} has {page} on a page, and no second page was ever asked for");
+                    return Ok(Some(text));
+                }
+                None => {
+                    return Err(KitError::new(
+                        "kit/no-second-page",
+                        format!(
+                            "the counterpart lists {kind} with `page: {page}`, and never was more than that listed: a \
+                             plugin that ignores pages would pass"
+                        ),
+                        "write `page: 1`, or leave `page` out where the API has no pages",
+                    ));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn tcp<'a>(&'a self, exchange: &'a Exchange, _now: Timestamp) -> BoxFuture<'a, Result<Reply, TcpError>> {
         let listens = self.script.tcp.iter().find(|tcp| tcp.port == exchange.port);
         let reply = match listens {

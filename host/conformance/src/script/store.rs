@@ -53,6 +53,8 @@ pub(super) struct Store {
     made: BTreeMap<String, u64>,
     violations: Vec<String>,
     numbers: u64,
+    /// The kinds whose lists went on after a page, and whether more than the first page was ever asked for.
+    pages: BTreeMap<String, bool>,
     /// As it was before the last change.
     before: Option<Box<Store>>,
 }
@@ -101,6 +103,16 @@ impl Store {
 
     pub(super) fn violation(&mut self, text: String) {
         self.violations.push(text);
+    }
+
+    /// A list goes on after the page that was shown, or is shown from a later one.
+    pub(super) fn paged(&mut self, kind: &str, beyond_the_first: bool) {
+        *self.pages.entry(kind.to_owned()).or_default() |= beyond_the_first;
+    }
+
+    /// Whether the second page of a kind's list was asked for; none where there never was one.
+    pub(super) fn second_page(&self, kind: &str) -> Option<bool> {
+        self.pages.get(kind).copied()
     }
 
     /// A number that was not given out yet.
