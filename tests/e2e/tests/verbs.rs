@@ -206,6 +206,29 @@ fn a_clock_that_is_set_forward_takes_no_lease_from_who_is_alive() {
 }
 
 #[test]
+fn what_is_asked_after_a_clock_was_set_back_is_not_written_down_before_what_is_there() {
+    let (lab, run) = under_way(SLOW);
+    let id = run.kill().events().run();
+    // The journal as it is when the clock is set back by an hour: what is there is ahead of it.
+    let file = rusqlite::Connection::open(lab.state().join("journal/journal.sqlite3")).unwrap();
+    let sql = "UPDATE runs SET finished_at = finished_at + 3600000 WHERE finished_at IS NOT NULL RETURNING finished_at";
+    let last: i64 = file.query_row(sql, [], |row| row.get(0)).unwrap();
+    taken(lab.host(&["--json", "pause"]));
+    let sql = "SELECT max(at) FROM entries WHERE run = ?1";
+    let paused: i64 = file.query_row(sql, [&id], |row| row.get(0)).unwrap();
+    assert!(paused >= last, "{paused} is before {last}");
+    // Nor is what a finished run is followed by.
+    lab.host(&["--json", "abort"]).exits(3);
+    let mut retried = lab.follow(&["--json", "retry", &id]);
+    retried.until_kind("run.started");
+    let began = retried.kill().events().run();
+    let sql = "SELECT started_at FROM runs WHERE run = ?1";
+    let started: i64 = file.query_row(sql, [&began], |row| row.get(0)).unwrap();
+    assert!(started >= paused, "{started} is before {paused}");
+    lab.replays_nothing("the end of a run was moved");
+}
+
+#[test]
 fn who_is_at_work_is_in_every_message() {
     let (lab, run) = under_way(SLOW);
     let pid = format!(" pid {}", run.pid());
