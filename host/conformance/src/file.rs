@@ -4,11 +4,12 @@ use crate::KitError;
 use crate::counterpart::Recording;
 use crate::fault::Fault;
 use crate::script::form::Script;
+use basb_grants::Grants;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The version of the form.
 pub const KIT_FILE_VERSION: u32 = 1;
@@ -250,6 +251,17 @@ impl KitFile {
             let what = "`counterpart` has a `command` and no `address`".to_owned();
             return bad(what, "add `address: \"http://127.0.0.1:{port}\"`");
         }
+        // The folder of the kit is in a temporary one, which is removed afterwards: nothing is written anywhere else.
+        let inside = |name: &&String| {
+            let parts = || Path::new(name.as_str()).components();
+            parts().next().is_some() && parts().all(|part| matches!(part, Component::Normal(_)))
+        };
+        if let Some(name) = self.files.keys().find(|name| !inside(name)) {
+            return bad(
+                format!("`files` names `{name}`, which does not stay in the folder of the kit"),
+                "write a relative path without `..`, such as `vault/Home.md`",
+            );
+        }
         let targets = self.probe.iter().flat_map(|probe| &probe.targets);
         match targets.flat_map(|target| target.passes_despite.keys()).find(|word| Fault::from_word(word).is_none()) {
             Some(word) => bad(
@@ -258,6 +270,17 @@ impl KitFile {
             ),
             None => Ok(()),
         }
+    }
+
+    /// What is granted.
+    ///
+    /// # Errors
+    /// [`KitError`] with everything that is wrong there.
+    pub fn granted(&self) -> Result<Grants, KitError> {
+        Grants::parse(&self.grants).map_err(|wrong| {
+            let all: Vec<String> = wrong.into_iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect();
+            KitError::new("kit/bad-file", format!("`grants`: {}", all.join("; ")), "docs/grants.md")
+        })
     }
 
     /// The JSON Schema of this file.
@@ -283,4 +306,27 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, K
         let message = format!("{}: {e}", path.display());
         KitError::new("kit/bad-file", message, "its form: `basb-host plugin test --schema`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> KitError {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conformance.yaml");
+        std::fs::write(&path, text).unwrap();
+        KitFile::read(&path).unwrap_err()
+    }
+
+    #[test]
+    fn files_stay_in_the_folder_of_the_kit() {
+        for name in ["/tmp/x", "../x", "a/../../x", "./x", "a/..", ""] {
+            let error = refused(&format!("conformance: 1\nfiles: {{ \"{name}\": text }}\n"));
+            assert_eq!(error.code, "kit/bad-file", "{name}");
+            assert!(error.message.contains("does not stay in the folder"), "{name}: {error}");
+        }
+        let file: KitFile = serde_saphyr::from_str("conformance: 1\nfiles: { vault/Home.md: text }\n").unwrap();
+        assert!(file.is_of_one_mind(Path::new("conformance.yaml")).is_ok());
+    }
 }

@@ -3,7 +3,7 @@
 use crate::KitError;
 use crate::counterpart::{Counterpart, External, ExternalSetup, Pace, Recorded, WithFolder};
 use crate::fault::Fault;
-use crate::file::{CounterpartFile, KitFile, TimeFile};
+use crate::file::{KitFile, TimeFile};
 use crate::matrix::{Choice, Plan, Progress, certify};
 use crate::report::Report;
 use crate::script::Scripted;
@@ -39,7 +39,7 @@ impl Kit {
         let folder = folder.map_err(|e| {
             KitError::new("kit/folder", format!("there is no place for a folder: {e}"), "check the space on the disk")
         })?;
-        let inner = counterpart(&self.file.counterpart, &self.base).await?;
+        let inner = counterpart(&self.file, &self.base).await?;
         let counterpart: Arc<dyn Counterpart> =
             Arc::new(WithFolder::new(inner, folder.path().to_owned(), &self.file.files));
         let stage = Stage::new(self.bytes, &self.file, folder.path(), counterpart, self.cache).await?;
@@ -59,7 +59,8 @@ impl Kit {
     }
 }
 
-async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Counterpart>, KitError> {
+async fn counterpart(kit: &KitFile, base: &Path) -> Result<Arc<dyn Counterpart>, KitError> {
+    let file = &kit.counterpart;
     if let Some(address) = &file.address {
         let setup = ExternalSetup {
             address: address.clone(),
@@ -77,7 +78,7 @@ async fn counterpart(file: &CounterpartFile, base: &Path) -> Result<Arc<dyn Coun
         return Ok(Arc::new(External::new(&setup).await?));
     }
     if let Some(recording) = &file.recording {
-        return Ok(Arc::new(Recorded::new(recording)?));
+        return Ok(Arc::new(Recorded::new(recording, &kit.granted()?.http)?));
     }
     if let Some(script) = &file.script {
         return Ok(Arc::new(Scripted::new((**script).clone())?));

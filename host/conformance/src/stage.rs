@@ -5,7 +5,6 @@ use crate::clock::Clock;
 use crate::counterpart::{Counterpart, Sent};
 use crate::door::Door;
 use crate::file::KitFile;
-use basb_capabilities::grants::Grants;
 use basb_capabilities::{Capabilities, Options};
 use basb_core::PluginName;
 use basb_credentials::{Credentials, CredentialsConfig};
@@ -95,10 +94,7 @@ impl Stage {
         let kind = inspection.kind.ok_or_else(|| load("it exports no interface of basb:host".to_owned()))?;
         let name = inspection.manifest.as_ref().map_or("plugin", |manifest| manifest.name.as_str());
         let name = PluginName::new(name).map_err(|e| load(e.to_string()))?;
-        let grants = Grants::parse(&file.grants).map_err(|wrong| {
-            let all: Vec<String> = wrong.into_iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect();
-            KitError::new("kit/bad-file", format!("`grants`: {}", all.join("; ")), "docs/grants.md")
-        })?;
+        let grants = file.granted()?;
         let clock = Clock::default();
         let door = Arc::new(Door::new(Arc::clone(&counterpart), clock.clone()));
         let mut options = Options::new(folder);

@@ -57,11 +57,17 @@ impl Sent {
     /// The action of AWS's protocols that have one address for everything, without its version, as the door reads it.
     #[must_use]
     pub fn action(&self) -> Option<String> {
+        self.whole_action()?.rsplit('.').next().map(str::to_owned)
+    }
+
+    /// The same with its version, as grants may name it.
+    #[must_use]
+    pub fn whole_action(&self) -> Option<String> {
         let method = Method::from_bytes(self.method.as_bytes()).ok()?;
         let headers = self.headers.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
         let headers: HeaderMap = headers.collect();
         match Action::of(&method, &self.url, &headers, &self.body) {
-            Action::Named(name) => name.rsplit('.').next().map(str::to_owned),
+            Action::Named(name) => Some(name),
             Action::None | Action::Unclear(_) => None,
         }
     }

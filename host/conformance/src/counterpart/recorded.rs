@@ -9,6 +9,7 @@ use crate::KitError;
 use basb_capabilities::exchange::Ask;
 use basb_capabilities::http::{HttpError, Request, Response};
 use basb_core::Timestamp;
+use basb_grants::{HttpGrant, HttpTarget, ReadRule};
 use basb_tape::Tape;
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
@@ -19,6 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The version of the form.
 pub const RECORDING_VERSION: u32 = 1;
+
+/// What the host of a URL ends with that stands for a unix socket.
+const SOCKET: &str = ".socket.internal";
 
 /// The calls of one plugin in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,15 +106,16 @@ struct Inner {
 pub struct Recorded {
     name: String,
     answers: Vec<BTreeMap<Key, Vec<Answered>>>,
+    grants: Vec<HttpGrant>,
     inner: Mutex<Inner>,
 }
 
 impl Recorded {
-    /// A counterpart that answers as on a recording.
+    /// A counterpart that answers as on a recording. What the grants call a read makes nothing.
     ///
     /// # Errors
     /// [`KitError`] for a recording of another version, or one that holds something else than HTTP.
-    pub fn new(recording: &Recording) -> Result<Self, KitError> {
+    pub fn new(recording: &Recording, grants: &[HttpGrant]) -> Result<Self, KitError> {
         let wrong =
             |why: String| KitError::new("kit/bad-recording", why, "record the run again: `basb-host plugin record`");
         if recording.recording != RECORDING_VERSION {
@@ -120,7 +125,8 @@ impl Recorded {
         for call in &recording.calls {
             calls.push(Self::answers(call).map_err(&wrong)?);
         }
-        Ok(Self { name: format!("recorded: run {}", recording.run), answers: calls, inner: Mutex::default() })
+        let (name, grants) = (format!("recorded: run {}", recording.run), grants.to_vec());
+        Ok(Self { name, answers: calls, grants, inner: Mutex::default() })
     }
 
     /// The answers that one call got.
@@ -146,6 +152,28 @@ impl Recorded {
             }
         }
         Ok(answers)
+    }
+
+    /// Whether a request reads: as it shows itself, or as a grant says that covers it.
+    fn reads(&self, sent: &Sent) -> bool {
+        let action = sent.whole_action();
+        let reads = |rule: &ReadRule| match rule {
+            ReadRule::Method(method) => *method == sent.method,
+            ReadRule::Path(path) => path.covers(sent.url.path()),
+            ReadRule::Action(pattern) => action.as_ref().is_some_and(|action| pattern.covers(action)),
+            ReadRule::Query(parameter) => sent.url.query().is_some_and(|query| parameter.covers(query)),
+        };
+        let to = |grant: &HttpGrant| match &grant.to {
+            HttpTarget::Host { host, .. } => sent.url.host_str().is_some_and(|name| {
+                host.covers_name(name) || name.parse().is_ok_and(|address| host.covers_address(address))
+            }),
+            HttpTarget::Socket { name, .. } => {
+                sent.url.host_str().and_then(|host| host.strip_suffix(SOCKET)) == Some(name.as_str())
+            }
+            HttpTarget::Service => true,
+        };
+        let covers = |grant: &&HttpGrant| to(grant) && grant.path.covers(sent.url.path());
+        sent.reads() || self.grants.iter().filter(covers).flat_map(|grant| &grant.reads).any(reads)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -178,7 +206,7 @@ impl Counterpart for Recorded {
                 // What sets a whole may be sent again, and what carries a token; anything else makes something.
                 let token = sent.header("idempotency-key").or_else(|| sent.header("x-amz-client-token"));
                 let known = token.is_some_and(|token| inner.tokens.iter().any(|have| have == token));
-                if sent.method == "POST" && !known {
+                if sent.method == "POST" && !known && !self.reads(sent) {
                     *inner.made.entry(sent.shown()).or_default() += 1;
                     inner.tokens.extend(token.map(str::to_owned));
                 }
@@ -213,5 +241,54 @@ impl Counterpart for Recorded {
             *self.inner() = saved.clone();
         }
         Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use basb_grants::Grants;
+    use serde_json::json;
+    use url::Url;
+
+    fn ask(url: &str, headers: &Value, body: &str) -> (Sent, RecordedExchange) {
+        let ask = json!({ "http": { "method": "POST", "url": url, "headers": headers, "body": body } });
+        let timing = json!({ "connected": 1, "head": 2, "total": 3 });
+        let answer = json!({ "ok": { "status": 200, "headers": [], "body": "{}", "timing": timing } });
+        let headers: Vec<(String, String)> = serde_json::from_value(headers.clone()).unwrap();
+        let sent =
+            Sent { method: "POST".to_owned(), url: Url::parse(url).unwrap(), headers, body: body.as_bytes().to_vec() };
+        (sent, RecordedExchange { ask, answer })
+    }
+
+    #[test]
+    fn what_reads_makes_nothing_however_often_it_is_asked_for() {
+        let json_1_1 = |action: &str| json!([["x-amz-target", action]]);
+        let form = json!([["content-type", "application/x-www-form-urlencoded"]]);
+        let all = [
+            // Two that show that they read, one of which a grant says so, and one that makes something.
+            ask("https://ecs.example/", &json_1_1("Ecs.ListServices"), "{}"),
+            ask("https://elb.example/", &form, "Action=DescribeRules&Version=2015-12-01"),
+            ask("https://kv.example/v1/query", &json!([]), "{}"),
+            ask("https://kv.example/v1/things", &json!([]), "{}"),
+        ];
+        let exchanges = all.iter().map(|(_, exchange)| exchange.clone()).collect();
+        let call = RecordedCall { function: "read".to_owned(), args: json!([]), exchanges };
+        let recording =
+            Recording { recording: 1, run: "01".to_owned(), digest: "sha256:0".to_owned(), calls: vec![call] };
+        let grants = json!({ "http": [
+            { "host": "kv.example", "methods": ["POST"], "path": "/v1/**", "reads": ["/v1/query"] },
+            // Of somebody else: it says nothing of the requests to `kv.example`.
+            { "host": "other.example", "methods": ["POST"], "path": "/**", "reads": ["POST"] },
+        ]});
+        let recorded = Recorded::new(&recording, &Grants::parse(&grants).unwrap().http).unwrap();
+        for _ in 0..2 {
+            for (sent, _) in &all {
+                let answer = futures_util::FutureExt::now_or_never(recorded.http(sent, Timestamp(0)));
+                assert!(answer.unwrap().is_ok(), "{}", sent.shown());
+            }
+        }
+        let state = futures_util::FutureExt::now_or_never(recorded.state(Timestamp(0))).unwrap().unwrap();
+        assert_eq!(state.made, BTreeMap::from([("POST https://kv.example/v1/things".to_owned(), 2)]));
     }
 }

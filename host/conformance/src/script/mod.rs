@@ -80,7 +80,8 @@ impl Counterpart for Scripted {
             match store.second_page(kind) {
                 Some(true) => {}
                 Some(false) => {
-                    let text = format!("the list of {kind} has {page} on a page, and no second page was ever asked for");
+                    let text =
+                        format!("the list of {kind} has {page} on a page, and no second page was ever asked for");
                     return Ok(Some(text));
                 }
                 None => {
