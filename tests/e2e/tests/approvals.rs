@@ -1,6 +1,7 @@
 //! Gates that several people must let pass, and the plan that an approval is for.
 
 use basb_e2e::{FileOptions, Lab, Mcp, swap};
+use serde_json::{Value, json};
 
 /// A lab whose environment asks for approvals, with this after `approve:`.
 fn lab(approve: &str) -> Lab {
@@ -63,6 +64,42 @@ fn another_plan_needs_other_approvals() {
     assert_eq!(status["unfinished"][0]["gates"][0]["approvals"], serde_json::json!([]));
     lab.host(&["abort"]).exits(1);
     assert!(lab.cloud().services.is_empty(), "nothing was deployed");
+}
+
+#[test]
+fn a_repair_waits_for_approval_too() {
+    let lab = lab("{ approvals: 1 }");
+    // A service that is gone would not pass its readiness probe.
+    let text = FileOptions { config: "{ steps: [ { setWeight: 50 } ] }", ..FileOptions::default() };
+    let text = swap(&text.text(lab.port(), lab.second_port()), "    readiness: [health]\n", "");
+    let approve = "  local:\n    provider: { plugin: local }\n    approve: { approvals: 1 }\n";
+    lab.write_text(&swap(&text, "  local:\n    provider: { plugin: local }\n", approve));
+    lab.run(1).exits(4);
+    lab.host(&["approve", "local", "--by", "ann"]).exits(0);
+    assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
+
+    // Somebody takes away what runs, behind the host's back.
+    let id = lab.cloud().service("capture").only().0.to_owned();
+    let state = || lab.behind("lab.local.capture", "GET", "", &Value::Null);
+    lab.behind("lab.local.capture", "PUT", "/traffic", &json!({ "weights": {} }));
+    lab.behind("lab.local.capture", "DELETE", &format!("/revisions/{id}?drainMs=0"), &Value::Null);
+    let is_gone = || state()["revisions"].as_array().is_none_or(Vec::is_empty);
+    basb_e2e::wait_for("its end", || is_gone().then_some(()));
+
+    let out = lab.run(1).exits(4);
+    let events = out.events();
+    assert_eq!((events.count("drift.found"), events.count("gate.opened")), (1, 1), "{:?}", events.kinds());
+    assert_eq!(events.count("traffic.shifted"), 0);
+    assert!(out.stderr.contains("waiting at gate local, 0 of 1 approvals are there"), "{}", out.stderr);
+    assert!(is_gone(), "nothing was deployed before somebody agreed");
+    lab.host(&["promote"]).exits(1).says("run/nothing-to-act-on", &["nothing is repaired before", "0 of 1 approvals"]);
+
+    let done = lab.host(&["--json", "approve", "local", "--by", "ben"]).exits(0).events();
+    assert_eq!((done.count("gate.passed"), done.weights("capture")), (1, vec![100]));
+    assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
+    lab.verify_journal(&events.run());
+    // And then nothing is left to ask for.
+    assert_eq!(lab.run(1).exits(0).events().count("gate.opened"), 0);
 }
 
 #[test]

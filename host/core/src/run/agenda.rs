@@ -4,6 +4,7 @@
 //! Nothing in here is history. All of it follows from the services, and [`Run::apply`] brings it up to date for every
 //! service that it touches; the simulation compares it with looking at all of them, after every entry.
 
+use super::gate::RunGate;
 use super::{Body, Run, ServiceName, ServiceRun, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +29,21 @@ pub(super) struct Noted {
     orders: bool,
     settled: Option<bool>,
     held: bool,
+    paused: bool,
+    asks_leave: bool,
 }
 
 impl Noted {
     fn of(run: &ServiceRun) -> Self {
         let held = run.is_held_for(run);
-        Self { standing: run.standing(), orders: run.has_orders(), settled: run.settled(), held }
+        Self {
+            standing: run.standing(),
+            orders: run.has_orders(),
+            settled: run.settled(),
+            held,
+            paused: run.is_paused(),
+            asks_leave: run.asks_leave(),
+        }
     }
 }
 
@@ -51,6 +61,10 @@ pub(super) struct Agenda {
     waiting: usize,
     busy: usize,
     stopped: usize,
+    /// Those that are paused, whatever they do.
+    paused: usize,
+    /// Those that wait for the run's own gate.
+    asking: usize,
 }
 
 impl Agenda {
@@ -62,6 +76,16 @@ impl Agenda {
     /// Whether everything that is left waits for a human, or for one that does; with so many stops of the run's own.
     pub(super) fn waits_for_humans(&self, own: usize) -> bool {
         self.busy == 0 && self.stopped.saturating_add(own) > 0
+    }
+
+    /// Whether everything that is left is paused.
+    pub(super) fn all_paused(&self) -> bool {
+        self.paused > 0 && self.paused == self.open()
+    }
+
+    /// Whether a service waits for the run's own gate.
+    pub(super) fn asks_leave(&self) -> bool {
+        self.asking > 0
     }
 
     /// The services with orders to hand out, by name.
@@ -85,6 +109,13 @@ impl Agenda {
             }
             if let Some(count) = self.of(is.standing) {
                 *count = count.saturating_add(1);
+            }
+        }
+        for (was, is, count) in
+            [(was.paused, is.paused, &mut self.paused), (was.asks_leave, is.asks_leave, &mut self.asking)]
+        {
+            if was != is {
+                *count = if is { count.saturating_add(1) } else { count.saturating_sub(1) };
             }
         }
         if was.orders != is.orders {
@@ -141,10 +172,10 @@ impl Run {
     }
 
     /// Lets services start whose dependencies are done, and skips those whose dependencies did not succeed; none of them
-    /// before the run's own gate has passed.
+    /// before a gate that holds everything has passed.
     pub(super) fn release(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
         let mut bodies = Vec::new();
-        if self.gate.is_some() {
+        if self.gate.as_ref().is_some_and(RunGate::holds_everything) {
             return bodies;
         }
         if std::mem::take(&mut self.agenda.look_at_all) {
@@ -199,17 +230,19 @@ impl Run {
     #[cfg(test)]
     pub(super) fn agenda_is_right(&self) -> Result<(), String> {
         let open = self.services.values().filter(|s| s.outcome().is_none());
-        let own = usize::from(self.gate.as_ref().is_some_and(|gate| gate.until().is_none()));
+        let own = usize::from(self.gate.is_some());
+        let timed = self.gate.as_ref().is_some_and(|gate| gate.until().is_some());
         let stopped = |s: &&ServiceRun| matches!(s.gate(), Some((_, None))) || s.rests();
         let stops = own + open.clone().filter(stopped).count();
-        let idle = |s: &ServiceRun| s.waits() || s.phase() == super::Phase::Held || s.retreat.is_some();
+        let held = |s: &ServiceRun| s.phase() == super::Phase::Held || s.retreat.is_some();
+        let idle = |s: &ServiceRun| s.waits() || s.asks_leave() || held(s);
         let busy = open.clone().any(|s| !stopped(&s) && !idle(s));
         let orders: Vec<_> = self
             .services
             .iter()
             .flat_map(|(name, run)| run.orders().into_iter().map(|order| (name.clone(), order)))
             .collect();
-        let gate = self.gate.is_some();
+        let gate = self.gate.as_ref().is_some_and(RunGate::holds_everything);
         let forgotten = open.clone().find(|s| !gate && s.waits() && self.dependencies(s).is_some());
         if self.finished.is_none() && self.decide().orders != orders {
             return Err(format!("orders: {:?} instead of {orders:?}", self.decide().orders));
@@ -217,8 +250,17 @@ impl Run {
         if self.agenda.open() != open.clone().count() {
             return Err(format!("{} open instead of {}", self.agenda.open(), open.count()));
         }
-        if self.waits_for_humans() != (stops > 0 && !busy) {
+        if self.waits_for_humans() != (stops > 0 && !busy && !timed) {
             return Err(format!("waits for humans: {}", self.waits_for_humans()));
+        }
+        if self.agenda.all_paused() != (open.clone().count() > 0 && open.clone().all(|s| s.paused().is_some())) {
+            return Err(format!("all paused: {}", self.agenda.all_paused()));
+        }
+        if self.agenda.asks_leave() != open.clone().any(ServiceRun::asks_leave) {
+            return Err(format!("asks leave: {}", self.agenda.asks_leave()));
+        }
+        if self.gate_ahead.is_some() && open.clone().any(ServiceRun::asks_leave) {
+            return Err("a service waits for a gate that is not open".to_owned());
         }
         if let Some(service) = forgotten {
             return Err(format!("{} could go on", service.name()));

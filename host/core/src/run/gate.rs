@@ -2,20 +2,45 @@
 //! plan is worth nothing.
 
 use super::Run;
+use super::rules::Rules;
 use super::service::ServiceRun;
-use super::{Effect, Gate, Last, OnTimeout, RunStart};
+use super::{Effect, Gate, Last, OnTimeout, Phase, RunStart};
 use crate::event::Body;
 use crate::model::Quorum;
-use crate::{Digest, ServiceName, Timestamp};
+use crate::{Digest, Millis, ServiceName, Timestamp};
 
 /// The gate before anything is changed.
 #[derive(Debug)]
 pub(super) struct RunGate {
     name: String,
     quorum: Quorum,
+    holds: Holds,
+    timeout: Option<Millis>,
     until: Option<Timestamp>,
+    /// Since when its time stands still.
+    stands_since: Option<Timestamp>,
     on_timeout: OnTimeout,
     approvals: Vec<String>,
+}
+
+/// What a run's own gate holds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Everything: what is recorded says that the run changes something.
+    Everything,
+    /// What changes something. Services that seem to be right are read, since nobody would know of a repair otherwise.
+    Changes,
+}
+
+/// Whether a service may change something, as far as the run's own gate goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It may: there is no gate, or it has passed.
+    Given,
+    /// It may read only.
+    Needed,
+    /// There is something to change, and it waits for the gate.
+    Asked,
 }
 
 /// A gate that is open, for people.
@@ -72,21 +97,45 @@ fn count(quorum: Option<&Quorum>, given: &[String], by: &str) -> Result<Approved
 }
 
 impl RunGate {
-    /// The gate of a run that changes something, where the environment has one. A run that finds everything as it was
-    /// recorded needs nobody's approval.
-    pub(super) fn of(start: &RunStart, now: Timestamp) -> Option<Self> {
-        let approve = start.deployment.approve.as_ref()?;
+    /// The gate of a run that changes something by what is recorded, where the environment has one: it is open from the
+    /// start.
+    pub(super) fn at_the_start(start: &RunStart, now: Timestamp) -> Option<Self> {
         let changes = start.services.iter().any(|(name, from)| {
             let replicas = start.deployment.services.get(name).map(|s| s.replicas);
             from.stable.as_ref().is_none_or(|s| s.revision != from.candidate || Some(s.replicas) != replicas)
         });
-        changes.then(|| Self {
+        let mut gate = Self::of(start, Holds::Everything).filter(|_| changes)?;
+        gate.open(now);
+        Some(gate)
+    }
+
+    /// The gate of a run that seems to have nothing to change. One that finds everything as it was recorded needs nobody's
+    /// approval.
+    pub(super) fn ahead(start: &RunStart) -> Option<Self> {
+        Self::of(start, Holds::Changes).filter(|_| start.rules() == Rules::Now)
+    }
+
+    fn of(start: &RunStart, holds: Holds) -> Option<Self> {
+        let approve = start.deployment.approve.as_ref()?;
+        Some(Self {
             name: start.deployment.environment.to_string(),
             quorum: approve.quorum.clone(),
-            until: approve.timeout.map(|t| now.plus(t)),
+            holds,
+            timeout: approve.timeout,
+            until: None,
+            stands_since: None,
             on_timeout: approve.on_timeout,
             approvals: Vec::new(),
         })
+    }
+
+    fn open(&mut self, now: Timestamp) {
+        self.until = self.timeout.map(|timeout| now.plus(timeout));
+    }
+
+    /// Whether no service may begin before it has passed.
+    pub(super) fn holds_everything(&self) -> bool {
+        self.holds == Holds::Everything
     }
 
     fn reason(&self) -> String {
@@ -102,14 +151,27 @@ impl RunGate {
     /// What to do about it.
     pub(super) fn needs_approval(&self) -> String {
         let (have, needed, name) = (self.approvals.len(), self.quorum.approvals, &self.name);
+        let what = if self.holds_everything() { "nothing begins" } else { "nothing is repaired" };
         format!(
-            "nothing begins before `{name}` may be changed, {have} of {needed} approvals are there: `basb-host approve {name}`"
+            "{what} before `{name}` may be changed, {have} of {needed} approvals are there: `basb-host approve {name}`"
         )
     }
 
-    /// Until when it waits.
+    /// Until when it waits; none while its time stands still.
     pub(super) fn until(&self) -> Option<Timestamp> {
-        self.until
+        self.until.filter(|_| self.stands_since.is_none())
+    }
+
+    /// Its time stands still from now on.
+    fn stand(&mut self, now: Timestamp) {
+        self.stands_since.get_or_insert(now);
+    }
+
+    /// Its time goes on: as much of it is left as there was.
+    fn go_on(&mut self, now: Timestamp) {
+        if let Some(since) = self.stands_since.take() {
+            self.until = self.until.map(|until| until.plus(now.since(since)));
+        }
     }
 }
 
@@ -122,7 +184,7 @@ impl Run {
             service: None,
             order: None,
             reason: gate.reason(),
-            until: gate.until,
+            until: gate.until(),
             approvals: gate.approvals.clone(),
             quorum: Some(gate.quorum.clone()),
         });
@@ -133,7 +195,8 @@ impl Run {
                 service: Some(run.name().clone()),
                 order: run.order(),
                 reason: gate.reason.clone(),
-                until,
+                // In a pause its time stands still.
+                until: until.filter(|_| run.paused().is_none()),
                 approvals: run.approvals.clone(),
                 quorum: gate.quorum.clone(),
             })
@@ -195,9 +258,12 @@ impl Run {
             own.approvals.push(by.to_owned());
             if came_to.passes() {
                 out.push(Body::GatePassed { by: own.approvals.join(", ") });
-                self.gate = None;
             }
-            return out.into_iter().map(|body| (None, body)).collect();
+            let mut bodies: Vec<_> = out.into_iter().map(|body| (None, body)).collect();
+            if came_to.passes() {
+                bodies.extend(self.leave_for_all(at));
+            }
+            return bodies;
         }
         if let Some((name, run)) = service.and_then(|name| Some((name.clone(), self.services.get_mut(&name)?))) {
             run.now = at;
@@ -213,15 +279,50 @@ impl Run {
         Vec::new()
     }
 
+    /// Opens the run's own gate as soon as a service turns out to need a change that nobody foresaw.
+    pub(super) fn open_gate(&mut self, at: Timestamp) -> Option<(Option<ServiceName>, Body)> {
+        if !self.agenda.asks_leave() {
+            return None;
+        }
+        let mut gate = self.gate_ahead.take()?;
+        gate.open(at);
+        let opened = gate.opened(self.start.plan_digest());
+        self.gate = Some(gate);
+        Some((None, opened))
+    }
+
+    /// The time of the run's own gate stands still while everything that is left is paused.
+    pub(super) fn time_gate(&mut self, at: Timestamp) {
+        let Some(gate) = self.gate.as_mut().filter(|_| self.start.rules() == Rules::Now) else { return };
+        if self.agenda.all_paused() { gate.stand(at) } else { gate.go_on(at) }
+    }
+
+    /// The run's own gate has passed.
+    fn leave_for_all(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
+        self.gate = None;
+        let mut bodies = Vec::new();
+        let names: Vec<ServiceName> = self.services.keys().cloned().collect();
+        for name in names {
+            if let Some(run) = self.services.get_mut(&name) {
+                bodies.extend(run.given_leave(at).into_iter().map(|body| (Some(name.clone()), body)));
+            }
+            self.touched(&name);
+        }
+        bodies
+    }
+
     /// The time of the run's own gate is up.
     pub(super) fn gate_elapsed(&mut self, at: Timestamp) -> Vec<(Option<ServiceName>, Body)> {
-        if self.gate.as_ref().is_none_or(|gate| gate.until.is_none_or(|until| at < until)) {
+        if self.gate.as_ref().is_none_or(|gate| gate.until().is_none_or(|until| at < until)) {
             return Vec::new();
         }
         let Some(gate) = self.gate.take() else { return Vec::new() };
         let mut bodies = Vec::new();
         match gate.on_timeout {
-            OnTimeout::Promote => bodies.push((None, Body::GatePassed { by: "the timeout".to_owned() })),
+            OnTimeout::Promote => {
+                bodies.push((None, Body::GatePassed { by: "the timeout".to_owned() }));
+                bodies.extend(self.leave_for_all(at));
+            }
             OnTimeout::Abort => {
                 let (have, needed) = (gate.approvals.len(), gate.quorum.approvals);
                 let reason = format!("nobody approved in time: {have} of {needed} approvals for {}", gate.name);
@@ -242,6 +343,34 @@ impl Run {
 }
 
 impl ServiceRun {
+    /// Whether it waits for the run's own gate, since it has something to change.
+    pub(super) fn asks_leave(&self) -> bool {
+        self.leave == Leave::Asked && self.outcome.is_none()
+    }
+
+    /// Asks for leave to change something. Returns whether it has to wait for it.
+    pub(super) fn must_wait_for_leave(&mut self) -> bool {
+        if self.leave == Leave::Given {
+            return false;
+        }
+        self.leave = Leave::Asked;
+        true
+    }
+
+    /// It may change something from now on. What it wanted to change was seen before people were asked, which may be long
+    /// ago: it looks again, and is measured again.
+    fn given_leave(&mut self, at: Timestamp) -> Vec<Body> {
+        let asked = self.asks_leave();
+        self.leave = Leave::Given;
+        let mut out = Vec::new();
+        if asked && self.phase == Phase::Readiness {
+            self.now = at;
+            self.look_at_readiness();
+            self.advance(&mut out);
+        }
+        out
+    }
+
     /// That its gate is open, as an event.
     pub(super) fn gate_opened(&self, gate: &Gate, until: Option<Timestamp>) -> Body {
         let needs = gate.quorum.as_ref().map(|q| q.approvals);

@@ -20,6 +20,7 @@ mod record;
 mod revert;
 mod rollback;
 mod rollout;
+mod rules;
 mod service;
 mod verbs;
 
@@ -36,6 +37,7 @@ use crate::event::{Body, EVENT_VERSION, Event};
 use crate::model::Shared;
 use crate::{RunId, ServiceName, Timestamp};
 use agenda::Agenda;
+use gate::Leave;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,7 +48,10 @@ pub struct Run {
     began: Timestamp,
     services: BTreeMap<ServiceName, ServiceRun>,
     groups: group::Groups,
+    /// The run's own gate, while it is open.
     gate: Option<gate::RunGate>,
+    /// The same of a run that seems to have nothing to change: it opens when a service turns out to need a repair.
+    gate_ahead: Option<gate::RunGate>,
     agenda: Agenda,
     finished: Option<RunOutcome>,
     tapes: u64,
@@ -100,6 +105,9 @@ impl Run {
         let groups = group::Groups::of(&start);
         let mut grouped = groups.by_service();
         let analyses = Shared::from(start.deployment.analyses.clone());
+        let gate = gate::RunGate::at_the_start(&start, at);
+        let gate_ahead = gate::RunGate::ahead(&start).filter(|_| gate.is_none());
+        let (rules, leave) = (start.rules(), if gate_ahead.is_some() { Leave::Needed } else { Leave::Given });
         let services = start
             .services
             .iter()
@@ -107,12 +115,12 @@ impl Run {
                 let spec = start.deployment.services.get(name)?;
                 let mut run = ServiceRun::new(name.clone(), spec.clone(), from.clone(), analyses.clone(), at);
                 run.group = grouped.remove(name);
+                (run.rules, run.leave) = (rules, leave);
                 Some((name.clone(), run))
             })
             .collect();
-        let gate = gate::RunGate::of(&start, at);
         let agenda = Agenda::default();
-        let mut run = Self { start, began: at, services, groups, gate, agenda, finished: None, tapes: 0 };
+        let mut run = Self { start, began: at, services, groups, gate, gate_ahead, agenda, finished: None, tapes: 0 };
         let body = Body::RunStarted {
             deployment: run.start.deployment.name.clone(),
             environment: run.start.deployment.environment.clone(),
@@ -210,7 +218,9 @@ impl Run {
         loop {
             let before = bodies.len();
             bodies.extend(self.release(at));
+            bodies.extend(self.open_gate(at));
             if !self.settle_groups(at, &mut bodies) && bodies.len() == before {
+                self.time_gate(at);
                 return bodies;
             }
         }
@@ -261,8 +271,11 @@ impl Run {
     /// Whether everything that is left waits for a human, without end: at a gate, or in a pause.
     #[must_use]
     pub fn waits_for_humans(&self) -> bool {
-        let own = usize::from(self.gate.as_ref().is_some_and(|gate| gate.until().is_none()));
-        self.agenda.waits_for_humans(own)
+        // The time of the run's own gate goes on: what it comes to is waited for.
+        if self.gate.as_ref().is_some_and(|gate| gate.until().is_some()) {
+            return false;
+        }
+        self.agenda.waits_for_humans(usize::from(self.gate.is_some()))
     }
 
     /// Whether something outside is being changed at this time.

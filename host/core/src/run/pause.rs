@@ -21,6 +21,11 @@ impl ServiceRun {
         self.paused.as_ref()
     }
 
+    /// Whether it is in a pause, and not over.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some() && self.outcome.is_none()
+    }
+
     /// Whether the pause holds something up: not on the way back, nor on the way to it.
     pub(super) fn is_held_back(&self) -> bool {
         self.paused.is_some() && self.phase != Phase::Rollback && self.pending_rollback.is_none()

@@ -97,13 +97,7 @@ impl ServiceRun {
         out.push(Body::PhaseStarted { phase, revision: self.candidate.revision.clone() });
         let candidate = self.candidate.revision.clone();
         match phase {
-            Phase::Readiness => {
-                self.queue.push_back(Todo::Observe);
-                // What a revert leaves is no measure for whether it may begin.
-                if self.stable.is_some() && !self.reverts() {
-                    self.queue.extend(self.spec.readiness.iter().cloned().map(Todo::Probe));
-                }
-            }
+            Phase::Readiness => self.look_at_readiness(),
             Phase::Deploy if self.repair || self.reverts() => self.queue.extend(self.in_one_go()),
             Phase::Deploy => {
                 if let Some(stable) = self.stable.clone().filter(|s| s.weight != Weight::FULL) {
@@ -140,6 +134,15 @@ impl ServiceRun {
                 }
             }
             Phase::Waiting | Phase::Held | Phase::Rollback | Phase::Done => {}
+        }
+    }
+
+    /// What is there, and whether it is in the state for a release.
+    pub(super) fn look_at_readiness(&mut self) {
+        self.queue.push_back(Todo::Observe);
+        // What a revert leaves is no measure for whether it may begin.
+        if self.stable.is_some() && !self.reverts() {
+            self.queue.extend(self.spec.readiness.iter().cloned().map(Todo::Probe));
         }
     }
 
@@ -183,6 +186,7 @@ impl ServiceRun {
             && self.current.is_none()
             && self.analysis.is_none()
             && self.retreat.is_none()
+            && !self.asks_leave()
             && !matches!(self.phase, Phase::Held | Phase::Waiting)
         {
             match self.queue.pop_front() {
@@ -232,11 +236,14 @@ impl ServiceRun {
 
     /// What is there decides how the release goes: not at all, as a repair, or as a rollout.
     pub(super) fn ready(&mut self, out: &mut Vec<Body>) {
+        let same = self.stable.as_ref().is_some_and(|s| s.revision == self.candidate.revision);
+        if (self.adopts() || !same) && self.must_wait_for_leave() {
+            return;
+        }
         if self.adopts() {
             self.adopt(out);
             return;
         }
-        let same = self.stable.as_ref().is_some_and(|s| s.revision == self.candidate.revision);
         if same {
             let c = &self.candidate;
             let replicas = self.spec.replicas;
@@ -252,7 +259,10 @@ impl ServiceRun {
                     "{} should have {replicas} instances and all traffic; it has {} of {} available and {}",
                     c.revision, c.available, c.desired, c.weight
                 );
-                out.push(Body::DriftFound { message });
+                self.tell_drift(message, out);
+            }
+            if self.must_wait_for_leave() {
+                return;
             }
             self.repair = true;
         } else if let Some(stable) = self.stable.clone().filter(|s| s.available == 0) {
@@ -266,6 +276,14 @@ impl ServiceRun {
             self.say_revert(out);
         }
         self.enter(Phase::Deploy, out);
+    }
+
+    /// Says what differs; once, also where it is looked at again after a gate.
+    fn tell_drift(&mut self, message: String, out: &mut Vec<Body>) {
+        if self.told.as_ref() != Some(&message) {
+            out.push(Body::DriftFound { message: message.clone() });
+            self.told = Some(message);
+        }
     }
 
     pub(super) fn conclude(&mut self, out: &mut Vec<Body>) {

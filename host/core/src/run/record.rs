@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The version of the records' JSON form. In runs of version 1 the outcome of [`Effect::VerifyTraffic`] says that the shares
-/// are right and no more; from version 2 on it holds what was read, and nothing is read twice.
-pub const RECORD_VERSION: u32 = 2;
+/// The version of the records: of their JSON form, and of what a run decides by them. In runs of version 1 the outcome of
+/// [`Effect::VerifyTraffic`] says that the shares are right and no more; from version 2 on it holds what was read, and
+/// nothing is read twice. From version 3 on a repair waits at the gate of the environment, revisions that are left over are
+/// removed where nothing else is to be done, and the time of gates stands still in a pause.
+pub const RECORD_VERSION: u32 = 3;
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

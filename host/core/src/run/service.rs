@@ -5,7 +5,9 @@
 
 use super::agenda::{Noted, Standing};
 use super::analyses::Analyses;
+use super::gate::Leave;
 use super::pause::Paused;
+use super::rules::Rules;
 use super::{
     Effect, Gate, Last, Order, Outcome, Phase, Position, ServiceOutcome, ServiceStart, Side, StableRevision, StartMode,
 };
@@ -91,6 +93,8 @@ pub struct ServiceRun {
     pub(super) stable_facts: BTreeMap<PluginName, BTreeMap<String, String>>,
     pub(super) strays: Vec<RevisionId>,
     pub(super) repair: bool,
+    /// The difference that was told last.
+    pub(super) told: Option<String>,
     pub(super) seen: Seen,
     pub(super) touched_traffic: bool,
     pub(super) deployed: bool,
@@ -103,6 +107,9 @@ pub struct ServiceRun {
     pub(super) pace: Pace,
     /// Who agreed at the gate that it waits at.
     pub(super) approvals: Vec<String>,
+    /// Whether the run's own gate lets it change something.
+    pub(super) leave: Leave,
+    pub(super) rules: Rules,
     pub(super) group: Option<PluginName>,
     /// Why it is to go back, until the services of its group that depend on it are back.
     pub(super) retreat: Option<String>,
@@ -149,6 +156,7 @@ impl ServiceRun {
             stable_facts: BTreeMap::new(),
             strays: Vec::new(),
             repair: false,
+            told: None,
             seen: Seen::Before,
             touched_traffic: false,
             deployed: false,
@@ -160,6 +168,8 @@ impl ServiceRun {
             paused: None,
             pace: Pace::Steps,
             approvals: Vec::new(),
+            leave: Leave::Given,
+            rules: Rules::Now,
             group: None,
             retreat: None,
             why: None,
@@ -264,6 +274,9 @@ impl ServiceRun {
         if self.phase == Phase::Held {
             return Some("wait for the rest of its group".to_owned());
         }
+        if self.asks_leave() {
+            return Some("wait until the run is approved".to_owned());
+        }
         self.current.as_ref().map(|c| c.order.effect.to_string())
     }
 
@@ -308,7 +321,7 @@ impl ServiceRun {
             Standing::Over
         } else if matches!(self.gate(), Some((_, None))) || self.rests() {
             Standing::Stopped
-        } else if self.waits() || self.phase == Phase::Held || self.retreat.is_some() {
+        } else if self.waits() || self.phase == Phase::Held || self.retreat.is_some() || self.asks_leave() {
             Standing::Waiting
         } else {
             Standing::Busy

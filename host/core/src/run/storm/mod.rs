@@ -2,6 +2,7 @@
 //! rollout invariants are checked where effects happen (`world.rs`), what verbs, gates and groups promise here, and every
 //! history is replayed from its start.
 
+mod approve;
 mod asked;
 mod plan;
 mod reel;
@@ -94,11 +95,13 @@ impl Storm {
         assert!(it.paused().is_none() || back || order.state.is_some(), "{service} is paused: {}", order.effect);
         let start = self.run.start();
         if let Some(approve) = &start.deployment.approve {
-            let changes =
+            let foreseen =
                 start.services.iter().any(|(_, s)| s.stable.as_ref().is_none_or(|o| o.revision != s.candidate));
             let enough = self.agreed.len() >= approve.quorum.approvals as usize;
             let timed_out = self.gate_timed_out && approve.on_timeout == OnTimeout::Promote;
-            assert!(!changes || enough || timed_out, "something begins before the run was approved");
+            let reads = matches!(order.effect, Effect::Observe | Effect::Probe { phase: Phase::Readiness, .. });
+            // What nobody foresaw may be found by reading, and is not changed before somebody agreed either.
+            assert!(enough || timed_out || (!foreseen && reads), "{service}: {} before it was approved", order.effect);
         }
         if it.phase() == Phase::Rollback && it.is_grouped() {
             for other in self.run.services().values().filter(|o| o.group() == it.group()) {

@@ -108,6 +108,8 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
     let names: Vec<ServiceName> = ["a", "b", "c", "d"][..1 + reel.below(4)].iter().map(|n| service_name(n)).collect();
     let (mut services, mut starts) = (BTreeMap::new(), BTreeMap::new());
     let (mut cloud, mut before) = (Cloud::default(), BTreeMap::new());
+    // In some plans nothing is to be done by what is recorded.
+    let recorded = reel.chance(20);
     for (i, service_name) in names.iter().enumerate() {
         // On earlier ones only: no circles.
         let depends_on = names[..i].iter().filter(|_| reel.chance(50)).cloned().collect();
@@ -121,7 +123,7 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
             Before::Same,
             Before::Drifted,
         ];
-        let kind = *reel.one(&kinds);
+        let kind = *reel.one(if recorded { &kinds[5..] } else { &kinds });
         let (n, full) = (spec.replicas, |available| Instances { desired: available, available, weight: 10_000 });
         let there: Vec<(&str, Instances)> = match kind {
             Before::Nothing => vec![],
@@ -155,7 +157,7 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
     } else {
         BTreeMap::new()
     };
-    let approve = reel.chance(25).then(|| Approve {
+    let approve = reel.chance(if recorded { 60 } else { 25 }).then(|| Approve {
         quorum: quorum(reel),
         timeout: reel.chance(50).then_some(Millis(40)),
         on_timeout: if reel.chance(50) { OnTimeout::Abort } else { OnTimeout::Promote },

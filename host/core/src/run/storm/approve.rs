@@ -1,0 +1,243 @@
+//! The gate of an environment, at chosen moments: a run that seems to have nothing to change asks nobody, and one that
+//! turns out to repair something changes nothing before it was approved.
+
+use super::plan::{revision, sample, service_name, simple};
+use crate::event::Body;
+use crate::model::{Approve, Group, Quorum};
+use crate::run::{
+    Effect, Observed, ObservedRevision, OnTimeout, Order, Outcome, Phase, Record, Run, RunOutcome, RunStart,
+    ServiceOutcome, Verb,
+};
+use crate::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Verdict, Weight};
+use std::collections::BTreeMap;
+
+/// A run of services whose stable revision is the wanted one, with what is there of each.
+pub(super) struct Several {
+    pub(super) run: Run,
+    pub(super) seq: u64,
+    pub(super) clock: u64,
+    pub(super) there: BTreeMap<ServiceName, Vec<ObservedRevision>>,
+    pub(super) told: Vec<(Option<ServiceName>, Body)>,
+    /// What was changed, in order.
+    pub(super) changed: Vec<String>,
+}
+
+pub(super) fn instances(name: &str, available: u32, weight: Weight) -> ObservedRevision {
+    ObservedRevision { revision: revision(name), desired: 4, available, weight }
+}
+
+/// Services of these names with these dependencies: all of them are what they should be by what is recorded.
+pub(super) fn recorded(services: &[(&str, &[&str])]) -> RunStart {
+    let mut start = simple();
+    let (mut from, spec) =
+        (start.services[&service_name("a")].clone(), start.deployment.services[&service_name("a")].clone());
+    if let Some(stable) = &mut from.stable {
+        stable.revision = from.candidate.clone();
+    }
+    start.services.clear();
+    start.deployment.services.clear();
+    for (name, depends_on) in services {
+        let mut spec = (*spec).clone();
+        spec.depends_on = depends_on.iter().map(|d| service_name(d)).collect();
+        start.deployment.services.insert(service_name(name), spec.into());
+        start.services.insert(service_name(name), from.clone());
+    }
+    start
+}
+
+fn approved_by(approvals: u32, timeout: Option<Millis>, on_timeout: OnTimeout) -> Approve {
+    Approve { quorum: Quorum { approvals, approvers: Vec::new() }, timeout, on_timeout }
+}
+
+impl Several {
+    pub(super) fn new(start: RunStart) -> Self {
+        let there = start.services.keys().map(|s| (s.clone(), vec![instances("new", 4, Weight::FULL)])).collect();
+        let (run, first) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(start))).unwrap();
+        let told = first.into_iter().map(|e| (e.service, e.body)).collect();
+        Self { run, seq: 1, clock: 0, there, told, changed: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, record: &Record) {
+        self.seq += 1;
+        let events = self.run.apply(Timestamp(self.clock), self.seq, record);
+        self.run.agenda_is_right().unwrap();
+        self.told.extend(events.into_iter().map(|e| (e.service, e.body)));
+    }
+
+    pub(super) fn ask(&mut self, service: Option<&str>, verb: Verb) {
+        let service = service.map(service_name);
+        self.push(&Record::Request { service, verb, by: "ann@box pid 1".into(), order: None });
+    }
+
+    fn approve(&mut self, by: &str) {
+        let plan = self.run.start().plan_digest();
+        let gate = self.run.start().deployment.environment.to_string();
+        self.push(&Record::Approval { gate, by: by.into(), plan, order: None, asked: "x@box pid 1".into() });
+    }
+
+    pub(super) fn answer(&mut self, service: &ServiceName, order: &Order) -> Outcome {
+        let all = self.there.get_mut(service).unwrap();
+        if order.effect.mutates() {
+            self.changed.push(format!("{service}: {}", order.effect));
+        }
+        match &order.effect {
+            Effect::Observe | Effect::VerifyTraffic { .. } => {
+                Outcome::Observed { observed: Some(Observed { url: None, revisions: all.clone() }) }
+            }
+            Effect::Deploy { revision, .. } => {
+                all.retain(|r| r.revision != *revision);
+                all.push(ObservedRevision { weight: Weight::ZERO, ..instances(revision.as_str(), 4, Weight::ZERO) });
+                Outcome::Done { summary: String::new() }
+            }
+            Effect::SetTraffic { weights } => {
+                for one in all {
+                    one.weight = weights.get(&one.revision).copied().unwrap_or(Weight::ZERO);
+                }
+                Outcome::Done { summary: String::new() }
+            }
+            Effect::Retire { revision } => {
+                all.retain(|r| r.revision != *revision);
+                Outcome::Done { summary: String::new() }
+            }
+            Effect::AwaitAvailable { .. } => Outcome::Available { available: 4, desired: 4 },
+            Effect::Probe { .. } => Outcome::Measured { sample: sample(Verdict::Pass) },
+            Effect::Wait { .. } => Outcome::Elapsed,
+            _ => Outcome::Done { summary: String::new() },
+        }
+    }
+
+    /// Carries out whatever is wanted, until nothing is.
+    pub(super) fn play(&mut self) {
+        loop {
+            let decision = self.run.decide();
+            if let Some(outcome) = decision.finish {
+                return self.push(&Record::Finished(outcome));
+            }
+            let Some((service, order)) = decision.orders.into_iter().next() else { return };
+            if order.effect.mutates() {
+                self.push(&Record::Intent { service: service.clone(), order: order.clone() });
+            } else {
+                self.run.handed_out(&service, &order);
+            }
+            let outcome = self.answer(&service, &order);
+            self.push(&Record::Outcome { service, id: order.id, outcome });
+        }
+    }
+
+    pub(super) fn count(&self, kind: &str) -> usize {
+        self.told.iter().filter(|(_, body)| body.kind() == kind).count()
+    }
+
+    pub(super) fn outcome(&self, service: &str) -> Option<ServiceOutcome> {
+        self.run.services()[&service_name(service)].outcome()
+    }
+}
+
+fn gone(several: &mut Several, service: &str) {
+    several.there.insert(service_name(service), Vec::new());
+}
+
+#[test]
+fn what_is_as_it_was_recorded_asks_nobody() {
+    let mut start = recorded(&[("a", &[]), ("b", &["a"])]);
+    start.deployment.approve = Some(approved_by(1, None, OnTimeout::Abort));
+    let mut several = Several::new(start);
+    several.play();
+    assert_eq!((several.count("gate.opened"), several.count("service.unchanged")), (0, 2));
+    assert_eq!(several.run.finished(), Some(RunOutcome::Done));
+}
+
+#[test]
+fn a_repair_waits_for_the_gate_and_looks_again() {
+    let mut start = recorded(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &[])]);
+    start.deployment.approve = Some(approved_by(2, None, OnTimeout::Abort));
+    let mut several = Several::new(start);
+    gone(&mut several, "b");
+    gone(&mut several, "d");
+    several.play();
+    // What is right is found right, what is not waits, and what depends on that waits for it.
+    assert_eq!(several.outcome("a"), Some(ServiceOutcome::Unchanged));
+    assert_eq!((several.count("gate.opened"), several.count("drift.found")), (1, 2));
+    assert_eq!(several.changed, Vec::<String>::new());
+    assert!(several.run.waits_for_humans());
+    let gates = several.run.gates();
+    assert_eq!((gates.len(), gates[0].name.as_str(), gates[0].service.clone()), (1, "production", None));
+    let refused = several.run.would(None, Verb::Promote, None, Timestamp(0)).unwrap_err();
+    assert!(refused.contains("nothing is repaired before `production` may be changed, 0 of 2"), "{refused}");
+    several.approve("ann");
+    several.play();
+    assert_eq!(several.changed, Vec::<String>::new(), "one of two");
+    // A crash at the gate forgets nothing of it.
+    several.push(&Record::Resumed);
+    several.play();
+    assert_eq!(several.run.gates()[0].approvals, ["ann"]);
+    // Meanwhile somebody made `d` right.
+    several.there.insert(service_name("d"), vec![instances("new", 4, Weight::FULL)]);
+    several.approve("ben");
+    several.play();
+    assert_eq!(several.count("gate.passed"), 1);
+    assert_eq!(several.outcome("d"), Some(ServiceOutcome::Unchanged), "it is looked at again");
+    assert_eq!(several.outcome("b"), Some(ServiceOutcome::Promoted));
+    assert!(several.changed.iter().all(|c| c.starts_with("b: ")), "{:?}", several.changed);
+    assert_eq!((several.count("drift.found"), several.outcome("c")), (2, Some(ServiceOutcome::Unchanged)));
+    assert_eq!(several.run.finished(), Some(RunOutcome::Done));
+}
+
+#[test]
+fn a_repair_that_nobody_approves_changes_nothing() {
+    for on_timeout in [OnTimeout::Abort, OnTimeout::Promote] {
+        let mut start = recorded(&[("a", &[])]);
+        start.deployment.approve = Some(approved_by(1, Some(Millis(1000)), on_timeout));
+        start.deployment.groups = [(PluginName::new("g").unwrap(), Group { services: vec![service_name("a")] })].into();
+        let mut several = Several::new(start);
+        gone(&mut several, "a");
+        several.clock = 500;
+        several.play();
+        // Its time begins when it opens.
+        assert_eq!(several.run.decide().gate_until, Some(Timestamp(1500)));
+        assert!(!several.run.waits_for_humans(), "its time is waited for");
+        several.clock = 1499;
+        several.push(&Record::GateElapsed);
+        assert_eq!(several.run.gates().len(), 1, "its time is not up");
+        several.clock = 1500;
+        several.push(&Record::GateElapsed);
+        several.play();
+        let wanted = match on_timeout {
+            OnTimeout::Abort => (ServiceOutcome::Failed, true),
+            OnTimeout::Promote => (ServiceOutcome::Promoted, false),
+        };
+        assert_eq!((several.outcome("a").unwrap(), several.changed.is_empty()), wanted);
+    }
+}
+
+#[test]
+fn an_abort_at_the_gate_changes_nothing() {
+    let mut start = recorded(&[("a", &[]), ("b", &[])]);
+    start.deployment.approve = Some(approved_by(1, None, OnTimeout::Abort));
+    let mut several = Several::new(start);
+    gone(&mut several, "a");
+    gone(&mut several, "b");
+    several.play();
+    several.ask(Some("a"), Verb::Abort);
+    several.play();
+    assert_eq!((several.outcome("a"), several.outcome("b")), (Some(ServiceOutcome::Failed), None));
+    several.approve("ann");
+    several.play();
+    assert!(several.changed.iter().all(|c| c.starts_with("b: ")), "{:?}", several.changed);
+    assert_eq!(several.run.finished(), Some(RunOutcome::Failed));
+}
+
+/// A run that began under the rules of version 2 goes on by them: its journal says that it was not asked for.
+#[test]
+fn a_run_of_version_2_repairs_as_it_did() {
+    let mut start = recorded(&[("a", &[])]);
+    start.deployment.approve = Some(approved_by(1, None, OnTimeout::Abort));
+    start.version = 2;
+    let mut several = Several::new(start);
+    gone(&mut several, "a");
+    several.play();
+    assert_eq!((several.count("gate.opened"), several.run.finished()), (0, Some(RunOutcome::Done)));
+    assert_eq!(several.run.services()[&service_name("a")].phase(), Phase::Done);
+    let new: RevisionId = revision("new");
+    assert_eq!(several.there[&service_name("a")][0].revision, new);
+}
