@@ -69,6 +69,40 @@ fn another_workload_under_the_same_revision_is_found() {
 }
 
 #[test]
+fn what_is_left_over_is_removed_by_a_run() {
+    let lab = Lab::new();
+    lab.write(&FileOptions::default());
+    lab.run(1).exits(0);
+    let (stable, pids) = {
+        let cloud = lab.cloud();
+        let (id, revision) = cloud.service("capture").only();
+        (id.to_owned(), revision.pids())
+    };
+
+    // A revision without traffic beside it, as a rollout leaves it that was killed before its first step.
+    let own = basb_e2e::program("second-brain");
+    let command = serde_json::json!([own, "capture", "--vault", lab.vault(), "--release", "2"]);
+    let workload = serde_json::json!({ "command": command, "ready": { "kind": "http", "path": "/healthz" } });
+    let stray = "/revisions/r0123456789ab";
+    lab.behind("lab.local.capture", "PUT", stray, &serde_json::json!({ "workload": workload, "replicas": 1 }));
+    let report = lab.host(&["--json", "drift"]).exits(2).json();
+    assert_eq!(kinds(&report, 0), ["stray"], "{report}");
+
+    let events = lab.run(1).exits(0).events();
+    let told = events.titles("drift.found").pop().unwrap();
+    assert!(told.contains(&format!("nothing but {stable} should be there; left over: r0123456789ab")), "{told}");
+    let counts = ["revision.retired", "service.unchanged", "traffic.shifted"].map(|kind| events.count(kind));
+    assert_eq!(counts, [1, 1, 0], "{:?}", events.kinds());
+    let cloud = lab.cloud();
+    let (id, revision) = cloud.service("capture").only();
+    assert_eq!((id, revision.pids()), (stable.as_str(), pids), "nothing else was touched");
+    lab.host(&["drift"]).exits(0);
+    lab.verify_journal(&events.run());
+    let again = lab.run(1).exits(0).events();
+    assert_eq!((again.count("drift.found"), again.count("revision.retired")), (0, 0));
+}
+
+#[test]
 fn what_cannot_be_read_is_not_taken_for_right() {
     let lab = Lab::new();
     lab.write(&FileOptions::default());

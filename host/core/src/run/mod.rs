@@ -8,6 +8,7 @@ mod adopt;
 mod agenda;
 mod analyses;
 mod call;
+mod clearing;
 mod gate;
 mod group;
 pub mod invariant;

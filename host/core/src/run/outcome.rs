@@ -122,8 +122,8 @@ impl ServiceRun {
         self.current = None;
         if let Some(reason) = self.pending_rollback.take() {
             self.give_up(reason, out);
-        } else if self.marked || (self.rolled_back && matches!(effect, Effect::Retire { .. })) {
-            // The release, or the way back, has succeeded; what could not be cleared away is said and left.
+        } else if self.marked || self.clearing || (self.rolled_back && matches!(effect, Effect::Retire { .. })) {
+            // The release, or the way back, has succeeded, or there was none; what could not be cleared away is said and left.
             out.push(Body::Warning { message: format!("{effect}: {}", failure.message) });
         } else {
             self.give_up(format!("{effect}: {} ({})", failure.message, failure.code), out);

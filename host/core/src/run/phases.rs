@@ -223,6 +223,7 @@ impl ServiceRun {
             Phase::Verify if self.spec.bake.is_some() && !self.reverts() => self.enter(Phase::Bake, out),
             Phase::Verify | Phase::Bake if self.is_grouped() => self.enter(Phase::Held, out),
             Phase::Verify | Phase::Bake => self.enter(Phase::Record, out),
+            Phase::Record if self.clearing => self.unchanged(out),
             Phase::Record => self.finish(ServiceOutcome::Promoted),
             Phase::Rollback => self.finish(ServiceOutcome::RolledBack),
             Phase::Waiting | Phase::Held | Phase::Done => self.finish(ServiceOutcome::Failed),
@@ -249,8 +250,12 @@ impl ServiceRun {
             let replicas = self.spec.replicas;
             let same_size = self.stable_start.as_ref().is_some_and(|s| s.replicas == replicas);
             if c.desired == replicas && c.available >= replicas && c.weight == Weight::FULL && same_size {
-                out.push(Body::Unchanged { revision: c.revision.clone() });
-                self.finish(ServiceOutcome::Unchanged);
+                let left_over = self.to_clear_away();
+                if left_over.is_empty() {
+                    self.unchanged(out);
+                } else {
+                    self.clear_away(left_over, out);
+                }
                 return;
             }
             // Another number of instances in the file is what the operator asks for; anything else is drift.
@@ -278,8 +283,13 @@ impl ServiceRun {
         self.enter(Phase::Deploy, out);
     }
 
+    fn unchanged(&mut self, out: &mut Vec<Body>) {
+        out.push(Body::Unchanged { revision: self.candidate.revision.clone() });
+        self.finish(ServiceOutcome::Unchanged);
+    }
+
     /// Says what differs; once, also where it is looked at again after a gate.
-    fn tell_drift(&mut self, message: String, out: &mut Vec<Body>) {
+    pub(super) fn tell_drift(&mut self, message: String, out: &mut Vec<Body>) {
         if self.told.as_ref() != Some(&message) {
             out.push(Body::DriftFound { message: message.clone() });
             self.told = Some(message);

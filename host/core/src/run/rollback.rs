@@ -35,6 +35,7 @@ impl ServiceRun {
                 out.push(Body::Failed { reason });
                 self.finish(ServiceOutcome::Failed);
             }
+            _ if self.clearing => self.leave_the_rest(reason, out),
             // A repair has nothing to go back to: the revision is the stable one.
             _ if self.repair => {
                 let revision = self.candidate.revision.clone();

@@ -93,6 +93,8 @@ pub struct ServiceRun {
     pub(super) stable_facts: BTreeMap<PluginName, BTreeMap<String, String>>,
     pub(super) strays: Vec<RevisionId>,
     pub(super) repair: bool,
+    /// It is as it should be, and what is left over beside it is being removed.
+    pub(super) clearing: bool,
     /// The difference that was told last.
     pub(super) told: Option<String>,
     pub(super) seen: Seen,
@@ -156,6 +158,7 @@ impl ServiceRun {
             stable_facts: BTreeMap::new(),
             strays: Vec::new(),
             repair: false,
+            clearing: false,
             told: None,
             seen: Seen::Before,
             touched_traffic: false,

@@ -154,6 +154,7 @@ impl ServiceRun {
         match self.phase {
             _ if self.is_going_back() => Err("it is on its way back already".to_owned()),
             _ if self.marked => Err("it is stable already: `basb-host undo` brings an older revision back".to_owned()),
+            _ if self.clearing => Err("it is as it should be; only what is left over beside it is removed".to_owned()),
             Phase::Record => Err("it is being recorded as stable".to_owned()),
             Phase::Waiting | Phase::Readiness => Ok("it ends before anything was changed".to_owned()),
             _ => Ok(match (&self.stable, self.group.as_ref().filter(|_| self.is_grouped())) {

@@ -5,8 +5,8 @@ use super::plan::{revision, sample, service_name, simple};
 use crate::event::Body;
 use crate::model::{Approve, Group, Quorum};
 use crate::run::{
-    Effect, Observed, ObservedRevision, OnTimeout, Order, Outcome, Phase, Record, Run, RunOutcome, RunStart,
-    ServiceOutcome, Verb,
+    Effect, Failure, Observed, ObservedRevision, OnTimeout, Order, Outcome, Phase, Record, Run, RunOutcome, RunStart,
+    ServiceOutcome, StartMode, Verb,
 };
 use crate::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Verdict, Weight};
 use std::collections::BTreeMap;
@@ -240,4 +240,103 @@ fn a_run_of_version_2_repairs_as_it_did() {
     assert_eq!(several.run.services()[&service_name("a")].phase(), Phase::Done);
     let new: RevisionId = revision("new");
     assert_eq!(several.there[&service_name("a")][0].revision, new);
+}
+
+/// With what is left over of a rollout beside the one that is stable.
+fn left_over(approve: Option<Approve>) -> Several {
+    let mut start = recorded(&[("a", &[]), ("b", &["a"])]);
+    start.deployment.approve = approve;
+    let mut several = Several::new(start);
+    several.there.get_mut(&service_name("a")).unwrap().push(instances("mid", 4, Weight::ZERO));
+    several.there.get_mut(&service_name("a")).unwrap().push(instances("old", 0, Weight::ZERO));
+    several
+}
+
+#[test]
+fn what_is_left_over_is_removed_and_nothing_else() {
+    let mut several = left_over(None);
+    several.play();
+    assert_eq!(several.changed, ["a: retire mid", "a: retire old"]);
+    let kinds: Vec<&str> =
+        several.told.iter().filter(|(s, _)| *s == Some(service_name("a"))).map(|(_, body)| body.kind()).collect();
+    let retired = "revision.retired";
+    let wanted = ["phase.started", "drift.found", "phase.started", retired, retired, "service.unchanged"];
+    assert_eq!(kinds, wanted);
+    assert_eq!(
+        (several.outcome("b"), several.run.finished()),
+        (Some(ServiceOutcome::Unchanged), Some(RunOutcome::Done))
+    );
+    // And once is enough.
+    let there = several.there.clone();
+    let mut again = Several::new(recorded(&[("a", &[]), ("b", &["a"])]));
+    again.there = there;
+    again.play();
+    assert_eq!((again.changed.len(), again.count("drift.found")), (0, 0));
+}
+
+#[test]
+fn what_is_left_over_is_not_removed_before_it_is_approved() {
+    let mut several = left_over(Some(approved_by(1, None, OnTimeout::Abort)));
+    several.play();
+    assert_eq!((several.count("gate.opened"), several.changed.len()), (1, 0));
+    several.approve("ann");
+    several.play();
+    assert_eq!((several.changed.len(), several.run.finished()), (2, Some(RunOutcome::Done)));
+}
+
+#[test]
+fn what_cannot_be_removed_is_said_and_left() {
+    let mut several = left_over(None);
+    let mut attempts = 0;
+    loop {
+        let decision = several.run.decide();
+        if let Some(outcome) = decision.finish {
+            assert_eq!(outcome, RunOutcome::Done);
+            break;
+        }
+        let (service, order) = decision.orders.into_iter().next().unwrap();
+        several.clock = several.clock.max(order.not_before.0);
+        several.push(&Record::Intent { service: service.clone(), order: order.clone() });
+        let outcome = match &order.effect {
+            Effect::Retire { revision } if revision.as_str() == "mid" => {
+                attempts += 1;
+                let retry_after = (attempts < 3).then_some(Millis(10));
+                // Nothing goes back because of it.
+                several.ask(Some("a"), Verb::Abort);
+                let failure = Failure { code: "provider/conflict".into(), message: "in use".into(), retry_after };
+                Outcome::Failed { failure }
+            }
+            _ => several.answer(&service, &order),
+        };
+        several.push(&Record::Outcome { service, id: order.id, outcome });
+    }
+    assert_eq!((attempts, several.count("warning"), several.count("request.refused")), (3, 1, 3));
+    assert_eq!(
+        (several.changed.as_slice(), several.outcome("a")),
+        (&["a: retire old".to_owned()][..], Some(ServiceOutcome::Unchanged))
+    );
+}
+
+/// A candidate that is kept for good after an abort is not left over, an undo touches nothing that is stable already, and a
+/// run of version 2 goes on by its rules.
+#[test]
+fn what_is_kept_on_purpose_stays() {
+    let kept = |start: &mut RunStart| {
+        let mut spec = (*start.deployment.services[&service_name("a")]).clone();
+        spec.abort_scale_down_delay = None;
+        start.deployment.services.insert(service_name("a"), spec.into());
+    };
+    let undo = |start: &mut RunStart| start.services.values_mut().for_each(|s| s.mode = StartMode::Revert);
+    let old = |start: &mut RunStart| start.version = 2;
+    for change in [&kept as &dyn Fn(&mut RunStart), &undo, &old] {
+        let mut start = recorded(&[("a", &[])]);
+        change(&mut start);
+        let mut several = Several::new(start);
+        several.there.get_mut(&service_name("a")).unwrap().push(instances("mid", 4, Weight::ZERO));
+        several.play();
+        assert_eq!(
+            (several.changed.len(), several.count("drift.found"), several.count("service.unchanged")),
+            (0, 0, 1)
+        );
+    }
 }

@@ -34,6 +34,8 @@ struct Storm {
     gate_timed_out: bool,
     /// The same of services.
     at_gates: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Services of which something could not be cleared away.
+    warned: BTreeSet<ServiceName>,
     /// Groups all of whose services were there.
     promoted_groups: BTreeSet<crate::PluginName>,
 }
@@ -56,6 +58,7 @@ impl Storm {
             agreed: BTreeSet::new(),
             gate_timed_out: false,
             at_gates: BTreeMap::new(),
+            warned: BTreeSet::new(),
             promoted_groups: BTreeSet::new(),
         }
     }
@@ -70,6 +73,7 @@ impl Storm {
                 | (Some(service), Body::GatePassed { .. } | Body::RolloutSkipped { .. }) => {
                     self.cloud.unjudged.remove(service);
                 }
+                (Some(service), Body::Warning { .. }) => drop(self.warned.insert(service.clone())),
                 (_, Body::GroupPromoted { group, .. }) => drop(self.promoted_groups.insert(group.clone())),
                 _ => {}
             }
@@ -276,6 +280,17 @@ impl Storm {
                     assert!(there[&revision("old")].available >= replicas - replicas.div_ceil(2));
                 }
                 ServiceOutcome::RolledBack => assert_eq!(weight("new"), 0),
+                ServiceOutcome::Unchanged if self.before[name] == Before::LeftOver => {
+                    let start = &self.run.start().services[name];
+                    let stays = start.mode == StartMode::Revert || service.spec().abort_scale_down_delay.is_none();
+                    assert_eq!(weight("new"), 10_000);
+                    assert_eq!(self.cloud.changed.contains(name), !stays, "{name}");
+                    let kept = there.contains_key(&revision("mid"));
+                    assert!(
+                        if stays { kept } else { !kept || self.warned.contains(name) },
+                        "{name} leaves it in silence"
+                    );
+                }
                 ServiceOutcome::Failed | ServiceOutcome::Skipped | ServiceOutcome::Unchanged => {
                     assert!(!self.cloud.changed.contains(name), "{name} is changed");
                 }

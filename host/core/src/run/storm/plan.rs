@@ -101,6 +101,8 @@ pub enum Before {
     Same,
     /// The same, but not as it should be.
     Drifted,
+    /// The same as it should be, and what is left over of a rollout beside it.
+    LeftOver,
 }
 
 /// A plan, and what there is before it.
@@ -122,6 +124,7 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
             Before::Dead,
             Before::Same,
             Before::Drifted,
+            Before::LeftOver,
         ];
         let kind = *reel.one(if recorded { &kinds[5..] } else { &kinds });
         let (n, full) = (spec.replicas, |available| Instances { desired: available, available, weight: 10_000 });
@@ -135,12 +138,16 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
             }
             Before::Dead => vec![("old", Instances { desired: n, available: 0, weight: 10_000 })],
             Before::Same => vec![("new", full(n))],
+            Before::LeftOver => {
+                let idle = Instances { desired: n, available: n - 1, weight: 0 };
+                vec![("mid", idle), ("new", full(n))]
+            }
             Before::Drifted => vec![("new", Instances { desired: n, available: n - 1, weight: 10_000 })],
         };
         cloud.services.insert(service_name.clone(), there.into_iter().map(|(r, i)| (revision(r), i)).collect());
         let stable = match kind {
             Before::Nothing => None,
-            Before::Same | Before::Drifted => Some("new"),
+            Before::Same | Before::Drifted | Before::LeftOver => Some("new"),
             _ => Some("old"),
         };
         let stable = stable.map(|r| StableRevision { revision: revision(r), replicas: n, workload: workload().into() });

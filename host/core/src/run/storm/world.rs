@@ -69,6 +69,10 @@ impl Cloud {
                 // Invariant 7.
                 panic!("{service} is as it should be and is changed: {}", order.effect);
             }
+            if matches!(before, Before::LeftOver) {
+                // Nothing but what is left over goes.
+                assert_eq!(order.effect, Effect::Retire { revision: revision("mid") }, "{service}");
+            }
             self.changed.insert(service.clone());
             if reel.chance(5)
                 && let Some(failed) = Self::fails(reel, weather)
