@@ -78,6 +78,11 @@ impl ServiceRun {
             }
             Outcome::Failed { failure } => self.failed(failure, out),
             Outcome::Unavailable { .. } if self.is_held_back() => self.look_again_later(),
+            Outcome::Elapsed if self.has_time_at_gate() => {
+                if let Some(current) = &mut self.current {
+                    current.handed_out = false;
+                }
+            }
             _ => {
                 let Some(current) = self.current.take() else { return };
                 self.done(current.order.effect, current.order.attempt, outcome, out);

@@ -1,5 +1,6 @@
 //! Pauses: nothing new begins, what is under way ends, and the time does not count. The way back is never held up.
 
+use super::rules::Rules;
 use super::service::{Current, ServiceRun};
 use super::{Effect, Phase, Verb};
 use crate::event::Body;
@@ -52,6 +53,12 @@ impl ServiceRun {
         if let Some(current) = self.current.as_mut().filter(|c| c.order.attempt > 1 && c.order.not_before > self.now) {
             current.handed_out = false;
         }
+        // So is the time of a gate.
+        if self.timed_gate().is_some()
+            && let Some(current) = &mut self.current
+        {
+            current.handed_out = false;
+        }
         for analyses in self.analysis.iter_mut().chain(&mut self.watch) {
             analyses.withdraw(self.now);
         }
@@ -77,13 +84,30 @@ impl ServiceRun {
     }
 
     /// An effect with a deadline is handed out anew with a later one: it only looks, so nothing is done twice.
+    ///
+    /// A gate keeps its number: it is the gate that people were told of, and its approvals are for.
     fn with_more_time(&mut self, mut current: Current, more: Millis) -> Current {
         match &mut current.order.effect {
+            Effect::AwaitGate { until: Some(until), .. } if self.rules == Rules::Now => {
+                *until = until.plus(more);
+                current.handed_out = false;
+                return current;
+            }
             Effect::AwaitAvailable { until, .. } | Effect::VerifyTraffic { until, .. } => *until = until.plus(more),
             _ => return current,
         }
         let since = current.since;
         Current::new(self.numbered(current.order.effect, self.now, current.order.attempt), since)
+    }
+
+    /// Until when the gate waits that it is at, where that is for a time only that stands still in a pause.
+    fn timed_gate(&self) -> Option<Timestamp> {
+        self.gate().and_then(|(_, until)| until).filter(|_| self.rules == Rules::Now)
+    }
+
+    /// Whether the time of its gate is not up, whatever a timer says that was set before the pause.
+    pub(super) fn has_time_at_gate(&self) -> bool {
+        self.timed_gate().is_some_and(|until| self.is_held_back() || self.now < until)
     }
 
     /// What was looked for is not there, but in a pause that is no failure: it is looked for again when it goes on.

@@ -340,3 +340,50 @@ fn what_is_kept_on_purpose_stays() {
         );
     }
 }
+
+/// The time of the run's own gate stands still while everything that is left is paused.
+#[test]
+fn the_time_of_the_runs_gate_stands_still_in_a_pause() {
+    for gone_first in [false, true] {
+        let mut start = recorded(&[("a", &[]), ("b", &[])]);
+        start.deployment.approve = Some(approved_by(1, Some(Millis(1000)), OnTimeout::Promote));
+        if !gone_first {
+            // By what is recorded something is to be done: the gate is open from the start.
+            start.services.values_mut().for_each(|s| s.candidate = revision("newer"));
+        }
+        let mut several = Several::new(start);
+        gone(&mut several, "a");
+        gone(&mut several, "b");
+        several.play();
+        let until = |several: &Several| several.run.decide().gate_until.map(|until| until.0);
+        assert_eq!(until(&several), Some(1000));
+        several.clock = 300;
+        several.ask(Some("a"), Verb::Pause);
+        assert_eq!(until(&several), Some(1000), "not all of it is paused");
+        assert!(!several.run.waits_for_humans(), "its time is waited for");
+        several.clock = 400;
+        several.ask(Some("b"), Verb::Pause);
+        assert_eq!((until(&several), several.run.gates()[0].until), (None, None));
+        assert!(several.run.waits_for_humans());
+        // One that rang when the pause was asked for means nothing, and neither does a process that ends.
+        several.clock = 3000;
+        several.push(&Record::GateElapsed);
+        several.push(&Record::Resumed);
+        assert_eq!((several.run.gates().len(), until(&several)), (1, None));
+        several.clock = 4400;
+        several.ask(Some("b"), Verb::Resume);
+        assert_eq!(until(&several), Some(5000), "as much is left as there was");
+        several.clock = 4999;
+        several.push(&Record::GateElapsed);
+        assert_eq!(several.run.gates().len(), 1);
+        several.clock = 5000;
+        several.push(&Record::GateElapsed);
+        assert_eq!((several.run.gates().len(), several.count("gate.passed")), (0, 1));
+        several.play();
+        // Somebody who is paused stays paused, with leave to go on.
+        assert_eq!(several.outcome("a"), None);
+        assert!(several.changed.iter().all(|c| c.starts_with("b: ")), "{:?}", several.changed);
+        several.ask(Some("a"), Verb::Abort);
+        several.play();
+    }
+}

@@ -3,7 +3,8 @@
 use super::plan::{revision, service_name, simple};
 use crate::event::Body;
 use crate::run::{
-    Action, Effect, Failure, Observed, ObservedRevision, Order, Outcome, Position, Record, Run, ServiceOutcome, Verb,
+    Action, Effect, Failure, Gate, Observed, ObservedRevision, OnTimeout, Order, Outcome, Position, Record, Run,
+    RunStart, ServiceOutcome, Verb,
 };
 use crate::{Millis, Timestamp, Weight};
 
@@ -15,7 +16,11 @@ struct One {
 
 impl One {
     fn new() -> Self {
-        let (run, _) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(simple()))).unwrap();
+        Self::of(simple())
+    }
+
+    fn of(start: RunStart) -> Self {
+        let (run, _) = Run::begin(Timestamp(0), 1, &Record::Started(Box::new(start))).unwrap();
         Self { run, seq: 1, clock: 0 }
     }
 
@@ -161,6 +166,75 @@ fn a_promotion_is_for_the_gate_that_was_seen() {
     // A second operator who saw the first gate does not open the second one.
     assert!(matches!(one.push(&ask(&first))[..], [Body::RequestRefused { .. }]));
     assert!(one.run.services()[&service_name("a")].gate().is_some());
+}
+
+/// At a gate with a time of 1000 ms, from the moment 100 on.
+fn at_a_timed_gate(start: RunStart) -> (One, Order) {
+    let mut one = One::of(start);
+    let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+    one.clock = 100;
+    let gate =
+        Gate { reason: "go on?".into(), timeout: Some(Millis(1000)), on_timeout: OnTimeout::Promote, quorum: None };
+    let (action, position) = (Action::AwaitPromotion { gate }, Position { step: 1, steps: 2, label: "x".into() });
+    one.came_to(&order, Outcome::Decided { action, state: "{}".into(), position });
+    let order = one.next();
+    assert!(matches!(order.effect, Effect::AwaitGate { until: Some(Timestamp(1100)), .. }), "{order:?}");
+    (one, order)
+}
+
+#[test]
+fn the_time_of_a_gate_stands_still_in_a_pause() {
+    let (mut one, order) = at_a_timed_gate(simple());
+    one.clock = 400;
+    one.ask(Verb::Pause);
+    let a = service_name("a");
+    assert!(!one.run.wants(&a, order.id), "its timer is taken back");
+    assert_eq!((one.run.decide().orders, one.run.gates()[0].until), (Vec::new(), None));
+    // One that rang when the pause was asked for means nothing.
+    one.clock = 2000;
+    assert_eq!(one.came_to(&order, Outcome::Elapsed), []);
+    assert!(one.run.services()[&a].gate().is_some() && one.run.waits_for_humans());
+    one.push(&Record::Resumed);
+    one.clock = 5000;
+    one.ask(Verb::Resume);
+    let again = one.next();
+    assert_eq!(again.id, order.id, "it is the gate that people were told of");
+    assert!(matches!(again.effect, Effect::AwaitGate { until: Some(Timestamp(5700)), .. }), "{again:?}");
+    // A timer that was set before the pause rings too early, and is set anew.
+    one.clock = 5699;
+    assert_eq!(one.came_to(&again, Outcome::Elapsed), []);
+    let again = one.next();
+    one.clock = 5700;
+    assert!(matches!(one.came_to(&again, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+}
+
+#[test]
+fn a_gate_of_a_run_of_version_2_goes_by_the_clock() {
+    let mut start = simple();
+    start.version = 2;
+    let (mut one, order) = at_a_timed_gate(start);
+    one.ask(Verb::Pause);
+    assert!(one.run.wants(&service_name("a"), order.id));
+    one.clock = 1100;
+    assert!(matches!(one.came_to(&order, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+}
+
+/// What a strategy waits for goes by the clock; what follows waits for the end of the pause.
+#[test]
+fn a_strategys_pause_runs_on_while_an_operators_pause_lasts() {
+    let mut one = One::new();
+    let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+    let action = Action::Pause { duration: Millis(1000) };
+    let position = Position { step: 1, steps: 2, label: "x".into() };
+    one.came_to(&order, Outcome::Decided { action, state: "{}".into(), position });
+    let order = one.next();
+    one.ask(Verb::Pause);
+    assert!(one.run.wants(&service_name("a"), order.id));
+    one.clock = 1000;
+    one.came_to(&order, Outcome::Elapsed);
+    assert_eq!(one.run.decide().orders, []);
+    one.ask(Verb::Resume);
+    assert!(matches!(one.next().effect, Effect::Observe));
 }
 
 #[test]

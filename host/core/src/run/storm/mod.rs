@@ -20,6 +20,14 @@ use world::{Cloud, Weather};
 /// So many entries are more than any case needs: an operator puts an end to it before.
 const LONG: usize = 1500;
 
+/// A gate that waits for a time only.
+#[derive(Debug)]
+struct Timed {
+    opened: u64,
+    within: u64,
+    paused: u64,
+}
+
 struct Storm {
     run: Run,
     cloud: Cloud,
@@ -34,6 +42,9 @@ struct Storm {
     gate_timed_out: bool,
     /// The same of services.
     at_gates: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// The gates of services that wait for a time only: since when, for how long, and how long of it was a pause.
+    timed: BTreeMap<ServiceName, Timed>,
+    paused_since: BTreeMap<ServiceName, u64>,
     /// Services of which something could not be cleared away.
     warned: BTreeSet<ServiceName>,
     /// Groups all of whose services were there.
@@ -58,6 +69,8 @@ impl Storm {
             agreed: BTreeSet::new(),
             gate_timed_out: false,
             at_gates: BTreeMap::new(),
+            timed: BTreeMap::new(),
+            paused_since: BTreeMap::new(),
             warned: BTreeSet::new(),
             promoted_groups: BTreeSet::new(),
         }
@@ -88,8 +101,45 @@ impl Storm {
                 self.at_gates.remove(service);
             }
         }
+        for event in &events {
+            if let Some(service) = &event.service {
+                self.time_gates(service, &event.body);
+            }
+        }
         self.history.push((self.clock, record));
         events
+    }
+
+    /// No gate is over for want of an answer before its time is up, pauses aside.
+    fn time_gates(&mut self, service: &ServiceName, body: &Body) {
+        let now = self.clock;
+        match body {
+            Body::GateOpened { until, .. } => {
+                self.timed.remove(service);
+                if let Some(until) = until {
+                    let timed = Timed { opened: now, within: until.0 - now, paused: 0 };
+                    self.timed.insert(service.clone(), timed);
+                }
+            }
+            Body::Paused { .. } => drop(self.paused_since.insert(service.clone(), now)),
+            Body::Resumed { .. } => {
+                let since = self.paused_since.remove(service).unwrap();
+                if let Some(timed) = self.timed.get_mut(service) {
+                    timed.paused += now - since.max(timed.opened);
+                }
+            }
+            Body::GatePassed { by } if by == "the timeout" => self.its_time_is_up(service),
+            Body::Aborted { reason, .. } if reason.starts_with("nobody promoted in time") => {
+                self.its_time_is_up(service);
+            }
+            _ => {}
+        }
+    }
+
+    fn its_time_is_up(&self, service: &ServiceName) {
+        let timed = &self.timed[service];
+        assert!(!self.paused_since.contains_key(service), "{service}: its gate is over in a pause");
+        assert!(self.clock >= timed.opened + timed.within + timed.paused, "{service}: {timed:?} at {}", self.clock);
     }
 
     fn hand_out(&mut self, service: ServiceName, order: Order) {
