@@ -153,12 +153,39 @@ fn old_tapes_are_dropped_and_the_record_holds() {
 }
 
 #[test]
+fn a_back_test_that_compared_nothing_does_not_pass() {
+    let (lab, first, broken) = recorded();
+    lab.replays_nothing("the tapes are dropped");
+    lab.host(&["tape", "prune", &first, "--older-than", "0"]).exits(0);
+    let backtest = |more: &[&str], code: i32| {
+        lab.host(&[&["--json", "backtest", "builtin:provider-local"][..], more].concat()).exits(code).json()
+    };
+    let report = backtest(&["--runs", &first], 1);
+    assert_eq!((&report["compared"], &report["complete"]), (&Value::from(0), &Value::Bool(false)), "{report}");
+    assert!(number(&report["runs"][0], "withoutTape") > 10, "{report}");
+    // The other run does not speak for the one that was named as well.
+    let report = backtest(&["--runs", &format!("{first},{broken}")], 1);
+    assert!(number(&report, "compared") > 0 && report["complete"] == false, "{report}");
+    // Of the newest ones, those that can be compared are.
+    let report = backtest(&["--last", "2"], 0);
+    assert!(number(&report, "compared") > 0 && report["complete"] == false, "{report}");
+    let text = lab.host(&["backtest", "builtin:provider-local", "--runs", &first]).exits(1).stdout;
+    assert!(text.contains("nothing was compared"), "{text}");
+    // A plugin that took no part in a run that was named.
+    let report = backtest(&["--as", "nobody", "--runs", &broken], 1);
+    assert!(report["runs"][0]["skipped"].is_string(), "{report}");
+}
+
+#[test]
 fn the_same_plugin_would_have_done_the_same() {
     let (lab, _, broken) = recorded();
     for plugin in ["builtin:provider-local", "builtin:strategy-canary", "builtin:probe-mcp"] {
         let report = lab.host(&["--json", "backtest", plugin, "--runs", &broken]).exits(0).json();
         let classes = report["classes"].as_object().unwrap();
         assert_eq!(classes.keys().collect::<Vec<_>>(), ["same"], "{plugin}: {report}");
+        assert_eq!(report["compared"], classes["same"], "{plugin}: {report}");
+        let complete = number(&report["runs"][0], "withoutTape") == 0;
+        assert_eq!(report["complete"], complete, "{plugin}: {report}");
     }
     // Another strategy decides otherwise, and is told from the one that was there.
     let report = lab.host(&["--json", "backtest", "builtin:strategy-rolling", "--runs", &broken, "--as", "rollout"]);

@@ -6,8 +6,8 @@ use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
 use basb_core::{Millis, PluginName, RunId, Timestamp};
 use basb_engine::{
-    Backtest, ReplayReport, Session, backtest as compare, export_tapes, history as runs, import_tapes, now,
-    plugin_bytes, postmortem as told, replay as play,
+    Backtest, BacktestRun, ReplayReport, Session, backtest as compare, export_tapes, history as runs, import_tapes,
+    now, plugin_bytes, postmortem as told, replay as play,
 };
 use basb_journal::RunFilter;
 use console::style;
@@ -129,9 +129,9 @@ pub async fn backtest(args: &BacktestArgs, state: Option<&Path>, printer: Printe
         Form::Json => printer.json(&report),
         Form::Text => show_backtest(&report, printer),
     }
-    let same = report.classes.keys().all(|class| class == "same");
-    let skipped = report.runs.iter().all(|run| run.skipped.is_some());
-    Ok(if same && !skipped { Exit::Done } else { Exit::Error })
+    // Who names a run wants to know it of that run; of the newest ones some may have nothing to compare.
+    let all_named = args.runs.is_empty() || report.runs.iter().all(BacktestRun::is_compared);
+    Ok(if report.is_same() && all_named { Exit::Done } else { Exit::Error })
 }
 
 fn show_backtest(report: &Backtest, printer: Printer) {
@@ -142,7 +142,7 @@ fn show_backtest(report: &Backtest, printer: Printer) {
             continue;
         }
         let classes: Vec<String> = run.classes.iter().map(|(class, count)| format!("{count} {class}")).collect();
-        let what = if classes.is_empty() { "no calls".to_owned() } else { classes.join(", ") };
+        let what = if classes.is_empty() { "no call was compared".to_owned() } else { classes.join(", ") };
         printer.line(&format!("run {}: {what}", run.run));
         if let Some(first) = &run.first {
             printer.line(&format!("  {}: {}", style(first.divergence.class).yellow(), shown(first)));
@@ -150,6 +150,12 @@ fn show_backtest(report: &Backtest, printer: Printer) {
         if run.without_tape > 0 {
             printer.line(&format!("  {} without a tape that can be played", run.without_tape));
         }
+    }
+    if report.compared == 0 {
+        printer
+            .line("nothing was compared: name runs in which it was called and whose tapes are kept (`tape show RUN`)");
+    } else if !report.complete {
+        printer.line("not everything was compared: see above");
     }
 }
 

@@ -25,8 +25,29 @@ pub struct Backtest {
     pub digest: Digest,
     /// Each run, as asked for.
     pub runs: Vec<BacktestRun>,
+    /// How many calls were made again, in all of them.
+    pub compared: u64,
+    /// Whether in every run something was compared, and nothing was left out.
+    pub complete: bool,
     /// How many calls differ, by class; `same` for those that do not.
     pub classes: BTreeMap<String, u64>,
+}
+
+impl Backtest {
+    /// Whether something was compared, and no call differs. Where nothing was compared, nothing was found to be the same.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.compared > 0 && self.classes.keys().all(|class| class == "same")
+    }
+
+    fn add(&mut self, run: BacktestRun) {
+        self.compared += run.calls;
+        self.complete &= run.is_complete();
+        for (class, count) in &run.classes {
+            *self.classes.entry(class.clone()).or_default() += count;
+        }
+        self.runs.push(run);
+    }
 }
 
 /// What a plugin would have done in one run.
@@ -41,7 +62,8 @@ pub struct BacktestRun {
     pub calls: u64,
     /// How many of them are the same.
     pub same: u64,
-    /// How many of its calls have no tape that can be played.
+    /// How many calls have no tape that can be played. Where the text of a tape was dropped, nothing tells whose call it
+    /// was: those of other plugins count too.
     pub without_tape: u64,
     /// Why nothing was called, where nothing was.
     pub skipped: Option<String>,
@@ -79,6 +101,8 @@ pub async fn backtest(
         plugin: format!("{} {}", manifest.name, manifest.version),
         digest: Digest::of(&bytes),
         runs: Vec::new(),
+        compared: 0,
+        complete: !runs.is_empty(),
         classes: BTreeMap::new(),
     };
     for run in runs {
@@ -115,6 +139,7 @@ pub async fn backtest(
             }
             for stored in page {
                 let tape = match stored.body.as_deref().map(Tape::parse) {
+                    Some(Ok(tape)) if !plugins.contains_key(&tape.plugin) => continue,
                     Some(Ok(tape)) if !tape.cut => tape,
                     _ => {
                         of_run.without_tape += 1;
@@ -144,15 +169,22 @@ pub async fn backtest(
                 of_run.count(divergence.map(|divergence| asked.difference(divergence)));
             }
         }
-        for (class, count) in &of_run.classes {
-            *report.classes.entry(class.clone()).or_default() += count;
-        }
-        report.runs.push(of_run);
+        report.add(of_run);
     }
     Ok(report)
 }
 
 impl BacktestRun {
+    /// Whether anything was compared in this run, under every name of the plugin.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        self.skipped.is_none() && self.calls > 0
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_compared() && self.without_tape == 0
+    }
+
     fn count(&mut self, difference: Option<CallDifference>) {
         self.calls += 1;
         let class = difference.as_ref().map_or("same", |difference| difference.divergence.class.as_str());
@@ -173,4 +205,59 @@ fn names(start: &RunStart, as_name: Option<&PluginName>, manifest: &str) -> Vec<
         None => identity.split(' ').next() == Some(manifest),
     };
     start.plugins.iter().filter(|(name, identity)| is(name, identity)).map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(skipped: Option<&str>, without_tape: u64, classes: &[(&str, u64)]) -> BacktestRun {
+        let classes: BTreeMap<String, u64> = classes.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect();
+        BacktestRun {
+            run: RunId::new("01m823eay0f8wpf5k3t65bvmqy").unwrap(),
+            names: Vec::new(),
+            calls: classes.values().sum(),
+            same: classes.get("same").copied().unwrap_or_default(),
+            without_tape,
+            skipped: skipped.map(str::to_owned),
+            first: None,
+            classes,
+        }
+    }
+
+    fn report(runs: Vec<BacktestRun>) -> Backtest {
+        let mut report = Backtest {
+            version: 1,
+            plugin: "p 1".to_owned(),
+            digest: Digest::of(b"p"),
+            runs: Vec::new(),
+            compared: 0,
+            complete: !runs.is_empty(),
+            classes: BTreeMap::new(),
+        };
+        runs.into_iter().for_each(|run| report.add(run));
+        report
+    }
+
+    #[test]
+    fn where_nothing_was_compared_nothing_is_the_same() {
+        let same = || run(None, 0, &[("same", 3)]);
+        for (runs, compared, complete, is_same) in [
+            (vec![], 0, false, false),
+            (vec![run(None, 37, &[])], 0, false, false),
+            (vec![run(Some("it is not there"), 0, &[])], 0, false, false),
+            (vec![same()], 3, true, true),
+            (vec![same(), run(None, 37, &[])], 3, false, true),
+            (vec![same(), run(Some("it is not there"), 0, &[])], 3, false, true),
+            (vec![run(None, 1, &[("same", 3)])], 3, false, true),
+            (vec![same(), run(None, 0, &[("same", 3), ("missing", 1)])], 7, true, false),
+        ] {
+            let report = report(runs);
+            assert_eq!(
+                (report.compared, report.complete, report.is_same()),
+                (compared, complete, is_same),
+                "{report:?}"
+            );
+        }
+    }
 }
