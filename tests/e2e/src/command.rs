@@ -47,10 +47,25 @@ impl Output {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
     }
 
-    /// Standard output as events; a line that is none fails the test.
+    /// Standard output as events; a line that is none fails the test, but for what the command decided.
     #[track_caller]
     pub fn events(&self) -> Events {
-        Events(self.stdout.lines().map(event).collect())
+        Events(self.stdout.lines().filter(|line| !is_decision(line)).map(event).collect())
+    }
+
+    /// What the command decided, as it stands before the events of its run.
+    ///
+    /// # Panics
+    /// When it does not stand there, or is of another run.
+    #[track_caller]
+    pub fn decided(&self, kind: &str) -> Value {
+        let first = self.stdout.lines().next().unwrap_or_default();
+        let line: Value = serde_json::from_str(first).unwrap_or_else(|e| panic!("{e}: {}", self.stdout));
+        assert_eq!((&line["version"], &line["kind"]), (&Value::from(1), &Value::from(kind)), "{first}");
+        for event in self.events().0 {
+            assert_eq!(line["run"], event.run.to_string(), "{first}");
+        }
+        line
     }
 
     /// The same output, if standard error holds all of these, and exactly one code, and tells what to do next.
@@ -79,6 +94,12 @@ impl Output {
 fn flatten(text: &str) -> String {
     let words = text.split_whitespace().filter(|w| !matches!(*w, "│" | "×" | "╰─▶" | "├─▶"));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a line says what a command decided: no event, and told from one by its kind.
+fn is_decision(line: &str) -> bool {
+    let line: Option<Value> = serde_json::from_str(line).ok();
+    line.is_some_and(|line| line["kind"].as_str().is_some_and(|kind| kind.ends_with(".decided")))
 }
 
 fn event(line: &str) -> Event {
@@ -188,6 +209,7 @@ impl Following {
         let start = Instant::now();
         loop {
             match self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+                Ok(line) if is_decision(&line) => self.seen.push(line),
                 Ok(line) => {
                     let event = event(&line);
                     self.seen.push(line);

@@ -140,6 +140,9 @@ fn what_exists_is_adopted_and_can_be_gone_back_to() {
     let out = lab.host(&["--json", "import", "--set", "release=2"]).exits(0);
     assert!(out.stderr.contains(&format!("capture: {first} is there with all of the traffic")), "{}", out.stderr);
     assert!(out.stderr.contains("what it runs: it can be gone back to while it is there"), "{}", out.stderr);
+    let imported = out.decided("import.decided")["imported"].clone();
+    assert_eq!([&imported[0]["result"], &imported[0]["revision"]], ["adopted", &first], "{imported}");
+    assert!(imported[0]["unknown"].as_array().is_some_and(|unknown| unknown.len() == 3), "{imported}");
     let events = out.events();
     assert_eq!((events.count("service.promoted"), events.count("traffic.shifted")), (2, 0));
     assert_eq!(lab.cloud().service("capture").only().1.pids(), pids, "nothing was touched");
@@ -170,4 +173,27 @@ fn a_split_is_not_adopted() {
     let out = lab.host(&["import"]).exits(1);
     out.says("import/nothing", &["not exactly one revision has all of the traffic", "50%"]);
     assert_eq!(lab.history(), []);
+}
+
+#[test]
+fn a_service_that_is_not_adopted_is_told_to_programs_too() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });
+    lab.run(1).exits(0);
+    // One of them is half-way to another release, and the journal is lost.
+    let mut run = lab.start(2);
+    run.until("a share of capture", |event| {
+        event.service.as_ref().is_some_and(|s| s.as_str() == "capture") && event.body.kind() == "traffic.shifted"
+    });
+    let _ = run.kill();
+    std::fs::rename(lab.state().join("journal"), lab.root().join("lost")).unwrap();
+    let out = lab.host(&["--json", "import"]).exits(0);
+    let imported = out.decided("import.decided")["imported"].clone();
+    let of = |n: usize, key: &str| imported[n][key].clone();
+    assert_eq!([of(0, "service"), of(0, "result")], ["capture", "refused"], "{imported}");
+    assert!(
+        of(0, "reason").as_str().unwrap().contains("not exactly one revision has all of the traffic"),
+        "{imported}"
+    );
+    assert_eq!([of(1, "service"), of(1, "result")], ["organize", "adopted"], "{imported}");
 }

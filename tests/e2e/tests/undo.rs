@@ -27,6 +27,9 @@ fn back_in_one_go_without_steps() {
     assert_eq!((events.count("step.started"), events.count("analysis.finished")), (0, 0));
     assert!(out.stderr.contains(&format!("capture: back from {second} to {} (number 1)", first.0)), "{}", out.stderr);
     assert!(out.stderr.contains("would roll that out again"), "{}", out.stderr);
+    let undone = out.decided("undo.decided")["undone"].clone();
+    assert_eq!(undone[0], json!({ "service": "capture", "from": second, "to": first.0, "number": 1 }), "{undone}");
+    assert_eq!(undone.as_array().unwrap().len(), 2, "{undone}");
     assert_eq!((stable(&lab, "capture"), stable(&lab, "organize")), first);
     assert_eq!(Mcp::new(lab.port()).release(), Ok(1));
     // Those that depend on others go first.
@@ -52,6 +55,9 @@ fn back_in_one_go_without_steps() {
         assert!(out.stderr.contains(&format!("capture: {} is stable already", first.0)), "{}", out.stderr);
         assert!(out.stderr.contains("nothing to do"), "{}", out.stderr);
     }
+    let out = lab.host(&["--json", "undo", "--service", "capture", "--to-revision", "3"]).exits(0);
+    let nothing = out.decided("undo.decided");
+    assert_eq!((&nothing["run"], &nothing["undone"][0]["from"]), (&json!(null), &json!(first.0)), "{nothing}");
     assert_eq!(lab.history(), runs);
     lab.host(&["undo", "--service", "capture", "--to-revision", "2"]).exits(0);
     assert_eq!(stable(&lab, "capture"), second);
@@ -168,6 +174,11 @@ fn an_environment_gets_exactly_what_another_one_verified() {
 
     let out = promote(&["staging", "production"]).exits(0);
     assert!(out.stderr.contains(" of staging, program sha256:"), "{}", out.stderr);
+    let decided = out.decided("promotion.decided");
+    assert_eq!([&decided["from"], &decided["to"]], [&json!("staging"), &json!("production")]);
+    let promoted = &decided["promoted"][0];
+    assert_eq!(promoted["service"], "capture", "{decided}");
+    assert!(promoted["artefact"]["program"].as_str().unwrap().starts_with("sha256:"), "{decided}");
     let events = out.events();
     assert_eq!(events.weights("capture"), [100], "its own first release, with its own probes");
     assert!(events.count("probe.measured") > 0);

@@ -1,7 +1,7 @@
 //! `basb-host env promote`: what one environment verified goes to another one.
 
 use super::run::drive;
-use super::session;
+use super::{decided, session};
 use crate::args::EnvPromoteArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::Printer;
@@ -32,5 +32,7 @@ pub async fn promote(args: &EnvPromoteArgs, state: Option<&Path>, printer: Print
     }
     let started = session.start(prepared, RunChoice::ContinueIfUnfinished).await?;
     started.messages().iter().for_each(|message| printer.note(message));
+    let what = serde_json::json!({ "from": from, "to": args.to, "promoted": promoted });
+    decided("promotion.decided", Some(started.id()), what, printer);
     drive(&session, started, printer).await
 }

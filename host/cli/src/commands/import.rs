@@ -1,7 +1,7 @@
 //! `basb-host import`.
 
 use super::run::drive;
-use super::{prepare, session};
+use super::{decided, prepare, session};
 use crate::args::FileArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::Printer;
@@ -16,6 +16,8 @@ pub async fn run(file: &FileArgs, state: Option<&Path>, printer: Printer) -> Res
     let started = session.start(prepared, RunChoice::ContinueIfUnfinished).await?;
     started.messages().iter().for_each(|message| printer.note(message));
     imported.iter().for_each(|it| say(it, printer));
+    let what = serde_json::json!({ "imported": imported });
+    decided("import.decided", Some(started.id()), what, printer);
     drive(&session, started, printer).await
 }
 

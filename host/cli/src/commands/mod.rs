@@ -22,7 +22,8 @@ pub mod verbs;
 
 use crate::args::FileArgs;
 use crate::exit::CliError;
-use crate::printer::Printer;
+use crate::printer::{Form, Printer};
+use basb_core::RunId;
 use basb_engine::{Prepared, Session, SessionOptions};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,22 @@ pub async fn prepare_as(
     Ok(prepared)
 }
 
+/// With `--json`: what a command decided to do, as one line before the events of the run that does it. It has a `kind` as
+/// they have, which is none of theirs, so that who reads a stream can tell it from them.
+pub fn decided(kind: &str, run: Option<&RunId>, what: serde_json::Value, printer: Printer) {
+    if printer.form() == Form::Json {
+        printer.json(&decision(kind, run, what));
+    }
+}
+
+fn decision(kind: &str, run: Option<&RunId>, what: serde_json::Value) -> serde_json::Value {
+    let mut line = serde_json::json!({ "version": 1, "run": run, "kind": kind });
+    if let (Some(line), serde_json::Value::Object(mut what)) = (line.as_object_mut(), what) {
+        line.append(&mut what);
+    }
+    line
+}
+
 /// A problem with its source excerpt.
 pub fn render(diagnostic: &dyn miette::Diagnostic) -> String {
     let theme = if console::colors_enabled_stderr() {
@@ -86,4 +103,20 @@ pub fn render(diagnostic: &dyn miette::Diagnostic) -> String {
 /// `1 service`, `2 services`.
 pub fn counted(count: usize, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_decision_is_a_line_of_a_stream() {
+        let run = RunId::new("01m823eay0f8wpf5k3t65bvmqy").unwrap();
+        assert_eq!(
+            decision("undo.decided", Some(&run), json!({ "undone": [] })),
+            json!({ "version": 1, "run": run, "kind": "undo.decided", "undone": [] })
+        );
+        assert_eq!(decision("undo.decided", None, json!({ "undone": [] }))["run"], json!(null));
+    }
 }

@@ -1,7 +1,7 @@
 //! `basb-host undo` and `basb-host revisions`.
 
 use super::run::drive;
-use super::{prepare, session, verbs};
+use super::{decided, prepare, session, verbs};
 use crate::args::{RevisionsArgs, UndoArgs};
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
@@ -9,6 +9,9 @@ use basb_core::{PluginName, RevisionId, ServiceName};
 use basb_engine::{BackTo, Cause, RunChoice, ServiceRevisions, Undone, Which};
 use console::style;
 use std::path::Path;
+
+/// The line that says what an undo does to which service.
+const DECIDED: &str = "undo.decided";
 
 /// Goes back to what was stable before.
 pub async fn undo(args: &UndoArgs, state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
@@ -24,13 +27,12 @@ pub async fn undo(args: &UndoArgs, state: Option<&Path>, printer: Printer) -> Re
     undone.iter().for_each(|it| say(it, printer));
     if prepared.revisions.is_empty() {
         printer.note("nothing to do");
-        if printer.form() == Form::Json {
-            printer.json(&serde_json::json!({ "version": 1, "undone": undone }));
-        }
+        decided(DECIDED, None, serde_json::json!({ "undone": undone }), printer);
         return Ok(Exit::Done);
     }
     let started = session.start(prepared, RunChoice::ContinueIfUnfinished).await?;
     started.messages().iter().for_each(|message| printer.note(message));
+    decided(DECIDED, Some(started.id()), serde_json::json!({ "undone": undone }), printer);
     let exit = drive(&session, started, printer).await?;
     if exit == Exit::Done {
         printer.note("the file says what it said before: `basb-host run` would roll that out again");
