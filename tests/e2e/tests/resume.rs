@@ -176,12 +176,33 @@ fn an_interrupt_goes_back_safely_and_says_why() {
         run.signal(signal);
         let out = run.end().exits(3);
         assert_eq!(load.stop().failed, Vec::<String>::new());
-        assert!(out.stderr.contains("stopping safely: back to the stable revisions"), "{}", out.stderr);
+        assert!(
+            out.stderr.contains("asking for a safe stop: services that are not stable yet go back"),
+            "{}",
+            out.stderr
+        );
         let events = out.events();
         assert_eq!(events.weights("capture"), [50, 0]);
         assert!(events.titles("service.aborted").pop().unwrap().contains("asked for it"));
         assert_eq!(lab.cloud().service("capture").only().0, first);
     }
+}
+
+#[test]
+fn an_interrupt_promises_nothing_where_there_is_nothing_to_go_back_from() {
+    let (lab, first) = deployed(&FileOptions::default());
+    let text = std::fs::read_to_string(lab.file()).unwrap();
+    // Long enough for the interrupt to come while the old revision is only being kept.
+    lab.write_text(&basb_e2e::swap(&text, " scaleDownDelay: 100ms", " scaleDownDelay: 5s"));
+    let mut run = lab.start(2);
+    run.until_kind("service.promoted");
+    run.signal(Signal::INT);
+    let out = run.end().exits(0);
+    assert!(out.stderr.contains("asking for a safe stop"), "{}", out.stderr);
+    assert!(!out.stderr.contains("back to the stable revisions"), "{}", out.stderr);
+    let refused = out.events().titles("request.refused");
+    assert!(refused.iter().any(|title| title.contains("it is stable already")), "{refused:?}");
+    assert_ne!(lab.cloud().service("capture").only().0, first, "the new one stays");
 }
 
 #[test]

@@ -85,7 +85,12 @@ async fn waiting(session: &Session, id: &RunId) -> String {
     }
 }
 
-/// The first interrupt is a safe stop, the second leaves the run as it is.
+/// What is said at the first interrupt. Whether there is something to go back from is decided where it is taken in: a service
+/// that is stable already stays, and the events say so.
+const ASKED_TO_STOP: &str = "asking for a safe stop: services that are not stable yet go back, those that are stay; once more \
+                             stops at once and leaves the run to be taken up again";
+
+/// The first interrupt asks for a safe stop, the second leaves the run as it is.
 async fn listen(tell: mpsc::Sender<Control>, screen: Arc<Screen>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -97,7 +102,7 @@ async fn listen(tell: mpsc::Sender<Control>, screen: Arc<Screen>) {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         asked = asked.saturating_add(1);
         let control = if asked == 1 {
-            screen.note("stopping safely: back to the stable revisions; once more stops at once and leaves the run to be taken up again");
+            screen.note(ASKED_TO_STOP);
             let by = Owner::this().to_string();
             Control::Ask(Box::new(Record::Request { service: None, verb: Verb::Abort, by, order: None }), None)
         } else {
