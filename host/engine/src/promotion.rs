@@ -22,7 +22,7 @@ pub struct Promoted {
 
 impl Session {
     /// Makes a prepared deployment one that deploys exactly what is stable and verified in another environment. Images
-    /// are taken over; a program must have the same content.
+    /// are taken over; a program must have the same content, and so must the files that its arguments name.
     ///
     /// # Errors
     /// [`EngineError::Refused`] with every service that has nothing verified there, or whose artefact is not the same;
@@ -56,18 +56,19 @@ impl Session {
                 problems.push(format!("{name}: {artefact} has no digest: it may mean something else by now"));
                 continue;
             }
-            match (&artefact, Artefact::of(&service.workload, &prepared.programs)) {
-                // An image is named by its content: the name is all that there is to take over.
-                (Artefact::Image(_), Some(Artefact::Image(_))) => {}
-                (_, Some(same)) if same == artefact => {}
-                (_, Some(other)) => {
-                    problems.push(format!("{name}: {from} verified {artefact}, and {to} would deploy {other}"));
-                    continue;
-                }
-                (_, None) => {
-                    problems.push(format!("{name}: {from} verified {artefact}; what {to} would deploy cannot be read"));
-                    continue;
-                }
+            let Some(here) = Artefact::of(&service.workload, &prepared.programs) else {
+                problems.push(format!("{name}: {from} verified {artefact}; what {to} would deploy cannot be read"));
+                continue;
+            };
+            let unlike = artefact.lacks(&here);
+            if !unlike.is_empty() {
+                problems.extend(unlike.into_iter().map(|it| match it.here {
+                    Some(verified) => {
+                        format!("{name}: {from} verified {verified}, and {to} would deploy {}", it.there)
+                    }
+                    None => format!("{name}: {to} would deploy {}, which {from} did not verify", it.there),
+                }));
+                continue;
             }
             runs.insert(kept.run.clone());
             promoted.push(Promoted { service: name.clone(), from: id.clone(), artefact });
@@ -81,7 +82,7 @@ impl Session {
         }
         let mut programs = revision::Programs::default();
         for p in &promoted {
-            let (Artefact::Image(image), Some(service)) =
+            let (Artefact::Image { image }, Some(service)) =
                 (&p.artefact, prepared.deployment.services.get_mut(&p.service))
             else {
                 continue;

@@ -152,9 +152,10 @@ impl Session {
         let mut programs = Programs::default();
         for (name, service) in &old.deployment.services {
             let was = old.services.get(name).map(|s| &s.candidate);
-            let is = revision::of(&service.workload, &mut programs);
-            if was.is_some_and(|was| *was != is) && old.services.get(name).is_some_and(|s| s.mode.is_rollout()) {
+            let is_other = |was| !revision::is(was, &service.workload, &mut programs);
+            if was.is_some_and(is_other) && old.services.get(name).is_some_and(|s| s.mode.is_rollout()) {
                 let was = was.map(ToString::to_string).unwrap_or_default();
+                let is = revision::of(&service.workload, &mut programs);
                 let message =
                     format!("the program of {name} is not what run {id} was to deploy: it was {was}, it is {is}");
                 let next = "`basb-host run` deploys what is there now; nothing was changed";

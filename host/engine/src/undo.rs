@@ -1,6 +1,6 @@
 //! Back to a revision that was stable before: what it ran is in the journal, and is brought back in one go, verified.
 
-use crate::artefact::provenance;
+use crate::artefact::{changed, provenance};
 use crate::begin::RunNotes;
 use crate::cause::Cause;
 use crate::history::rebuild;
@@ -238,12 +238,12 @@ impl Session {
                 "go back to another one; `basb-host revisions` lists them",
             ));
         }
-        let now = revision::of(workload, programs);
-        if now == *id {
+        if revision::is(id, workload, programs) {
             return Ok(());
         }
+        let now = revision::of(workload, programs);
         let was = provenance(self.journal(), found, &mut BTreeMap::new()).await?.artefact;
-        let program = workload.command.first().map_or("its program", String::as_str);
+        let program = changed(was.as_ref(), workload, &programs.digests());
         let was = was.map_or_else(String::new, |artefact| format!(" ({artefact})"));
         Err(EngineError::refused(
             "undo/program-changed",

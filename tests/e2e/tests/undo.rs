@@ -203,3 +203,52 @@ fn an_environment_gets_exactly_what_another_one_verified() {
     assert_eq!(out.events().weights("capture"), [20, 50, 80, 100], "through its own steps");
     lab.host(&["drift", "-e", "production"]).exits(0);
 }
+
+/// A lab whose service is a script that an interpreter runs, as `start.sh` beside the file.
+fn interpreted(environments: &str) -> (Lab, std::path::PathBuf) {
+    let lab = Lab::new();
+    let script = lab.root().join("start.sh");
+    std::fs::write(&script, format!("exec {} \"$@\"\n", program("second-brain").display())).unwrap();
+    let text = FileOptions::default().text(lab.port(), lab.second_port());
+    let text = swap(&text, "command: [\"${program}\", capture", "command: [/bin/sh, start.sh, capture");
+    // What is not used is a problem of the file.
+    let text = swap(&text, &format!("  program: {}\n", program("second-brain").display()), "");
+    lab.write_text(&swap(&text, "environments:\n  local:\n    provider: { plugin: local }\n", environments));
+    (lab, script)
+}
+
+#[test]
+fn a_script_is_promoted_as_it_was_verified_or_not_at_all() {
+    let (lab, script) = interpreted(&TWO.replace("PORT", &basb_e2e::free_port().to_string()));
+    let promote = || lab.host(&["--json", "env", "promote", "staging", "production"]);
+    lab.host(&["run", "-e", "staging"]).exits(0);
+    let verified = std::fs::read_to_string(&script).unwrap();
+    std::fs::write(&script, format!("# edited\n{verified}")).unwrap();
+    let runs = lab.history();
+    promote().exits(1).says(
+        "promotion/not-the-same",
+        &["capture: staging verified start.sh sha256:", "production would deploy start.sh sha256:"],
+    );
+    assert_eq!(lab.history(), runs);
+    std::fs::write(&script, &verified).unwrap();
+    let out = promote().exits(0);
+    let files = &out.decided("promotion.decided")["promoted"][0]["artefact"]["files"];
+    assert!(files["start.sh"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{files}");
+}
+
+#[test]
+fn a_script_that_has_changed_since_is_another_revision() {
+    let (lab, script) = interpreted("environments:\n  local:\n    provider: { plugin: local }\n");
+    lab.run(1).exits(0);
+    let first = stable(&lab, "capture");
+    let original = std::fs::read_to_string(&script).unwrap();
+    assert_eq!(lab.run(1).exits(0).events().count("service.unchanged"), 1, "the same content is the same revision");
+    std::fs::write(&script, format!("# edited\n{original}")).unwrap();
+    lab.run(1).exits(0);
+    let second = stable(&lab, "capture");
+    assert_ne!(first, second);
+    lab.host(&["undo"]).exits(1).says("undo/program-changed", &["start.sh is not what", &first, "start.sh sha256:"]);
+    std::fs::write(&script, original).unwrap();
+    lab.host(&["undo"]).exits(0);
+    assert_eq!(stable(&lab, "capture"), first);
+}
