@@ -32,9 +32,32 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
     /// Target groups and weights, where it forwards.
     pub targets: Vec<(String, u64)>,
-    /// The kind of its (last) action, such as `forward`.
+    /// The kind of the action that ends it, such as `forward`.
     pub action: String,
+    /// What it does besides, and what one plain action in its place would lose: actions before it by their kind, such as
+    /// `authenticate-oidc`, and stickiness.
+    pub beside: Vec<String>,
     pub tags: Vec<(String, String)>,
+}
+
+impl Rule {
+    /// Whether one plain action can take the place of what this rule does.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Conflict`] where a login or stickiness would be lost by it.
+    pub fn can_be_replaced(&self) -> Result<(), Failure> {
+        if self.beside.is_empty() {
+            return Ok(());
+        }
+        let beside = self.beside.join(", ");
+        Err(Failure::conflict(format!(
+            "the listener rule {} has more than one plain action: {beside}; basb-host writes a plain forward action, and \
+             what is beside it would be lost, such as a login that users have to pass: take it out of the rule, or give the \
+             service a rule of its own without it (`services.NAME.rule`, or `hosts` and `paths`)",
+            self.arn
+        ))
+        .never_retry())
+    }
 }
 
 /// When a rule applies.
@@ -171,10 +194,19 @@ impl<'a> ElbApi<'a> {
         made.map(|rule| Rule { tags: tags.to_vec(), ..rule }).ok_or_else(|| unnamed("CreateRule", "rule"))
     }
 
-    /// Changes what a rule does, and when where conditions are given.
-    pub fn modify_rule(&self, arn: &str, conditions: Option<&[Condition]>, action: &RuleAction) -> Result<(), Failure> {
+    /// Changes what a rule does, and when where conditions are given. Its actions are one list for AWS, written as a whole.
+    ///
+    /// # Errors
+    /// What AWS says, and as [`Rule::can_be_replaced`].
+    pub fn modify_rule(
+        &self,
+        rule: &Rule,
+        conditions: Option<&[Condition]>,
+        action: &RuleAction,
+    ) -> Result<(), Failure> {
+        rule.can_be_replaced()?;
         let mut form = Form::new("ModifyRule", VERSION);
-        form.set("RuleArn", arn);
+        form.set("RuleArn", &rule.arn);
         if let Some(conditions) = conditions {
             set_conditions(&mut form, conditions);
         }
@@ -309,7 +341,8 @@ fn tag(element: Element<'_, '_>) -> (String, String) {
 
 fn rule(element: Element<'_, '_>) -> Rule {
     let actions = element.members("Actions", |action| {
-        let mut targets = action.child("ForwardConfig").map_or_else(Vec::new, |config| {
+        let config = action.child("ForwardConfig");
+        let mut targets = config.map_or_else(Vec::new, |config| {
             config.members("TargetGroups", |of| {
                 let weight = of.text("Weight").and_then(|text| text.parse().ok()).unwrap_or(1);
                 (of.text("TargetGroupArn").unwrap_or_default(), weight)
@@ -320,15 +353,30 @@ fn rule(element: Element<'_, '_>) -> Rule {
         {
             targets.push((arn, 1));
         }
-        (action.text("Type").unwrap_or_default(), targets)
+        let sticky = config.and_then(|config| config.child("TargetGroupStickinessConfig")?.text("Enabled"));
+        (action.text("Type").unwrap_or_default(), targets, sticky.as_deref() == Some("true"))
     });
-    let (action, targets) = actions.into_iter().next_back().unwrap_or_default();
+    // The list has its own order; the one action that ends a rule is told by its kind.
+    let ends = |kind: &str| matches!(kind, "forward" | "redirect" | "fixed-response");
+    let last = actions.iter().rposition(|(kind, ..)| ends(kind)).or(actions.len().checked_sub(1));
+    let (mut action, mut targets, mut beside) = (String::new(), Vec::new(), Vec::new());
+    for (index, (kind, to, sticky)) in actions.into_iter().enumerate() {
+        if sticky {
+            beside.push("stickiness of its target groups".to_owned());
+        }
+        if Some(index) == last {
+            (action, targets) = (kind, to);
+        } else {
+            beside.push(kind);
+        }
+    }
     Rule {
         arn: element.text("RuleArn").unwrap_or_default(),
         priority: element.text("Priority").unwrap_or_default(),
         conditions: element.members("Conditions", condition),
         targets,
         action,
+        beside,
         tags: Vec::new(),
     }
 }

@@ -1,13 +1,13 @@
 //! What a deployment would change, from what AWS has. Reads only.
 
 use basb_cloud_kit::{Differences, Owner};
-use basb_plugin::Failure;
 use basb_plugin::provider::{ActionKind, Desired, PlannedAction, ServicePlan};
+use basb_plugin::{Failure, Weight};
 
 use super::Fleet;
 use super::deploy::{cannot_change, immutable_differences, tasks, wanted_group};
 use super::rules::{leads_to, rule_of, same_conditions};
-use super::view::View;
+use super::view::{Seen, View};
 use crate::{names, task};
 
 /// What `apply` and the first traffic would do.
@@ -31,6 +31,11 @@ pub fn plan(fleet: &Fleet<'_>, desired: &Desired) -> Result<ServicePlan, Failure
     plan_service(fleet, desired, &wanted, &view, &mut actions)?;
     plan_group(fleet, desired, &view, &mut actions)?;
     plan_production(fleet, &view, &mut actions)?;
+    let group = view.revision(&desired.revision).and_then(Seen::group);
+    if let Some(rule) = view.production.as_ref().filter(|_| !actions.is_empty() || view.share(group) < Weight::FULL) {
+        // The traffic that follows would change it.
+        rule.can_be_replaced().map_err(|failure| failure.at(format!("/services/{}/rule", fleet.service.service)))?;
+    }
     Ok(ServicePlan { observed: view.observed(fleet)?, actions })
 }
 

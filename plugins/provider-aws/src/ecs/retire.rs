@@ -93,7 +93,7 @@ fn clear_rules(fleet: &Fleet<'_>, view: &View, revision: &str, group: Option<&st
             .map(|(arn, weight)| (arn.clone(), u16::try_from(*weight).unwrap_or(u16::MAX)))
             .collect();
         let action = if rest.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(rest) };
-        fleet.elb.modify_rule(&rule.arn, None, &action)?;
+        fleet.elb.modify_rule(rule, None, &action)?;
     }
     Ok(())
 }

@@ -89,7 +89,7 @@ impl Fleet<'_> {
         let owner = Owner::of_revision(self.service, CANDIDATE);
         match rule_of(&rules, &owner) {
             Some(rule) if leads_to(rule, group) && same_conditions(&rule.conditions, &wanted) => Ok(()),
-            Some(rule) => self.elb.modify_rule(&rule.arn, Some(&wanted), &action),
+            Some(rule) => self.elb.modify_rule(rule, Some(&wanted), &action),
             None => {
                 let priority = free_priority(&rules, self.ecs.priorities.services)?;
                 let tags = owner.tags(names::TAGS);
@@ -184,7 +184,7 @@ impl Fleet<'_> {
         let owner = Owner::of_revision(self.service, revision);
         match rule_of(rules, &owner) {
             Some(rule) if leads_to(rule, group) && same_conditions(&rule.conditions, &wanted) => Ok(()),
-            Some(rule) => self.elb.modify_rule(&rule.arn, Some(&wanted), &action),
+            Some(rule) => self.elb.modify_rule(rule, Some(&wanted), &action),
             None => {
                 let listener = self.preview_listener();
                 let priority = free_priority(rules, self.ecs.priorities.revisions)?;

@@ -29,7 +29,7 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
     let action = if targets.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(targets.clone()) };
     match rule {
         // Also where it seems to be so already: what was read may be of a moment ago.
-        Some(rule) => fleet.elb.modify_rule(&rule.arn, None, &action)?,
+        Some(rule) => fleet.elb.modify_rule(&rule, None, &action)?,
         // Nobody is asked for, and nobody would be reached.
         None if targets.is_empty() => {}
         None => {

@@ -5,13 +5,12 @@ use basb_plugin::Failure;
 use basb_plugin::provider::{ActionKind, Desired, PlannedAction, Progress, ServicePlan};
 use serde_json::{Value, json};
 
+use super::place;
 use super::state::{Now, UnderWay};
 use super::{Delegated, read_again};
 use crate::api::ecs::TaskDefinition;
-use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
-use crate::ecs::deploy::{common_body, gone, group_like, tasks};
-use crate::ecs::rules::{CANDIDATE, free_priority, rule_of, same_conditions};
+use crate::ecs::deploy::{common_body, gone, tasks};
 use crate::{names, task};
 
 /// What is configured at ECS: how to shift, and where to pause.
@@ -60,6 +59,7 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
         fleet.conditions()?;
     }
     let now = delegated.now()?;
+    place::check(delegated)?;
     let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
     let mut actions = Vec::new();
     match &now.service {
@@ -163,7 +163,7 @@ pub fn deploy(
         Some(there) => there.arn.clone(),
         None => fleet.api.register(&wanted)?,
     };
-    let place = place(delegated, desired)?;
+    let place = place::place(delegated, desired)?;
     let Some(service) = &now.service else {
         let mut body = common_body(fleet, desired, &delegated.name, &definition);
         if let Some(fields) = body.as_object_mut() {
@@ -240,71 +240,4 @@ fn sized(delegated: &Delegated<'_>, now: &Now, revision: &str, replicas: u32) ->
     let change = json!({"desiredCount": replicas});
     delegated.fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
     Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
-}
-
-/// Where the service's tasks are registered: both target groups, the rule for users and the one for tests.
-fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure> {
-    let fleet = &delegated.fleet;
-    let owner = Owner::of_service(fleet.service);
-    let group = |side: &str| {
-        let name = names::of_group(fleet.service, side);
-        fleet.group(&group_like(fleet, desired, name, owner.tags(names::TAGS))?)
-    };
-    let (blue, green) = (group("blue")?, group("green")?);
-    let rules = fleet.elb.rules(&fleet.ecs.listener)?;
-    let both = RuleAction::Forward(vec![(blue.clone(), 1), (green.clone(), 0)]);
-    let production = match fleet.production_rule(&rules)? {
-        Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => rule.arn,
-        Some(rule) if rule.targets.iter().any(|(_, weight)| *weight > 0) => {
-            return Err(Failure::conflict(format!(
-                "the listener rule {} leads users to other target groups, and ECS's own have no task yet: take `native` out, \
-                 or give the service a rule that forwards to nobody",
-                rule.arn
-            )));
-        }
-        Some(rule) => {
-            fleet.elb.modify_rule(&rule.arn, None, &both)?;
-            rule.arn
-        }
-        None => {
-            let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
-            let (conditions, tags) = (fleet.conditions()?, owner.tags(names::TAGS));
-            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &both, &tags)?.arn
-        }
-    };
-    let mut advanced = json!({
-        "alternateTargetGroupArn": green,
-        "productionListenerRule": production,
-        "roleArn": delegated.native.role,
-    });
-    if fleet.ecs.preview.is_some() {
-        let (listener, conditions) = match fleet.candidate_listener() {
-            Some(listener) => (listener, fleet.conditions()?),
-            None => (fleet.preview_listener(), fleet.revision_conditions(CANDIDATE)?),
-        };
-        let rules = fleet.elb.rules(listener)?;
-        let owner = Owner::of_revision(fleet.service, CANDIDATE);
-        let test = match rule_of(&rules, &owner) {
-            Some(rule) => {
-                if !same_conditions(&rule.conditions, &conditions) {
-                    fleet.elb.modify_rule(&rule.arn, Some(&conditions), &both)?;
-                }
-                rule.arn.clone()
-            }
-            None => {
-                let priority = free_priority(&rules, fleet.ecs.priorities.revisions)?;
-                let tags = owner.tags(names::TAGS);
-                fleet.elb.create_rule(listener, priority, &conditions, &both, &tags)?.arn
-            }
-        };
-        if let Some(fields) = advanced.as_object_mut() {
-            fields.insert("testListenerRule".into(), test.into());
-        }
-    }
-    Ok(json!({
-        "targetGroupArn": blue,
-        "containerName": fleet.service.service,
-        "containerPort": task::port(fleet.ecs, &desired.workload)?,
-        "advancedConfiguration": advanced,
-    }))
 }

@@ -5,6 +5,7 @@
 //! service at a time, and no way back once ECS has removed the older tasks.
 
 mod deploy;
+mod place;
 mod state;
 mod traffic;
 

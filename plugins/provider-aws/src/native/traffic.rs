@@ -156,7 +156,7 @@ fn nobody(delegated: &Delegated<'_>, now: &Now) -> Result<Progress, Failure> {
     if now.service.is_some() {
         let rules = fleet.elb.rules(&fleet.ecs.listener)?;
         if let Some(rule) = fleet.production_rule(&rules)?.filter(|rule| rule.action == "forward") {
-            fleet.elb.modify_rule(&rule.arn, None, &RuleAction::Nobody)?;
+            fleet.elb.modify_rule(&rule, None, &RuleAction::Nobody)?;
         }
     }
     Ok(Progress::done("nobody has traffic"))
@@ -221,7 +221,7 @@ fn clear(delegated: &Delegated<'_>, revision: &str) -> Result<(), Failure> {
                 groups.extend(rule.targets.iter().map(|(group, _)| group.clone()));
                 fleet.elb.delete_rule(&rule.arn)?;
             }
-            Some(_) => fleet.elb.modify_rule(&rule.arn, None, &RuleAction::Nobody)?,
+            Some(_) => fleet.elb.modify_rule(&rule, None, &RuleAction::Nobody)?,
         }
     }
     let rules = fleet.elb.rules(fleet.candidate_listener().unwrap_or_else(|| fleet.preview_listener()))?;

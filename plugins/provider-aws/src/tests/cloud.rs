@@ -452,16 +452,28 @@ fn group_xml(name: &str, arn: &str) -> String {
 
 fn rule_xml(arn: &str, rule: &BTreeMap<String, String>) -> String {
     let value = |key: &str| rule.get(key).cloned().unwrap_or_default();
-    let targets: String = (1..9)
-        .filter_map(|index| {
-            let at = format!("Actions.member.1.ForwardConfig.TargetGroups.member.{index}");
-            let arn = rule.get(&format!("{at}.TargetGroupArn"))?;
-            Some(format!(
-                "<member><TargetGroupArn>{arn}</TargetGroupArn><Weight>{}</Weight></member>",
-                value(&format!("{at}.Weight"))
-            ))
-        })
-        .collect();
+    let action = |number: u32| {
+        let at = format!("Actions.member.{number}");
+        let kind = rule.get(&format!("{at}.Type"))?;
+        let targets: String = (1..9)
+            .filter_map(|index| {
+                let at = format!("{at}.ForwardConfig.TargetGroups.member.{index}");
+                let arn = rule.get(&format!("{at}.TargetGroupArn"))?;
+                let weight = value(&format!("{at}.Weight"));
+                Some(format!("<member><TargetGroupArn>{arn}</TargetGroupArn><Weight>{weight}</Weight></member>"))
+            })
+            .collect();
+        // AWS tells of stickiness with each action that forwards.
+        let sticky = rule.get(&format!("{at}.ForwardConfig.TargetGroupStickinessConfig.Enabled"));
+        let sticky = sticky.map_or("false", String::as_str);
+        let forward = format!(
+            "<ForwardConfig><TargetGroups>{targets}</TargetGroups><TargetGroupStickinessConfig><Enabled>{sticky}</Enabled>\
+             </TargetGroupStickinessConfig></ForwardConfig>"
+        );
+        let forward = if kind == "forward" { forward } else { String::new() };
+        Some(format!("<member><Type>{kind}</Type><Order>{number}</Order>{forward}</member>"))
+    };
+    let actions: String = (1..4).filter_map(action).collect();
     let conditions: String = (1..4)
         .filter_map(|index| {
             let at = format!("Conditions.member.{index}");
@@ -483,9 +495,8 @@ fn rule_xml(arn: &str, rule: &BTreeMap<String, String>) -> String {
         })
         .collect();
     format!(
-        "<member><RuleArn>{arn}</RuleArn><Priority>{}</Priority><Conditions>{conditions}</Conditions><Actions><member>\
-         <Type>{}</Type><ForwardConfig><TargetGroups>{targets}</TargetGroups></ForwardConfig></member></Actions></member>",
+        "<member><RuleArn>{arn}</RuleArn><Priority>{}</Priority><Conditions>{conditions}</Conditions><Actions>{actions}\
+         </Actions></member>",
         value("Priority"),
-        value("Actions.member.1.Type"),
     )
 }

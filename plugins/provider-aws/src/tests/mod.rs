@@ -9,6 +9,7 @@ mod lambda;
 mod native;
 mod own;
 mod reads;
+mod rules;
 
 use basb_plugin::provider::Desired;
 use basb_plugin::testing;

@@ -1,0 +1,110 @@
+//! Listener rules that do more than lead requests on, and rules of ours whose hosts or paths changed.
+
+use std::collections::BTreeMap;
+
+use basb_plugin::provider::{Action, Progress, Provider};
+use basb_plugin::{Failure, FailureCode, Retry, Weight};
+use serde_json::json;
+
+use super::cloud::Cloud;
+use super::{desired, ecs_config, service};
+use crate::{Aws, Config};
+
+const THEIRS: &str = "arn:rule/theirs";
+const LOGIN: &[(&str, &str)] = &[("Actions.member.1.Type", "authenticate-oidc"), ("Actions.member.2.Type", "forward")];
+const COOKIE: (&str, &str) = ("Actions.member.1.ForwardConfig.TargetGroupStickinessConfig.Enabled", "true");
+
+fn config(native: bool) -> Config {
+    let native = if native { json!({"native": {"role": "arn:role"}}) } else { json!({}) };
+    let mut config = ecs_config(native);
+    config.services.get_mut("web").unwrap().rule = Some(THEIRS.into());
+    config
+}
+
+/// A rule of others with these actions, of which the last leads to a group of theirs.
+fn with_rule(actions: &[(&str, &str)]) -> Cloud {
+    let cloud = Cloud::new();
+    let rule: BTreeMap<String, String> = [("Priority", "7")]
+        .iter()
+        .chain(actions)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    cloud.0.borrow_mut().rules.insert(THEIRS.into(), rule);
+    cloud
+}
+
+fn plan(cloud: &Cloud, config: &Config, revision: &str) -> Result<basb_plugin::provider::ServicePlan, Failure> {
+    Aws::plan(&cloud.host().provider_context(), config, &desired(revision, 2))
+}
+
+fn apply(cloud: &Cloud, config: &Config, revision: &str) -> Result<Progress, Failure> {
+    let action = Action::Deploy(Box::new(desired(revision, 2)));
+    Aws::apply(&cloud.host().provider_context(), config, revision, &action, None)
+}
+
+fn traffic(cloud: &Cloud, config: &Config, weights: &[(&str, u16)]) -> Result<Progress, Failure> {
+    let weights: Vec<_> =
+        weights.iter().map(|(name, weight)| ((*name).to_owned(), Weight::from_hundredths(*weight))).collect();
+    Aws::traffic(&cloud.host().provider_context(), config, "k", &service(), &weights, None)
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Failure>, lost: &str) {
+    let failure = result.unwrap_err();
+    assert_eq!((failure.code, failure.retry), (FailureCode::Conflict, Retry::Never), "{failure:?}");
+    for part in [THEIRS, lost, "would be lost", "take it out of the rule"] {
+        assert!(failure.message.contains(part), "{part}: {failure:?}");
+    }
+}
+
+/// One plain action in the place of all of them would let everybody in without a login.
+#[test]
+fn a_rule_with_a_login_or_stickiness_is_not_taken_over() {
+    let sticky: Vec<_> = [("Actions.member.1.Type", "forward"), COOKIE].into();
+    for (actions, lost) in [(LOGIN, "authenticate-oidc"), (&sticky, "stickiness of its target groups")] {
+        for native in [false, true] {
+            let (cloud, config) = (with_rule(actions), config(native));
+            refused(plan(&cloud, &config, "r1"), lost);
+            let before = cloud.0.borrow().rules[THEIRS].clone();
+            if native {
+                refused(apply(&cloud, &config, "r1"), lost);
+            } else {
+                apply(&cloud, &config, "r1").unwrap();
+                refused(traffic(&cloud, &config, &[("r1", 10_000)]), lost);
+                refused(traffic(&cloud, &config, &[]), lost);
+            }
+            assert_eq!(cloud.0.borrow().rules[THEIRS], before);
+        }
+    }
+}
+
+/// What somebody has added since is kept as well, also where a revision is retired; nothing is refused where nothing would
+/// be changed.
+#[test]
+fn what_was_added_to_a_rule_later_is_not_lost_either() {
+    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "forward")]), config(false));
+    apply(&cloud, &config, "r1").unwrap();
+    apply(&cloud, &config, "r2").unwrap();
+    traffic(&cloud, &config, &[("r1", 10_000)]).unwrap();
+    cloud.0.borrow_mut().rules.get_mut(THEIRS).unwrap().insert(COOKIE.0.into(), COOKIE.1.into());
+    assert_eq!(plan(&cloud, &config, "r1").unwrap().actions, []);
+    refused(plan(&cloud, &config, "r2"), "stickiness");
+    refused(traffic(&cloud, &config, &[("r2", 10_000)]), "stickiness");
+
+    // A group that the rule names with weight 0 has to be taken out of it before it can go.
+    let at = "Actions.member.1.ForwardConfig.TargetGroups.member.2";
+    let group = cloud.0.borrow().groups[&crate::names::of_group(&service(), "r2")].clone();
+    let more = [(format!("{at}.TargetGroupArn"), group), (format!("{at}.Weight"), "0".to_owned())];
+    cloud.0.borrow_mut().rules.get_mut(THEIRS).unwrap().extend(more);
+    cloud.0.borrow_mut().running.insert(crate::names::of_revision(&service(), "r2"), 0);
+    refused(Aws::retire(&cloud.host().provider_context(), &config, "k", &service(), "r2", None), "stickiness");
+}
+
+/// A rule that ECS shifts by is ECS's to change.
+#[test]
+fn a_rule_that_ecs_has_already_is_left_to_it() {
+    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "fixed-response")]), config(true));
+    apply(&cloud, &config, "r1").unwrap();
+    cloud.0.borrow_mut().rules.get_mut(THEIRS).unwrap().insert(COOKIE.0.into(), COOKIE.1.into());
+    plan(&cloud, &config, "r2").unwrap();
+}
