@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use basb_plugin::Failure;
 use basb_plugin::config::HumanDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The configuration of the provider: where, and one of the three ways.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Ecs {
     pub network: Option<Network>,
     #[serde(default)]
     pub network_mode: NetworkMode,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "launch_type")]
     pub launch_type: LaunchType,
     #[serde(default)]
     pub capacity_providers: Vec<CapacityProvider>,
@@ -110,7 +110,7 @@ words!(
 );
 words!(
     /// What tasks run on.
-    LaunchType Fargate: Fargate = "FARGATE", Ec2 = "EC2", External = "EXTERNAL"
+    LaunchType Fargate: Fargate = "FARGATE", Ec2 = "EC2"
 );
 words!(
     /// Whether an image may be named by a tag.
@@ -209,6 +209,19 @@ pub struct Service {
     pub url: Option<String>,
     pub preview_url: Option<String>,
     pub function: Option<String>,
+}
+
+/// A launch type that AWS has. One of them is said no to with its reason: what is written for ECS elsewhere may have it.
+fn launch_type<'de, D: Deserializer<'de>>(from: D) -> Result<LaunchType, D::Error> {
+    let word = String::deserialize(from)?;
+    let known = [LaunchType::Fargate, LaunchType::Ec2].into_iter().find(|known| known.word() == word);
+    known.ok_or_else(|| {
+        let why = match word.as_str() {
+            "EXTERNAL" => ": ECS Anywhere has no load balancing, so no request can be led to such a task",
+            _ => "",
+        };
+        serde::de::Error::custom(format!("`launchType` cannot be `{word}`{why}: write `FARGATE` or `EC2`"))
+    })
 }
 
 fn default_cpu() -> u32 {

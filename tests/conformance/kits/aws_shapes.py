@@ -54,13 +54,13 @@ PAGE = {"nextToken": str, "maxResults": int}
 ECS = {
     "ListServices": {"cluster": str, **PAGE},
     "DescribeServices": {"cluster": str, "services!": [str], "include": [{"TAGS"}]},
-    "CreateService": {**SERVICE, "serviceName!": str, "clientToken": str, "launchType": {"EC2", "FARGATE", "EXTERNAL"},
+    "CreateService": {**SERVICE, "serviceName!": str, "clientToken": str, "launchType": {"EC2", "FARGATE"},
                       "schedulingStrategy": {"REPLICA", "DAEMON"}, "tags": TAGS},
     "UpdateService": {**SERVICE, "service!": str, "forceNewDeployment": bool},
     "DeleteService": {"cluster": str, "service!": str, "force": bool},
     "RegisterTaskDefinition": {
         "family!": str, "containerDefinitions!": [CONTAINER], "networkMode": {"bridge", "host", "awsvpc", "none"},
-        "requiresCompatibilities": [{"EC2", "FARGATE", "EXTERNAL"}], "cpu": str, "memory": str, "executionRoleArn": str,
+        "requiresCompatibilities": [{"EC2", "FARGATE"}], "cpu": str, "memory": str, "executionRoleArn": str,
         "taskRoleArn": str, "tags": TAGS, "runtimePlatform": {"cpuArchitecture": str, "operatingSystemFamily": str},
     },
     "DeregisterTaskDefinition": {"taskDefinition!": str},

@@ -13,7 +13,7 @@ use super::rules::LeadsThere;
 use super::view::{group_of, is_adopted};
 use crate::api::ecs::EcsService;
 use crate::api::elb::{TargetGroup, WantedGroup};
-use crate::config::{LaunchType, NetworkMode};
+use crate::config::NetworkMode;
 use crate::{names, task};
 
 /// What a deployment that goes on waits for.
@@ -260,9 +260,6 @@ pub fn common_body(fleet: &Fleet<'_>, desired: &Desired, name: &str, definition:
             .map(|of| json!({"capacityProvider": of.name, "weight": of.weight, "base": of.base}))
             .collect();
         fields.insert("capacityProviderStrategy".into(), json!(shares));
-    }
-    if ecs.launch_type == LaunchType::External {
-        fields.remove("healthCheckGracePeriodSeconds");
     }
     if let (NetworkMode::AwsVpc, Some(network)) = (ecs.network_mode, &ecs.network) {
         let vpc = json!({

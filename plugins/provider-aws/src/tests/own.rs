@@ -338,6 +338,22 @@ fn what_is_wrong_is_said_before_anything_is_made() {
     assert!(refused(serde_json::from_value(both).unwrap(), |_| ()).contains("either `ecs` or `lambda`"));
 }
 
+/// ECS Anywhere registers no task at a load balancer, so nothing would ever be available.
+#[test]
+fn a_launch_type_without_load_balancing_is_refused() {
+    let config = |launch_type: &str| {
+        let ecs = json!({"cluster": "main", "vpc": "vpc-1", "listener": "arn:l", "launchType": launch_type});
+        serde_json::from_value::<Config>(json!({"region": "eu-west-1", "ecs": ecs})).map_err(|error| error.to_string())
+    };
+    assert!(config("FARGATE").is_ok() && config("EC2").is_ok());
+    let refused = config("EXTERNAL").unwrap_err();
+    assert!(refused.contains("no load balancing") && refused.contains("`FARGATE` or `EC2`"), "{refused}");
+    assert!(config("fargate").unwrap_err().contains("cannot be `fargate`: write"));
+    let manifest: serde_json::Value = serde_json::from_str(include_str!("../../plugin.json")).unwrap();
+    let known = &manifest["configSchema"]["properties"]["ecs"]["properties"]["launchType"]["enum"];
+    assert_eq!(*known, json!(["FARGATE", "EC2"]), "the host says no before the plugin is asked");
+}
+
 #[test]
 fn awss_words_and_request_id_reach_the_person() {
     let cloud = Cloud::new();
