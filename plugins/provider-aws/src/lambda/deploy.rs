@@ -139,7 +139,8 @@ impl Wanted {
         differences.value("function.architecture", before, Some(self.architecture.to_owned()));
         if let Some(image) = &self.image {
             let before = there.and_then(|function| function.code.image_uri.clone());
-            differences.value("function.image", before, Some(image.clone()));
+            let now = if is_fixed(image) { image.clone() } else { format!("{image}, as it is by then") };
+            differences.value("function.image", before, Some(now));
         }
         if let Some(sha256) = &self.sha256 {
             differences.value("function.codeSha256", now.map(|now| now.code_sha256.clone()), Some(sha256.clone()));
@@ -167,7 +168,9 @@ impl Wanted {
             return Some(false);
         }
         match (&self.image, &self.sha256) {
-            (Some(image), _) => Some(there.code.image_uri.as_ref() == Some(image)),
+            (Some(image), _) if there.code.image_uri.as_ref() != Some(image) => Some(false),
+            // The same tag may have another image behind it by now; Lambda keeps the one of the last time it was sent.
+            (Some(image), _) => is_fixed(image).then_some(true),
             (None, Some(sha256)) => Some(there.configuration.code_sha256 == *sha256),
             (None, None) => None,
         }
@@ -188,6 +191,11 @@ impl Wanted {
         body.insert("Tags".into(), Value::Object(tags));
         Value::Object(body)
     }
+}
+
+/// Whether an image's name always leads to the same image.
+fn is_fixed(image: &str) -> bool {
+    image.contains("@sha256:")
 }
 
 /// A value of a configuration by its name in requests.

@@ -400,3 +400,36 @@ fn three_revisions_are_one_too_many() {
     let failure = traffic(&functions, &[("r1", 5_000), ("r2", 3_000), ("r3", 2_000)]).unwrap_err();
     assert!(failure.message.contains("two versions at the most"), "{failure:?}");
 }
+
+/// Behind a tag there may be another image than last time, of which Lambda knows nothing until its code is sent.
+#[test]
+fn an_image_by_its_tag_is_sent_once_for_each_revision() {
+    let functions = Functions::default();
+    let config: Config =
+        serde_json::from_value(json!({"region": "eu-west-1", "lambda": {"role": "arn:aws:iam::1:role/f",
+        "imageTags": "allow"}, "services": {"web": {"url": "https://web.example"}}}))
+        .unwrap();
+    let cx = functions.host().provider_context();
+    let by_tag = |revision: &str| {
+        let mut desired = function(revision, 1);
+        desired.workload.image = Some("registry.example/web:latest".into());
+        desired
+    };
+    let deploy = |revision: &str| {
+        let action = Action::Deploy(Box::new(by_tag(revision)));
+        let mut state = None;
+        while let Progress::Running(pending) = Aws::apply(&cx, &config, "k", &action, state.as_deref()).unwrap() {
+            state = Some(pending.state);
+        }
+        functions.changes()
+    };
+    assert_eq!(deploy("r1"), ["POST ", "POST /versions"], "it is there since the function was made");
+    functions.0.borrow_mut().busy_after_change = 2;
+    let plan = Aws::plan(&cx, &config, &by_tag("r2")).unwrap();
+    let mut changes = plan.actions.iter().flat_map(|action| &action.changes);
+    let image = changes.find(|change| change.path == "function.image").unwrap();
+    assert_eq!(image.after.as_deref(), Some("registry.example/web:latest, as it is by then"));
+    assert_eq!(deploy("r2"), ["PUT /code", "PUT /configuration", "POST /versions"]);
+    assert_eq!(deploy("r2"), [""; 0], "a revision that is published stays what it is");
+    assert_eq!(Aws::plan(&cx, &config, &by_tag("r2")).unwrap().actions, []);
+}
