@@ -64,6 +64,7 @@ ECS = {
         "taskRoleArn": str, "tags": TAGS, "runtimePlatform": {"cpuArchitecture": str, "operatingSystemFamily": str},
     },
     "DeregisterTaskDefinition": {"taskDefinition!": str},
+    "DeleteTaskDefinitions": {"taskDefinitions!": [str]},
     "DescribeTaskDefinition": {"taskDefinition!": str, "include": [{"TAGS"}]},
     "ListTaskDefinitions": {"familyPrefix": str, "status": {"ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"},
                             "sort": {"ASC", "DESC"}, **PAGE},
@@ -76,7 +77,7 @@ ECS = {
     "StopServiceDeployment": {"serviceDeploymentArn!": str, "stopType": {"ABORT", "ROLLBACK"}},
 }
 # How many things a list of a request may name.
-MOST = {"services": 10, "tasks": 100, "serviceDeploymentArns": 20, "serviceRevisionArns": 20}
+MOST = {"services": 10, "tasks": 100, "taskDefinitions": 10, "serviceDeploymentArns": 20, "serviceRevisionArns": 20}
 LONGEST_TOKEN = 36
 
 

@@ -96,8 +96,24 @@ class Aws:
         return {"taskDefinition": made, "tags": made.get("tags", [])}
 
     def ecs_DeregisterTaskDefinition(self, body):
-        self.definition(body["taskDefinition"])["status"] = "INACTIVE"
-        return {"taskDefinition": self.definition(body["taskDefinition"])}
+        found = self.definition(body["taskDefinition"])
+        if found["status"] == "ACTIVE":  # one that is being deleted stays so
+            found["status"] = "INACTIVE"
+        return {"taskDefinition": found}
+
+    def ecs_DeleteTaskDefinitions(self, body):
+        # What is being deleted is described until nothing uses it any more, and its number is never given out again.
+        deleted, failures = [], []
+        for arn in body["taskDefinitions"]:
+            found = next((of for of in self.definitions if of["taskDefinitionArn"] == arn), None)
+            if found is None:
+                failures.append({"arn": arn, "reason": "The specified task definition does not exist."})
+            elif found["status"] == "ACTIVE":
+                failures.append({"arn": arn, "reason": "The specified task definition is still in ACTIVE status."})
+            else:
+                found["status"] = "DELETE_IN_PROGRESS"
+                deleted.append(found)
+        return {"taskDefinitions": deleted, "failures": failures}
 
     def ecs_DescribeTaskDefinition(self, body):
         found = self.definition(body["taskDefinition"])
@@ -271,7 +287,8 @@ class Aws:
         rules = sorted([LISTENERS.index(rule["listener"]), sorted(map(list, rule["tags"])), rule["type"],
                         [[names[arn], weight] for arn, weight in rule["targets"]], [list(of) for of in rule["conditions"]]]
                        for rule in self.rules.values())
-        families = sorted({of["family"] for of in self.definitions if of["status"] == "ACTIVE"})
+        # One that is deregistered and not deleted is left behind: it can be read.
+        families = sorted({of["family"] for of in self.definitions if of["status"] != "DELETE_IN_PROGRESS"})
         return {"rules": rules, "groups": {name: group["drain"] for name, group in self.groups.items()}, "families": families}
 
 

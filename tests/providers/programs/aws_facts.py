@@ -36,5 +36,7 @@ for rule in elb.describe_rules(ListenerArn=listener)["Rules"]:
         "targets": {of["TargetGroupArn"]: of["Weight"] for of in targets},
     })
 out = {"services": services, "rules": rules, "groups": [of["TargetGroupArn"] for of in elb.describe_target_groups()["TargetGroups"]],
-       "definitions": ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]}
+       # One that is deregistered and not deleted can be read like an active one.
+       "definitions": [arn for status in ("ACTIVE", "INACTIVE")
+                       for arn in ecs.list_task_definitions(status=status)["taskDefinitionArns"]]}
 print(json.dumps(out))

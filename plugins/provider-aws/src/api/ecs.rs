@@ -15,6 +15,10 @@ const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 /// So many things one request may name (ECS API reference).
 const SERVICES_AT_ONCE: usize = 10;
 const TASKS_AT_ONCE: usize = 100;
+const DEFINITIONS_AT_ONCE: usize = 10;
+/// So many task definitions of a family one call removes, each with some requests of its own. A revision has one of them, or a
+/// few where it came and went.
+const MOST_REMOVED: usize = 30;
 
 /// ECS in one cluster.
 #[derive(Clone, Copy)]
@@ -113,6 +117,17 @@ pub struct TaskDefinition {
     pub tags: Vec<EcsTag>,
 }
 
+/// What became of the task definitions of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// They are deleted, or will be once nothing runs by them any more.
+    Deleted,
+    /// More are there than one call removes.
+    SomeLeft,
+    /// They are deregistered only: the counterpart does not know how to delete them.
+    DeregisteredOnly,
+}
+
 /// A deployment that ECS drives itself.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -192,6 +207,21 @@ struct TaskDefinitionAnswer {
     tags: Vec<EcsTag>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct DeletedAnswer {
+    failures: Vec<NotDeleted>,
+}
+
+/// Why something was not deleted, in ECS's words.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct NotDeleted {
+    arn: String,
+    reason: String,
+    detail: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct ServiceAnswer {
     service: EcsService,
@@ -263,7 +293,14 @@ impl<'a> EcsApi<'a> {
     /// A task definition by its ARN, if it is there.
     pub fn described(&self, arn: &str) -> Result<Option<TaskDefinition>, Failure> {
         let body = json!({"taskDefinition": arn, "include": ["TAGS"]});
-        let found: Option<TaskDefinitionAnswer> = self.call("DescribeTaskDefinition", &body).if_found()?;
+        let answer: Result<TaskDefinitionAnswer, Refused> = self.call("DescribeTaskDefinition", &body);
+        // ECS has no code of its own for a task definition that was deleted.
+        let is_gone =
+            |refused: &Refused| refused.code() == "ClientException" && refused.message().contains("Unable to describe");
+        let found = match answer {
+            Err(refused) if is_gone(&refused) => None,
+            answer => answer.if_found()?,
+        };
         Ok(found.map(|answer| {
             let arn = answer.task_definition.get("taskDefinitionArn").and_then(Value::as_str).unwrap_or(arn);
             TaskDefinition { arn: arn.to_owned(), content: answer.task_definition, tags: answer.tags }
@@ -277,14 +314,61 @@ impl<'a> EcsApi<'a> {
         arn.map(str::to_owned).ok_or_else(|| Failure::other("ECS RegisterTaskDefinition: the answer names no ARN"))
     }
 
-    /// Marks every task definition of a family as gone.
-    pub fn deregister(&self, family: &str) -> Result<(), Failure> {
-        let arns =
-            self.list("ListTaskDefinitions", &json!({"familyPrefix": family, "status": "ACTIVE", "maxResults": 100}))?;
-        for arn in arns.iter().filter(|arn| family_of(arn) == Some(family)) {
+    fn family(&self, family: &str, status: &str) -> Result<Vec<String>, Failure> {
+        let body = json!({"familyPrefix": family, "status": status, "maxResults": 100});
+        let mut arns = self.list("ListTaskDefinitions", &body)?;
+        arns.retain(|arn| family_of(arn) == Some(family));
+        Ok(arns)
+    }
+
+    /// Deregisters every task definition of a family, and deletes those of them that are `ours`, with those that a call
+    /// before this one has left deregistered: until they are deleted, everybody who may describe them reads their
+    /// environment.
+    ///
+    /// # Errors
+    /// What AWS says, also of a single one of them.
+    pub fn remove_definitions(&self, family: &str, ours: impl Fn(&TaskDefinition) -> bool) -> Result<Removed, Failure> {
+        let mut arns = self.family(family, "ACTIVE")?;
+        for arn in &arns {
             let _: Option<Value> = self.call("DeregisterTaskDefinition", &json!({"taskDefinition": arn})).if_found()?;
         }
-        Ok(())
+        // What has just been deregistered may not be in this list yet.
+        arns.extend(self.family(family, "INACTIVE")?);
+        arns.sort();
+        arns.dedup();
+        let mut whole = Vec::new();
+        for arn in arns {
+            if whole.len() == MOST_REMOVED {
+                self.delete_definitions(&whole)?;
+                return Ok(Removed::SomeLeft);
+            }
+            if self.described(&arn)?.is_some_and(|there| ours(&there)) {
+                whole.push(arn);
+            }
+        }
+        self.delete_definitions(&whole)
+    }
+
+    fn delete_definitions(&self, arns: &[String]) -> Result<Removed, Failure> {
+        for some in arns.chunks(DEFINITIONS_AT_ONCE) {
+            let answer: DeletedAnswer = match self.call("DeleteTaskDefinitions", &json!({"taskDefinitions": some})) {
+                Ok(answer) => answer,
+                // Not AWS: ECS has had this since 2023.
+                Err(refused) if is_unknown(refused.code()) => return Ok(Removed::DeregisteredOnly),
+                Err(refused) => return Err(refused.into()),
+            };
+            for NotDeleted { arn, reason, detail } in answer.failures {
+                let said = detail.map_or_else(|| reason.clone(), |detail| format!("{reason}: {detail}"));
+                let failure = Failure::other(format!("ECS DeleteTaskDefinitions: {arn} is not deleted: {said}"));
+                match said.to_ascii_uppercase() {
+                    gone if ["NOT EXIST", "NOT_FOUND", "MISSING"].iter().any(|word| gone.contains(word)) => {}
+                    // That it was deregistered has not come round yet.
+                    active if active.contains("STILL IN ACTIVE") => return Err(failure.retry_after(crate::A_MOMENT)),
+                    _ => return Err(failure),
+                }
+            }
+        }
+        Ok(Removed::Deleted)
     }
 
     /// Makes a service.
@@ -380,6 +464,11 @@ impl<'a> EcsApi<'a> {
         let body = json!({"serviceDeploymentArn": deployment, "stopType": "ROLLBACK"});
         self.call::<Value>("StopServiceDeployment", &body).map(drop)
     }
+}
+
+/// Whether a code says that there is no such action.
+fn is_unknown(code: &str) -> bool {
+    matches!(code, "UnknownOperationException" | "UnknownOperation" | "InvalidAction")
 }
 
 /// `…:task-definition/FAMILY:7` is of `FAMILY`.

@@ -10,6 +10,7 @@ use super::Fleet;
 use super::deploy::tasks;
 use super::rules::rule_of;
 use super::view::{View, group_of, is_adopted};
+use crate::api::ecs::{Removed, TaskDefinition};
 use crate::api::elb::RuleAction;
 use crate::names;
 
@@ -64,8 +65,34 @@ pub fn retire(fleet: &Fleet<'_>, revision: &str, state: Option<&str>) -> Result<
         fleet.unbind_candidate(group)?;
         fleet.elb.delete_group(group)?;
     }
-    fleet.api.deregister(&name)?;
-    Ok(Progress::done(format!("revision {revision} is gone: its service, target group, rule and task definitions")))
+    let Some(left) = remove_definitions(fleet, revision)? else {
+        let begin = || Waiting::begin(Step::Draining { group: None }, fleet.client().cx().now());
+        return Ok(waiting.unwrap_or_else(begin).again(fleet.client().jitter(), None, MORE));
+    };
+    Ok(Progress::done(format!(
+        "revision {revision} is gone: its service, target group, rule and task definitions{left}"
+    )))
+}
+
+/// Where one call does not remove all task definitions of a revision.
+pub const MORE: &str = "its task definitions are being deleted";
+
+/// Removes the task definitions of a revision: what there is to say of it; `None` where more are left for the next call.
+///
+/// # Errors
+/// What AWS says.
+pub fn remove_definitions(fleet: &Fleet<'_>, revision: &str) -> Result<Option<&'static str>, Failure> {
+    let ours = |there: &TaskDefinition| {
+        names::owner_of(&there.tags)
+            .is_some_and(|owner| owner.is_of(fleet.service) && owner.revision.as_deref() == Some(revision))
+    };
+    Ok(match fleet.api.remove_definitions(&names::of_revision(fleet.service, revision), ours)? {
+        Removed::Deleted => Some(""),
+        Removed::SomeLeft => None,
+        Removed::DeregisteredOnly => {
+            Some(" (those are deregistered only, and can still be read: this ECS does not know DeleteTaskDefinitions)")
+        }
+    })
 }
 
 /// The failure for a revision that users are led to.

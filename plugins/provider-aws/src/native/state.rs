@@ -128,7 +128,7 @@ impl Delegated<'_> {
         let definitions = self.fleet.api.revision_definitions(&arns)?;
         let definition = |arn: &str| definitions.get(arn).cloned();
         let of_target = definition(&target.arn).unwrap_or_else(|| service.task_definition.clone());
-        now.last = Some(self.revision_of(&of_target)?);
+        now.last = self.revision_of(&of_target)?;
         if is_under_way(&deployment.status) {
             let paused = now.pause().is_some();
             let mut side = self.side(&target, &of_target, now.serving)?;
@@ -167,7 +167,7 @@ impl Delegated<'_> {
 
     fn settled(&self, service: &EcsService, definition: &str, serving: bool) -> Result<Side, Failure> {
         Ok(Side {
-            revision: self.revision_of(definition)?,
+            revision: self.revision_there(definition)?,
             definition: definition.to_owned(),
             desired: service.desired_count,
             available: service.running_count.min(service.desired_count),
@@ -179,7 +179,7 @@ impl Delegated<'_> {
         let percent = summary.requested_production_traffic_weight.unwrap_or(0.0);
         let weight = Weight::from_percent(percent).unwrap_or(Weight::ZERO);
         Ok(Side {
-            revision: self.revision_of(definition)?,
+            revision: self.revision_there(definition)?,
             definition: definition.to_owned(),
             desired: summary.requested_task_count,
             available: summary.running_task_count.min(summary.requested_task_count),
@@ -187,20 +187,29 @@ impl Delegated<'_> {
         })
     }
 
-    /// Which revision a task definition is: its tags tell. One that others made is known by its ARN.
-    fn revision_of(&self, definition: &str) -> Result<String, Failure> {
+    /// Which revision a task definition that tasks run by is.
+    fn revision_there(&self, definition: &str) -> Result<String, Failure> {
+        self.revision_of(definition)?.ok_or_else(|| {
+            // It is kept as long as there are tasks of it.
+            let message = format!("ECS does not describe the task definition {definition}, which {} runs", self.name);
+            Failure::conflict(message).retry_after(crate::A_MOMENT)
+        })
+    }
+
+    /// Which revision a task definition is: its tags tell. One that others made is known by its ARN. Nothing where it was
+    /// deleted: a deployment that is over, and whose revision was retired, still names it.
+    fn revision_of(&self, definition: &str) -> Result<Option<String>, Failure> {
         if let Some(known) = self.revisions.borrow().get(definition) {
-            return Ok(known.clone());
+            return Ok(Some(known.clone()));
         }
-        let found = self.fleet.api.described(definition)?;
-        let owner =
-            found.and_then(|found| names::owner_of(&found.tags)).filter(|owner| owner.is_of(self.fleet.service));
+        let Some(found) = self.fleet.api.described(definition)? else { return Ok(None) };
+        let owner = names::owner_of(&found.tags).filter(|owner| owner.is_of(self.fleet.service));
         let revision = owner.and_then(|owner| owner.revision).unwrap_or_else(|| {
             let hex: String = digest(definition.as_bytes()).chars().skip("sha256:".len()).take(12).collect();
             format!("x{hex}")
         });
         self.revisions.borrow_mut().insert(definition.to_owned(), revision.clone());
-        Ok(revision)
+        Ok(Some(revision))
     }
 }
 

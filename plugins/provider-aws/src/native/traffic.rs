@@ -8,7 +8,7 @@ use super::state::{Now, UnderWay};
 use super::{Delegated, read_again};
 use crate::api::elb::RuleAction;
 use crate::config::NativeStrategy;
-use crate::ecs::retire::has_traffic;
+use crate::ecs::retire::{MORE, has_traffic, remove_definitions};
 use crate::ecs::rules::{CANDIDATE, rule_of};
 use crate::names;
 
@@ -200,8 +200,10 @@ pub fn retire(delegated: &Delegated<'_>, revision: &str, state: Option<&str>) ->
     if now.service.is_none() || now.sides().all(|side| side.revision == revision) {
         clear(delegated, revision)?;
     }
-    fleet.api.deregister(&names::of_revision(fleet.service, revision))?;
-    Ok(Progress::done(format!("revision {revision} is gone")))
+    let Some(left) = remove_definitions(fleet, revision)? else {
+        return Ok(waiting.again(fleet.client().jitter(), None, MORE));
+    };
+    Ok(Progress::done(format!("revision {revision} is gone, with its task definitions{left}")))
 }
 
 /// Removes what the service had at the load balancer.

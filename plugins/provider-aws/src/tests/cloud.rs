@@ -180,7 +180,7 @@ impl State {
                 let mut arns: Vec<_> = self
                     .definitions
                     .iter()
-                    .filter(|definition| definition["family"] == family && definition["status"] == "ACTIVE")
+                    .filter(|definition| definition["family"] == family && definition["status"] == body["status"])
                     .map(|definition| definition["taskDefinitionArn"].clone())
                     .collect();
                 if body["sort"] == "DESC" {
@@ -215,6 +215,20 @@ impl State {
                     }
                 }
                 Reply::json(200, &json!({}))
+            }
+            "DeleteTaskDefinitions" => {
+                let arns = body["taskDefinitions"].as_array().unwrap();
+                assert!((1..=10).contains(&arns.len()));
+                let mut failures = Vec::new();
+                for definition in self.definitions.iter_mut().filter(|of| arns.contains(&of["taskDefinitionArn"])) {
+                    if definition["status"] == "ACTIVE" {
+                        failures.push(json!({"arn": definition["taskDefinitionArn"], "reason":
+                            "The specified task definition is still in ACTIVE status. Please deregister the target and try again."}));
+                    } else {
+                        definition["status"] = "DELETE_IN_PROGRESS".into();
+                    }
+                }
+                Reply::json(200, &json!({"taskDefinitions": [], "failures": failures}))
             }
             "CreateService" => {
                 let name = body["serviceName"].as_str().unwrap().to_owned();

@@ -9,6 +9,7 @@ mod lambda;
 mod native;
 mod own;
 mod reads;
+mod retire;
 mod rules;
 
 use basb_plugin::provider::Desired;

@@ -151,7 +151,7 @@ fn the_hosts_steps_are_the_answers_to_the_pauses() {
     assert_eq!(cloud.changes(), ["ContinueServiceDeployment"]);
     ends(&cloud, "SUCCESSFUL");
     done(retire(&cloud, "r1", Some(&pending.state)));
-    assert_eq!(cloud.changes(), ["DeregisterTaskDefinition"]);
+    assert_eq!(cloud.changes(), ["DeregisterTaskDefinition", "DeleteTaskDefinitions"]);
     assert_eq!(shares(&cloud), [("r2".into(), 10_000)]);
     assert_eq!(cloud.0.borrow().groups.len(), 2, "the pair belongs to the service");
 }
@@ -175,7 +175,7 @@ fn going_back_is_an_answer_too_or_a_stop_where_nothing_is_asked() {
         done(traffic(&cloud, &to, Some(&pending.state)));
         assert_eq!(shares(&cloud), [("r1".into(), 10_000)]);
         done(retire(&cloud, "r2", None));
-        assert_eq!(cloud.changes(), ["DeregisterTaskDefinition"]);
+        assert_eq!(cloud.changes(), ["DeregisterTaskDefinition", "DeleteTaskDefinitions"]);
     }
 }
 
@@ -196,6 +196,29 @@ fn aws_that_has_gone_back_by_itself_is_believed() {
     let report = Aws::instances(&cloud.host().provider_context(), &config(), &service(), "r2").unwrap();
     assert!(report.hopeless);
     done(traffic(&cloud, &[("r1", 10_000)], None));
+}
+
+/// ECS remembers the deployment of a revision that was given up for longer than the task definition that it was for.
+#[test]
+fn a_deployment_outlives_the_task_definition_of_what_it_gave_up() {
+    let cloud = with_r2();
+    ends(&cloud, "ROLLBACK_SUCCESSFUL");
+    done(retire(&cloud, "r2", None));
+    cloud.0.borrow_mut().definitions.retain(|definition| definition["status"] == "ACTIVE");
+    assert_eq!(shares(&cloud), [("r1".into(), 10_000)]);
+    let _ = running(apply(&cloud, "r3", None));
+
+    // What runs has one: that it is not described is of a moment ago, and is not taken for somebody else's revision.
+    let cloud = with_r1();
+    let gone = Ok(ecs_error(400, "ClientException", "Unable to describe task definition."));
+    cloud.fault("DescribeTaskDefinition", FaultKind::Before(gone));
+    assert_eq!(shares(&cloud), [("r1".into(), 10_000)], "only what the deployment was for is asked about first");
+    for _ in 0..2 {
+        let gone = Ok(ecs_error(400, "ClientException", "Unable to describe task definition."));
+        cloud.fault("DescribeTaskDefinition", FaultKind::Before(gone));
+    }
+    let failure = Aws::read(&cloud.host().provider_context(), &config(), &service()).unwrap_err();
+    assert!(matches!(failure.retry, Retry::After(_)), "{failure:?}");
 }
 
 #[test]
