@@ -150,6 +150,8 @@ class Aws:
                 config = {"host-header": "HostHeaderConfig", "http-header": "HttpHeaderConfig"}.get(field, "PathPatternConfig")
                 values = [form[key] for key in members(form, f"{at}.{config}.Values")]
                 rule["conditions"].append((field, config, form.get(f"{at}.{config}.HttpHeaderName"), values))
+        if not members(form, "Actions"):  # what is left out stays as it is
+            return
         rule["type"] = form["Actions.member.1.Type"]
         rule["targets"] = []
         for at in members(form, "Actions.member.1.ForwardConfig.TargetGroups"):

@@ -214,6 +214,14 @@ impl<'a> ElbApi<'a> {
         Ok(self.call("ModifyRule", form, |_| ())?)
     }
 
+    /// Changes when a rule applies, and nothing else of it: what is left out of `ModifyRule` stays as it is.
+    pub fn modify_conditions(&self, arn: &str, conditions: &[Condition]) -> Result<(), Failure> {
+        let mut form = Form::new("ModifyRule", VERSION);
+        form.set("RuleArn", arn);
+        set_conditions(&mut form, conditions);
+        Ok(self.call("ModifyRule", form, |_| ())?)
+    }
+
     /// Removes a rule; one that is not there is removed.
     pub fn delete_rule(&self, arn: &str) -> Result<(), Failure> {
         let mut form = Form::new("DeleteRule", VERSION);

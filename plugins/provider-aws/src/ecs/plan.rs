@@ -6,7 +6,7 @@ use basb_plugin::{Failure, Weight};
 
 use super::Fleet;
 use super::deploy::{cannot_change, immutable_differences, tasks, wanted_group};
-use super::rules::{leads_to, rule_of, same_conditions};
+use super::rules::{leads_to, rule_of, same_conditions, shown};
 use super::view::{Seen, View};
 use crate::{names, task};
 
@@ -140,13 +140,6 @@ fn plan_group(
         .zip(group.as_ref())
         .is_some_and(|(rule, group)| leads_to(rule, &group.arn) && same_conditions(&rule.conditions, &conditions));
     if !fits {
-        let shown = |all: &[crate::api::elb::Condition]| {
-            let each: Vec<String> = all
-                .iter()
-                .map(|of| format!("{} {}", of.header.as_ref().unwrap_or(&of.field), of.values.join(" or ")))
-                .collect();
-            each.join(", ")
-        };
         let mut differences = Differences::new();
         differences.value("rule.conditions", rule.map(|rule| shown(&rule.conditions)), Some(shown(&conditions)));
         actions.push(PlannedAction {
@@ -170,7 +163,9 @@ fn plan_production(fleet: &Fleet<'_>, view: &View, actions: &mut Vec<PlannedActi
             irreversible: Some(format!("what the rule does now ({action}) is not kept anywhere")),
         });
     }
-    if view.production.is_none() {
+    if let Some(rule) = &view.production {
+        actions.extend(fleet.planned_conditions(rule)?);
+    } else {
         let conditions = fleet.conditions()?;
         let values: Vec<String> = conditions.into_iter().flat_map(|condition| condition.values).collect();
         let mut differences = Differences::new();

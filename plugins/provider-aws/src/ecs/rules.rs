@@ -1,7 +1,8 @@
 //! Listener rules: the one that users' requests go by, and the one of each revision alone.
 
-use basb_cloud_kit::Owner;
+use basb_cloud_kit::{Differences, Owner};
 use basb_plugin::Failure;
+use basb_plugin::provider::{ActionKind, PlannedAction};
 
 use super::Fleet;
 use crate::api::elb::{Condition, Rule, RuleAction};
@@ -137,6 +138,33 @@ impl Fleet<'_> {
         Ok([condition("host-header", hosts), condition("path-pattern", paths)].into_iter().flatten().collect())
     }
 
+    /// When users' requests are for this service, where the rule for them is ours and says something else.
+    ///
+    /// # Errors
+    /// As [`Fleet::conditions`].
+    pub fn other_conditions(&self, rule: &Rule) -> Result<Option<Vec<Condition>>, Failure> {
+        if self.written.rule.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.conditions()?).filter(|wanted| !same_conditions(&rule.conditions, wanted)))
+    }
+
+    /// What a plan says of that.
+    ///
+    /// # Errors
+    /// As [`Fleet::conditions`].
+    pub fn planned_conditions(&self, rule: &Rule) -> Result<Option<PlannedAction>, Failure> {
+        let Some(wanted) = self.other_conditions(rule)? else { return Ok(None) };
+        let mut differences = Differences::new();
+        differences.value("rule.conditions", Some(shown(&rule.conditions)), Some(shown(&wanted)));
+        Ok(Some(PlannedAction {
+            kind: ActionKind::Update,
+            summary: format!("which requests the listener rule {} leads to {}", rule.arn, self.service.service),
+            changes: differences.into_changes(),
+            irreversible: None,
+        }))
+    }
+
     /// When requests are for one revision.
     ///
     /// # Errors
@@ -209,6 +237,15 @@ pub fn rule_of<'r>(rules: &'r [Rule], owner: &Owner) -> Option<&'r Rule> {
 /// Whether a rule leads to this target group and nowhere else.
 pub fn leads_to(rule: &Rule, group: &str) -> bool {
     matches!(rule.targets.as_slice(), [(arn, weight)] if arn == group && *weight > 0)
+}
+
+/// Conditions in one line.
+pub fn shown(conditions: &[Condition]) -> String {
+    let each: Vec<String> = conditions
+        .iter()
+        .map(|of| format!("{} {}", of.header.as_ref().unwrap_or(&of.field), of.values.join(" or ")))
+        .collect();
+    each.join(", ")
 }
 
 /// Whether conditions are the same, in whatever order.

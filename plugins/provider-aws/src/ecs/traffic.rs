@@ -29,7 +29,10 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
     let action = if targets.is_empty() { RuleAction::Nobody } else { RuleAction::Forward(targets.clone()) };
     match rule {
         // Also where it seems to be so already: what was read may be of a moment ago.
-        Some(rule) => fleet.elb.modify_rule(&rule, None, &action)?,
+        Some(rule) => {
+            let conditions = fleet.other_conditions(&rule)?;
+            fleet.elb.modify_rule(&rule, conditions.as_deref(), &action)?;
+        }
         // Nobody is asked for, and nobody would be reached.
         None if targets.is_empty() => {}
         None => {

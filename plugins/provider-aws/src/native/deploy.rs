@@ -59,9 +59,8 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
         fleet.conditions()?;
     }
     let now = delegated.now()?;
-    place::check(delegated)?;
     let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
-    let mut actions = Vec::new();
+    let mut actions = place::plan(delegated)?;
     match &now.service {
         None => {
             let mut differences = task::differences(&wanted, None);

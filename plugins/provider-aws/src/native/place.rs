@@ -2,7 +2,7 @@
 
 use basb_cloud_kit::Owner;
 use basb_plugin::Failure;
-use basb_plugin::provider::Desired;
+use basb_plugin::provider::{Desired, PlannedAction};
 use serde_json::{Value, json};
 
 use super::Delegated;
@@ -14,23 +14,27 @@ use crate::{names, task};
 /// The names of the two sides' target groups, before the service's own.
 const SIDES: [&str; 2] = ["blue", "green"];
 
-/// Whether the rule that users' requests go by can be taken over, where it has to be.
+/// What a deployment would change here.
 ///
 /// # Errors
-/// What AWS says, and as [`crate::api::elb::Rule::can_be_replaced`].
-pub fn check(delegated: &Delegated<'_>) -> Result<(), Failure> {
+/// What AWS says, and as [`crate::api::elb::Rule::can_be_replaced`] for a rule that would have to be taken over.
+pub fn plan(delegated: &Delegated<'_>) -> Result<Vec<PlannedAction>, Failure> {
     let fleet = &delegated.fleet;
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
-    // Most rules are nobody's concern here, and what is plain can be replaced wherever it leads.
-    let Some(rule) = fleet.production_rule(&rules)?.filter(|rule| !rule.beside.is_empty()) else { return Ok(()) };
-    for side in SIDES {
-        let group = fleet.elb.group(&names::of_group(fleet.service, side))?;
-        if group.is_some_and(|group| rule.targets.iter().any(|(arn, _)| *arn == group.arn)) {
-            // It is ECS that changes it.
-            return Ok(());
+    let Some(rule) = fleet.production_rule(&rules)? else { return Ok(Vec::new()) };
+    if !rule.beside.is_empty() {
+        let mut leads = false;
+        for side in SIDES {
+            let group = fleet.elb.group(&names::of_group(fleet.service, side))?;
+            leads |= group.is_some_and(|group| rule.targets.iter().any(|(arn, _)| *arn == group.arn));
+        }
+        // One that leads to both already is ECS's to change.
+        if !leads {
+            let at = format!("/services/{}/rule", fleet.service.service);
+            rule.can_be_replaced().map_err(|failure| failure.at(at))?;
         }
     }
-    rule.can_be_replaced().map_err(|failure| failure.at(format!("/services/{}/rule", fleet.service.service)))
+    Ok(fleet.planned_conditions(&rule)?.into_iter().collect())
 }
 
 /// Where the service's tasks are registered: both target groups, the rule for users and the one for tests.
@@ -48,7 +52,13 @@ pub fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Fail
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
     let both = RuleAction::Forward(vec![(blue.clone(), 1), (green.clone(), 0)]);
     let production = match fleet.production_rule(&rules)? {
-        Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => rule.arn,
+        Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => {
+            // Its weights are ECS's.
+            if let Some(conditions) = fleet.other_conditions(&rule)? {
+                fleet.elb.modify_conditions(&rule.arn, &conditions)?;
+            }
+            rule.arn
+        }
         Some(rule) if rule.targets.iter().any(|(_, weight)| *weight > 0) => {
             return Err(Failure::conflict(format!(
                 "the listener rule {} leads users to other target groups, and ECS's own have no task yet: take `native` out, \
@@ -57,7 +67,8 @@ pub fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Fail
             )));
         }
         Some(rule) => {
-            fleet.elb.modify_rule(&rule, None, &both)?;
+            let conditions = fleet.other_conditions(&rule)?;
+            fleet.elb.modify_rule(&rule, conditions.as_deref(), &both)?;
             rule.arn
         }
         None => {

@@ -393,7 +393,12 @@ impl State {
             }
             "ModifyRule" => {
                 let rule = self.rules.get_mut(&form["RuleArn"]).unwrap();
-                rule.retain(|key, _| !key.starts_with("Actions"));
+                // Each of the two lists is written as a whole, and one that is left out stays.
+                for list in ["Actions", "Conditions"] {
+                    if form.keys().any(|key| key.starts_with(list)) {
+                        rule.retain(|key, _| !key.starts_with(list));
+                    }
+                }
                 rule.extend(
                     form.clone()
                         .into_iter()

@@ -14,7 +14,7 @@ const THEIRS: &str = "arn:rule/theirs";
 const LOGIN: &[(&str, &str)] = &[("Actions.member.1.Type", "authenticate-oidc"), ("Actions.member.2.Type", "forward")];
 const COOKIE: (&str, &str) = ("Actions.member.1.ForwardConfig.TargetGroupStickinessConfig.Enabled", "true");
 
-fn config(native: bool) -> Config {
+fn theirs(native: bool) -> Config {
     let native = if native { json!({"native": {"role": "arn:role"}}) } else { json!({}) };
     let mut config = ecs_config(native);
     config.services.get_mut("web").unwrap().rule = Some(THEIRS.into());
@@ -63,7 +63,7 @@ fn a_rule_with_a_login_or_stickiness_is_not_taken_over() {
     let sticky: Vec<_> = [("Actions.member.1.Type", "forward"), COOKIE].into();
     for (actions, lost) in [(LOGIN, "authenticate-oidc"), (&sticky, "stickiness of its target groups")] {
         for native in [false, true] {
-            let (cloud, config) = (with_rule(actions), config(native));
+            let (cloud, config) = (with_rule(actions), theirs(native));
             refused(plan(&cloud, &config, "r1"), lost);
             let before = cloud.0.borrow().rules[THEIRS].clone();
             if native {
@@ -82,7 +82,7 @@ fn a_rule_with_a_login_or_stickiness_is_not_taken_over() {
 /// be changed.
 #[test]
 fn what_was_added_to_a_rule_later_is_not_lost_either() {
-    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "forward")]), config(false));
+    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "forward")]), theirs(false));
     apply(&cloud, &config, "r1").unwrap();
     apply(&cloud, &config, "r2").unwrap();
     traffic(&cloud, &config, &[("r1", 10_000)]).unwrap();
@@ -103,8 +103,97 @@ fn what_was_added_to_a_rule_later_is_not_lost_either() {
 /// A rule that ECS shifts by is ECS's to change.
 #[test]
 fn a_rule_that_ecs_has_already_is_left_to_it() {
-    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "fixed-response")]), config(true));
+    let (cloud, config) = (with_rule(&[("Actions.member.1.Type", "fixed-response")]), theirs(true));
     apply(&cloud, &config, "r1").unwrap();
     cloud.0.borrow_mut().rules.get_mut(THEIRS).unwrap().insert(COOKIE.0.into(), COOKIE.1.into());
     plan(&cloud, &config, "r2").unwrap();
+}
+
+/// Hosts that are for `web` with another configuration, where the rule is ours.
+fn with_hosts(native: bool, hosts: &[&str], paths: &[&str]) -> Config {
+    let mut config = ecs_config(if native { json!({"native": {"role": "arn:role"}}) } else { json!({}) });
+    let web = config.services.get_mut("web").unwrap();
+    web.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    web.paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    config
+}
+
+/// The rule for users: when it applies, and where it leads.
+fn users_rule(cloud: &Cloud) -> (Vec<String>, Vec<String>) {
+    let state = cloud.0.borrow();
+    let of_all = |rule: &&BTreeMap<String, String>| rule.values().all(|value| value != "basb-host:revision");
+    let rule = state.rules.values().find(of_all).unwrap();
+    let values = |list: &str, end: &str| {
+        let of = |(key, _): &(&String, &String)| key.starts_with(list) && key.contains(end);
+        rule.iter().filter(of).map(|(_, value)| value.clone()).collect()
+    };
+    (values("Conditions", "Values"), values("Actions", "TargetGroupArn"))
+}
+
+#[test]
+fn other_hosts_and_paths_are_planned_and_come_with_the_next_shift() {
+    let cloud = Cloud::new();
+    let before = with_hosts(false, &["web.example"], &[]);
+    apply(&cloud, &before, "r1").unwrap();
+    traffic(&cloud, &before, &[("r1", 10_000)]).unwrap();
+    let after = with_hosts(false, &["www.example", "web.example"], &["/api/*"]);
+    let seen = plan(&cloud, &after, "r1").unwrap();
+    let [change] = &seen.actions.last().unwrap().changes[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        (change.path.as_str(), change.before.as_deref(), change.after.as_deref()),
+        (
+            "rule.conditions",
+            Some("host-header web.example"),
+            Some("host-header www.example or web.example, path-pattern /api/*")
+        )
+    );
+    assert!(seen.actions.last().unwrap().summary.contains("which requests the listener rule"), "{seen:?}");
+    let (_, leads) = users_rule(&cloud);
+    traffic(&cloud, &after, &[("r1", 10_000)]).unwrap();
+    assert_eq!(users_rule(&cloud), (vec!["www.example".into(), "web.example".into(), "/api/*".into()], leads));
+    // In another order they are the same.
+    let turned = with_hosts(false, &["web.example", "www.example"], &["/api/*"]);
+    assert!(
+        plan(&cloud, &turned, "r1").unwrap().actions.iter().all(|action| !action.summary.contains("which requests"))
+    );
+}
+
+#[test]
+fn ecss_own_rule_gets_other_hosts_and_keeps_its_weights() {
+    let cloud = Cloud::new();
+    apply(&cloud, &with_hosts(true, &["web.example"], &[]), "r1").unwrap();
+    cloud.0.borrow_mut().deployment.as_mut().unwrap()["status"] = "SUCCESSFUL".into();
+    let after = with_hosts(true, &["www.example"], &[]);
+    let seen = plan(&cloud, &after, "r2").unwrap();
+    assert!(seen.actions[0].summary.contains("which requests the listener rule"), "{seen:?}");
+    // ECS has shifted all of it to the other side.
+    let at = "Actions.member.1.ForwardConfig.TargetGroups.member";
+    for rule in cloud.0.borrow_mut().rules.values_mut() {
+        rule.insert(format!("{at}.1.Weight"), "0".into());
+        rule.insert(format!("{at}.2.Weight"), "100".into());
+    }
+    apply(&cloud, &after, "r2").unwrap();
+    assert_eq!(users_rule(&cloud).0, ["www.example"]);
+    for rule in cloud.0.borrow().rules.values() {
+        let weights = (rule[&format!("{at}.1.Weight")].as_str(), rule[&format!("{at}.2.Weight")].as_str());
+        assert_eq!(weights, ("0", "100"), "they are ECS's");
+    }
+}
+
+/// What a rule of others applies to is theirs to say.
+#[test]
+fn the_conditions_of_a_rule_of_others_are_left_alone() {
+    let (cloud, mut config) = (with_rule(&[("Actions.member.1.Type", "forward")]), theirs(false));
+    cloud.0.borrow_mut().rules.get_mut(THEIRS).unwrap().extend([
+        ("Conditions.member.1.Field".into(), "host-header".into()),
+        ("Conditions.member.1.HostHeaderConfig.Values.member.1".into(), "theirs.example".into()),
+    ]);
+    config.services.get_mut("web").unwrap().hosts = vec!["ours.example".into()];
+    apply(&cloud, &config, "r1").unwrap();
+    traffic(&cloud, &config, &[("r1", 10_000)]).unwrap();
+    assert_eq!(
+        cloud.0.borrow().rules[THEIRS]["Conditions.member.1.HostHeaderConfig.Values.member.1"],
+        "theirs.example"
+    );
+    assert_eq!(plan(&cloud, &config, "r1").unwrap().actions, []);
 }
