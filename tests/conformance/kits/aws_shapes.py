@@ -133,6 +133,8 @@ CONDITION = (rf"Conditions{LIST}\.(Field|(HostHeaderConfig|PathPatternConfig)\.V
 ACTION = (rf"Actions{LIST}\.(Type|ForwardConfig\.TargetGroups{LIST}\.(TargetGroupArn|Weight)"
           r"|FixedResponseConfig\.(StatusCode|ContentType|MessageBody))")
 TAG = rf"Tags{LIST}\.(Key|Value)"
+CHECK = [r"Matcher\.HttpCode", "HealthCheckEnabled", "HealthCheckProtocol", "HealthCheckPath", "HealthCheckIntervalSeconds",
+         "HealthyThresholdCount", "UnhealthyThresholdCount"]
 # Each action's required parameters, and the others.
 ELB = {
     "DescribeRules": ([], ["ListenerArn", rf"RuleArns{LIST}", "Marker", "PageSize"]),
@@ -140,9 +142,8 @@ ELB = {
     "CreateRule": (["ListenerArn", "Priority", "Conditions.member.1.Field", "Actions.member.1.Type"], [CONDITION, ACTION, TAG]),
     "ModifyRule": (["RuleArn"], [CONDITION, ACTION]),
     "DeleteRule": (["RuleArn"], []),
-    "CreateTargetGroup": (["Name"], [
-        "Protocol", "Port", "VpcId", "TargetType", "HealthCheckEnabled", "HealthCheckProtocol", "HealthCheckPath", TAG,
-        r"Matcher\.HttpCode", "HealthCheckIntervalSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount"]),
+    "CreateTargetGroup": (["Name"], ["Protocol", "Port", "VpcId", "TargetType", TAG, *CHECK]),
+    "ModifyTargetGroup": (["TargetGroupArn"], CHECK),
     "DescribeTargetGroups": ([], [rf"Names{LIST}", rf"TargetGroupArns{LIST}", "Marker", "PageSize"]),
     "DeleteTargetGroup": (["TargetGroupArn"], []),
     "DescribeTargetGroupAttributes": (["TargetGroupArn"], []),

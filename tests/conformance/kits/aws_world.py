@@ -16,6 +16,11 @@ ECS_ARN = "arn:aws:ecs:eu-west-1:123456789012"
 LISTENERS = (f"{ELB_ARN}:listener/app/main/1/1", f"{ELB_ARN}:listener/app/main/1/2")
 
 
+# How a target group checks its targets, with the defaults of one that checks by HTTP.
+CHECK = {"HealthCheckPath": "/", "HealthCheckIntervalSeconds": "30", "HealthyThresholdCount": "5", "UnhealthyThresholdCount": "2"}
+CODES = {"Matcher.HttpCode": "200"}
+
+
 def members(form, at):
     """The items of a list of the Query protocol."""
     found, n = [], 1
@@ -230,7 +235,13 @@ class Aws:
     def group_xml(self, name, group):
         return (f"<member><TargetGroupArn>{group['arn']}</TargetGroupArn><TargetGroupName>{name}</TargetGroupName>"
                 f"<VpcId>{group['vpc']}</VpcId><Protocol>HTTP</Protocol><Port>{group['port']}</Port>"
-                f"<TargetType>{group['type']}</TargetType></member>")
+                f"<TargetType>{group['type']}</TargetType>"
+                + "".join(f"<{key}>{escape(group[key])}</{key}>" for key in CHECK)
+                + f"<Matcher><HttpCode>{group['Matcher.HttpCode']}</HttpCode></Matcher></member>")
+
+    def read_check(self, form, group):
+        """What is left out stays as it is; of a new group it is AWS's default."""
+        group.update({key: form.get(key, group.get(key, default)) for key, default in {**CHECK, **CODES}.items()})
 
     def elb_CreateTargetGroup(self, form):
         name, settings = form["Name"], (form["VpcId"], form["Port"], form["TargetType"])
@@ -242,7 +253,13 @@ class Aws:
         self.made["group"] += 1
         self.groups[name] = {"arn": f"{ELB_ARN}:targetgroup/{name}/{self.next()}",
                              "vpc": form["VpcId"], "port": form["Port"], "type": form["TargetType"], "drain": "300"}
+        self.read_check(form, self.groups[name])
         return f"<TargetGroups>{self.group_xml(name, self.groups[name])}</TargetGroups>"
+
+    def elb_ModifyTargetGroup(self, form):
+        name, group = self.group(form)
+        self.read_check(form, group)
+        return f"<TargetGroups>{self.group_xml(name, group)}</TargetGroups>"
 
     def elb_DescribeTargetGroups(self, form):
         name = form["Names.member.1"]
@@ -291,7 +308,9 @@ class Aws:
                        for rule in self.rules.values())
         # One that is deregistered and not deleted is left behind: it can be read.
         families = sorted({of["family"] for of in self.definitions if of["status"] != "DELETE_IN_PROGRESS"})
-        return {"rules": rules, "groups": {name: group["drain"] for name, group in self.groups.items()}, "families": families}
+        kept = ("drain", *CHECK, *CODES)
+        groups = {name: [group[key] for key in kept] for name, group in self.groups.items()}
+        return {"rules": rules, "groups": groups, "families": families}
 
 
 def respond(world, _method, _url, headers, body):

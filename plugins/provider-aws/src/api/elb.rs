@@ -89,6 +89,10 @@ pub struct TargetGroup {
     pub target_type: String,
     pub health_path: String,
     pub health_codes: String,
+    /// Seconds between two checks.
+    pub health_interval: String,
+    pub healthy_threshold: String,
+    pub unhealthy_threshold: String,
     pub load_balancers: Vec<String>,
 }
 
@@ -101,6 +105,7 @@ pub struct WantedGroup {
     pub target_type: String,
     pub health_path: String,
     pub health_codes: String,
+    /// Seconds between two checks.
     pub health_interval: u32,
     pub healthy_threshold: u32,
     pub unhealthy_threshold: u32,
@@ -248,15 +253,19 @@ impl<'a> ElbApi<'a> {
         form.set("TargetType", &wanted.target_type);
         form.set("HealthCheckEnabled", "true");
         form.set("HealthCheckProtocol", "HTTP");
-        form.set("HealthCheckPath", &wanted.health_path);
-        form.set("Matcher.HttpCode", &wanted.health_codes);
-        form.set("HealthCheckIntervalSeconds", wanted.health_interval.to_string());
-        form.set("HealthyThresholdCount", wanted.healthy_threshold.to_string());
-        form.set("UnhealthyThresholdCount", wanted.unhealthy_threshold.to_string());
+        set_check(&mut form, wanted);
         form.tags(&wanted.tags);
         let made =
             self.call("CreateTargetGroup", form, |result| result.members("TargetGroups", group).into_iter().next())?;
         made.ok_or_else(|| unnamed("CreateTargetGroup", "target group"))
+    }
+
+    /// Changes how the targets of a group are checked.
+    pub fn modify_group(&self, arn: &str, wanted: &WantedGroup) -> Result<(), Failure> {
+        let mut form = Form::new("ModifyTargetGroup", VERSION);
+        form.set("TargetGroupArn", arn);
+        set_check(&mut form, wanted);
+        Ok(self.call("ModifyTargetGroup", form, |_| ())?)
     }
 
     /// How long a target of a group may finish its requests, in seconds.
@@ -317,6 +326,14 @@ fn set_conditions(form: &mut Form, conditions: &[Condition]) {
         form.set_some(&format!("{at}.{config}.HttpHeaderName"), condition.header.as_ref());
         form.list(&format!("{at}.{config}.Values"), &condition.values);
     }
+}
+
+fn set_check(form: &mut Form, wanted: &WantedGroup) {
+    form.set("HealthCheckPath", &wanted.health_path);
+    form.set("Matcher.HttpCode", &wanted.health_codes);
+    form.set("HealthCheckIntervalSeconds", wanted.health_interval.to_string());
+    form.set("HealthyThresholdCount", wanted.healthy_threshold.to_string());
+    form.set("UnhealthyThresholdCount", wanted.unhealthy_threshold.to_string());
 }
 
 /// An answer that does not say what was made: whether it was is in doubt, and another attempt finds it.
@@ -411,6 +428,9 @@ fn group(element: Element<'_, '_>) -> TargetGroup {
         target_type: text("TargetType"),
         health_path: text("HealthCheckPath"),
         health_codes: element.child("Matcher").and_then(|matcher| matcher.text("HttpCode")).unwrap_or_default(),
+        health_interval: text("HealthCheckIntervalSeconds"),
+        healthy_threshold: text("HealthyThresholdCount"),
+        unhealthy_threshold: text("UnhealthyThresholdCount"),
         load_balancers: element.texts("LoadBalancerArns"),
     }
 }

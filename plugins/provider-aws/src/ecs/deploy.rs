@@ -2,17 +2,17 @@
 //! call that is made again goes on where the one before it was cut off.
 
 use basb_cloud_kit::{Jitter, Owner, Waiting, decode_state};
-use basb_plugin::provider::{Desired, Outcome, Progress, Readiness};
-use basb_plugin::{Failure, FailureCode};
+use basb_plugin::Failure;
+use basb_plugin::provider::{Desired, Outcome, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Fleet;
+use super::groups::wanted_group;
 use super::instances::hopeless;
 use super::rules::LeadsThere;
 use super::view::{group_of, is_adopted};
 use crate::api::ecs::EcsService;
-use crate::api::elb::{TargetGroup, WantedGroup};
 use crate::config::NetworkMode;
 use crate::{names, task};
 
@@ -81,7 +81,7 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
 /// Changes how many tasks a revision has.
 ///
 /// # Errors
-/// What AWS says; [`FailureCode::NotFound`] where there is no such revision.
+/// What AWS says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
 pub fn scale(fleet: &Fleet<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
     let service = fleet.service_of(revision)?.ok_or_else(|| gone(fleet, revision))?;
     // What others made may be deployed by others too, for whom ECS cannot be made to begin anew.
@@ -112,108 +112,6 @@ fn jitter(fleet: &Fleet<'_>) -> Jitter {
 /// A number of tasks in words.
 pub fn tasks(count: u32) -> String {
     if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
-}
-
-/// What the target group of a revision should be.
-///
-/// # Errors
-/// As [`task::settings`].
-pub fn wanted_group(fleet: &Fleet<'_>, desired: &Desired) -> Result<WantedGroup, Failure> {
-    let name = names::of_group(&desired.service, &desired.revision);
-    let tags = Owner::of_revision(&desired.service, &desired.revision).tags(names::TAGS);
-    group_like(fleet, desired, name, tags)
-}
-
-/// A target group for what a workload listens on.
-///
-/// # Errors
-/// As [`task::settings`].
-pub fn group_like(
-    fleet: &Fleet<'_>,
-    desired: &Desired,
-    name: String,
-    tags: Vec<(String, String)>,
-) -> Result<WantedGroup, Failure> {
-    let interval = u32::try_from(fleet.ecs.health_interval.0.as_secs()).unwrap_or(300).clamp(5, 300);
-    let ready_for = desired.workload.min_ready.as_secs().div_ceil(u64::from(interval));
-    // A load balancer knows HTTP checks only: where the workload names no path, any answer but 5xx is life.
-    let (health_path, health_codes) = match &desired.workload.ready {
-        Readiness::Http(path) => (path.clone(), "200-399"),
-        Readiness::None | Readiness::Tcp => ("/".to_owned(), "200-499"),
-    };
-    Ok(WantedGroup {
-        name,
-        vpc: fleet.ecs.vpc.clone(),
-        port: task::port(fleet.ecs, &desired.workload)?,
-        target_type: fleet.ecs.target_type().to_owned(),
-        health_path,
-        health_codes: health_codes.to_owned(),
-        health_interval: interval,
-        healthy_threshold: u32::try_from(ready_for).unwrap_or(10).clamp(2, 10),
-        unhealthy_threshold: 2,
-        tags,
-    })
-}
-
-/// What of a target group cannot be changed and is not as it should be.
-pub fn immutable_differences(there: &TargetGroup, wanted: &WantedGroup) -> basb_cloud_kit::Differences {
-    let mut differences = basb_cloud_kit::Differences::new();
-    let port = wanted.port.to_string();
-    for (path, before, after) in [
-        ("targetGroup.vpc", &there.vpc, &wanted.vpc),
-        ("targetGroup.port", &there.port, &port),
-        ("targetGroup.targetType", &there.target_type, &wanted.target_type),
-    ] {
-        differences.value(path, Some(before.clone()), Some(after.clone()));
-    }
-    differences
-}
-
-impl Fleet<'_> {
-    /// Makes a target group be there; its ARN.
-    ///
-    /// # Errors
-    /// What AWS says; [`FailureCode::Conflict`] where it is there and cannot be made what it should be.
-    pub fn group(&self, wanted: &WantedGroup) -> Result<String, Failure> {
-        let group = match self.elb.group(&wanted.name)? {
-            Some(there) => there,
-            None => self.elb.create_group(wanted)?,
-        };
-        let differences = immutable_differences(&group, wanted);
-        if !differences.is_empty() {
-            return Err(cannot_change(&group.name, differences));
-        }
-        let drain = self.ecs.drain.0.as_secs();
-        if self.elb.drain_seconds(&group.arn)? != Some(drain) {
-            self.elb.set_drain_seconds(&group.arn, drain)?;
-        }
-        Ok(group.arn)
-    }
-}
-
-/// The failure for a target group that would have to be another one.
-pub fn cannot_change(name: &str, differences: basb_cloud_kit::Differences) -> Failure {
-    let shown: Vec<String> = differences
-        .into_changes()
-        .into_iter()
-        .map(|change| {
-            format!(
-                "{}: {} instead of {}",
-                change.path,
-                change.before.unwrap_or_default(),
-                change.after.unwrap_or_default()
-            )
-        })
-        .collect();
-    Failure::new(
-        FailureCode::Conflict,
-        format!(
-            "the target group {name} of this revision cannot be changed ({}): put the configuration back, or deploy a new \
-             revision (a changed `env` value makes one)",
-            shown.join(", ")
-        ),
-        basb_plugin::Retry::Never,
-    )
 }
 
 fn service_body(

@@ -6,6 +6,7 @@
 //! no load balancer knows, and without one targets are not checked.
 
 pub mod deploy;
+pub mod groups;
 mod instances;
 mod plan;
 pub mod retire;

@@ -5,7 +5,8 @@ use basb_plugin::provider::{ActionKind, Desired, PlannedAction, ServicePlan};
 use basb_plugin::{Failure, Weight};
 
 use super::Fleet;
-use super::deploy::{cannot_change, immutable_differences, tasks, wanted_group};
+use super::deploy::tasks;
+use super::groups::{Port, planned_check, wanted_group};
 use super::rules::{leads_to, rule_of, same_conditions, shown};
 use super::view::{Seen, View};
 use crate::{names, task};
@@ -110,12 +111,7 @@ fn plan_group(
     let wanted = wanted_group(fleet, desired)?;
     let group = fleet.elb.group(&wanted.name)?;
     match &group {
-        Some(there) => {
-            let differences = immutable_differences(there, &wanted);
-            if !differences.is_empty() {
-                return Err(cannot_change(&wanted.name, differences));
-            }
-        }
+        Some(there) => actions.extend(planned_check(there, &wanted, Port::Fixed)?),
         None => {
             let mut differences = Differences::new();
             for (path, value) in [

@@ -5,7 +5,7 @@ use basb_plugin::Failure;
 use basb_plugin::provider::{ActionKind, Desired, PlannedAction, Progress, ServicePlan};
 use serde_json::{Value, json};
 
-use super::place;
+use super::place::{self, About};
 use super::state::{Now, UnderWay};
 use super::{Delegated, read_again};
 use crate::api::ecs::TaskDefinition;
@@ -60,7 +60,16 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
     }
     let now = delegated.now()?;
     let registered = fleet.api.task_definition(&names::of_revision(&desired.service, &desired.revision))?;
-    let mut actions = place::plan(delegated)?;
+    let is_there =
+        now.is_target(&desired.revision) && registered.as_ref().is_some_and(|there| task::is_same(&wanted, there));
+    // What is under way has its groups by now, and is done before anything else is.
+    let about = match &now.service {
+        None => Some(About::Both),
+        Some(_) if now.is_under_way() => None,
+        Some(_) if is_there => Some(About::Current),
+        Some(_) => Some(About::Next),
+    };
+    let mut actions = place::plan(delegated, desired, about)?;
     match &now.service {
         None => {
             let mut differences = task::differences(&wanted, None);
@@ -77,8 +86,6 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
             ));
         }
         Some(service) => {
-            let is_there = now.is_target(&desired.revision)
-                && registered.as_ref().is_some_and(|there| task::is_same(&wanted, there));
             if !is_there {
                 let running = fleet.api.described(&service.task_definition)?;
                 let differences = task::differences(&wanted, running.as_ref());
@@ -162,7 +169,14 @@ pub fn deploy(
         Some(there) => there.arn.clone(),
         None => fleet.api.register(&wanted)?,
     };
-    let place = place::place(delegated, desired)?;
+    let same =
+        now.target.as_ref().is_some_and(|side| side.revision == desired.revision && side.definition == definition);
+    let about = match &now.service {
+        None => About::Both,
+        Some(_) if same => About::Current,
+        Some(_) => About::Next,
+    };
+    let place = place::place(delegated, desired, about)?;
     let Some(service) = &now.service else {
         let mut body = common_body(fleet, desired, &delegated.name, &definition);
         if let Some(fields) = body.as_object_mut() {
@@ -174,8 +188,6 @@ pub fn deploy(
         fleet.api.create_service(body, key).map_err(is_there)?;
         return begin(&now);
     };
-    let same =
-        now.target.as_ref().is_some_and(|side| side.revision == desired.revision && side.definition == definition);
     if same {
         return sized(delegated, &now, &desired.revision, desired.replicas);
     }

@@ -6,52 +6,94 @@ use basb_plugin::provider::{Desired, PlannedAction};
 use serde_json::{Value, json};
 
 use super::Delegated;
-use crate::api::elb::RuleAction;
-use crate::ecs::deploy::group_like;
+use crate::api::elb::{Rule, RuleAction, WantedGroup};
+use crate::ecs::groups::{Port, group_like, planned_check};
 use crate::ecs::rules::{CANDIDATE, free_priority, rule_of, same_conditions};
 use crate::{names, task};
 
-/// The names of the two sides' target groups, before the service's own.
-const SIDES: [&str; 2] = ["blue", "green"];
+/// Which of the two target groups a deployment is about.
+///
+/// How targets are checked is a matter of the revision that they are of. What serves users now is checked as its own revision
+/// says until another one has taken its place, so that a mistake in the next one's path takes nobody's tasks away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// Both: no service is there yet.
+    Both,
+    /// The one without users, which the next revision gets.
+    Next,
+    /// The one with users: the revision is there.
+    Current,
+}
 
-/// What a deployment would change here.
+impl About {
+    fn covers(self, group: &str, rule: Option<&Rule>) -> bool {
+        let targets = rule.map(|rule| rule.targets.as_slice()).unwrap_or_default();
+        let serves = targets.iter().any(|(arn, weight)| arn == group && *weight > 0);
+        match self {
+            About::Both => true,
+            About::Next => !serves,
+            // Where nobody is served, either may be it.
+            About::Current => serves || targets.iter().all(|(_, weight)| *weight == 0),
+        }
+    }
+}
+
+/// What the two target groups should be.
+fn pair(delegated: &Delegated<'_>, desired: &Desired) -> Result<[WantedGroup; 2], Failure> {
+    let fleet = &delegated.fleet;
+    let tags = Owner::of_service(fleet.service).tags(names::TAGS);
+    let group = |side: &str| group_like(fleet, desired, names::of_group(fleet.service, side), tags.clone());
+    Ok([group("blue")?, group("green")?])
+}
+
+/// What a deployment would change here. What belongs to a service that is not there yet is no change of its own.
 ///
 /// # Errors
-/// What AWS says, and as [`crate::api::elb::Rule::can_be_replaced`] for a rule that would have to be taken over.
-pub fn plan(delegated: &Delegated<'_>) -> Result<Vec<PlannedAction>, Failure> {
+/// What AWS says; [`basb_plugin::FailureCode::Conflict`] for a rule that would have to be taken over and cannot be, and for a
+/// group that cannot be changed.
+pub fn plan(delegated: &Delegated<'_>, desired: &Desired, about: Option<About>) -> Result<Vec<PlannedAction>, Failure> {
     let fleet = &delegated.fleet;
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
-    let Some(rule) = fleet.production_rule(&rules)? else { return Ok(Vec::new()) };
-    if !rule.beside.is_empty() {
-        let mut leads = false;
-        for side in SIDES {
-            let group = fleet.elb.group(&names::of_group(fleet.service, side))?;
-            leads |= group.is_some_and(|group| rule.targets.iter().any(|(arn, _)| *arn == group.arn));
-        }
-        // One that leads to both already is ECS's to change.
+    let rule = fleet.production_rule(&rules)?;
+    let mut actions = Vec::new();
+    let mut leads = false;
+    for wanted in pair(delegated, desired)? {
+        let Some(there) = fleet.elb.group(&wanted.name)? else { continue };
+        leads |= rule.as_ref().is_some_and(|rule| rule.targets.iter().any(|(arn, _)| *arn == there.arn));
+        let planned = planned_check(&there, &wanted, Port::OfEachTarget)?;
+        actions.extend(planned.filter(|_| about.is_some_and(|about| about.covers(&there.arn, rule.as_ref()))));
+    }
+    if let Some(rule) = &rule {
+        // One that leads to the two already is ECS's to change.
         if !leads {
             let at = format!("/services/{}/rule", fleet.service.service);
             rule.can_be_replaced().map_err(|failure| failure.at(at))?;
         }
+        actions.extend(fleet.planned_conditions(rule)?);
     }
-    Ok(fleet.planned_conditions(&rule)?.into_iter().collect())
+    Ok(actions)
 }
 
 /// Where the service's tasks are registered: both target groups, the rule for users and the one for tests.
 ///
 /// # Errors
 /// What AWS says; [`basb_plugin::FailureCode::Conflict`] where a rule or a group cannot be made what it should be.
-pub fn place(delegated: &Delegated<'_>, desired: &Desired) -> Result<Value, Failure> {
+pub fn place(delegated: &Delegated<'_>, desired: &Desired, about: About) -> Result<Value, Failure> {
     let fleet = &delegated.fleet;
     let owner = Owner::of_service(fleet.service);
-    let group = |side: &str| {
-        let name = names::of_group(fleet.service, side);
-        fleet.group(&group_like(fleet, desired, name, owner.tags(names::TAGS))?)
-    };
-    let (blue, green) = (group("blue")?, group("green")?);
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
+    let rule = fleet.production_rule(&rules)?;
+    let [blue, green] = pair(delegated, desired)?;
+    let group = |wanted: WantedGroup| -> Result<String, Failure> {
+        let there = fleet.group_there(&wanted, Port::OfEachTarget)?;
+        if about.covers(&there.arn, rule.as_ref()) {
+            fleet.check_as(&there, &wanted)?;
+        }
+        Ok(there.arn)
+    };
+    let (blue, green) = (group(blue)?, group(green)?);
     let both = RuleAction::Forward(vec![(blue.clone(), 1), (green.clone(), 0)]);
-    let production = match fleet.production_rule(&rules)? {
+    let production = match rule {
         Some(rule) if rule.targets.iter().any(|(arn, _)| *arn == blue || *arn == green) => {
             // Its weights are ECS's.
             if let Some(conditions) = fleet.other_conditions(&rule)? {

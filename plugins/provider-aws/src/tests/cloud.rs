@@ -15,6 +15,8 @@ pub struct State {
     pub definitions: Vec<Value>,
     /// Target groups: ARN by name.
     pub groups: BTreeMap<String, String>,
+    /// How each of them checks its targets, and its port: the form that made it, by ARN.
+    pub checks: BTreeMap<String, BTreeMap<String, String>>,
     /// Rules by ARN: the form that made them.
     pub rules: BTreeMap<String, BTreeMap<String, String>>,
     pub drains: BTreeMap<String, String>,
@@ -413,7 +415,7 @@ impl State {
             "DescribeTargetGroups" => {
                 let name = &form["Names.member.1"];
                 match self.groups.get(name) {
-                    Some(arn) => format!("<TargetGroups>{}</TargetGroups>", group_xml(name, arn)),
+                    Some(arn) => format!("<TargetGroups>{}</TargetGroups>", group_xml(name, arn, &self.checks[arn])),
                     None => return elb_error(400, "TargetGroupNotFound", "One or more target groups not found"),
                 }
             }
@@ -422,7 +424,18 @@ impl State {
                 assert!(name.len() <= 32, "{name}");
                 let arn = format!("arn:group/{name}/1");
                 assert!(self.groups.insert(name.clone(), arn.clone()).is_none(), "made twice: {name}");
-                format!("<TargetGroups>{}</TargetGroups>", group_xml(name, &arn))
+                self.checks.insert(arn.clone(), form.clone());
+                format!("<TargetGroups>{}</TargetGroups>", group_xml(name, &arn, form))
+            }
+            "ModifyTargetGroup" => {
+                let known = ["HealthCheck", "Matcher", "HealthyThreshold", "UnhealthyThreshold"];
+                let check = self.checks.get_mut(&form["TargetGroupArn"]).unwrap();
+                for (key, value) in form {
+                    if known.iter().any(|known| key.starts_with(known)) {
+                        check.insert(key.clone(), value.clone());
+                    }
+                }
+                String::new()
             }
             "DeleteTargetGroup" => {
                 let arn = &form["TargetGroupArn"];
@@ -462,10 +475,16 @@ impl State {
     }
 }
 
-fn group_xml(name: &str, arn: &str) -> String {
+fn group_xml(name: &str, arn: &str, form: &BTreeMap<String, String>) -> String {
+    let same: String =
+        ["Port", "HealthCheckPath", "HealthCheckIntervalSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount"]
+            .iter()
+            .map(|name| format!("<{name}>{}</{name}>", form[*name]))
+            .collect();
     format!(
         "<member><TargetGroupArn>{arn}</TargetGroupArn><TargetGroupName>{name}</TargetGroupName><VpcId>vpc-1</VpcId>\
-         <Protocol>HTTP</Protocol><Port>8080</Port><TargetType>ip</TargetType></member>"
+         <Protocol>HTTP</Protocol><TargetType>ip</TargetType>{same}<Matcher><HttpCode>{}</HttpCode></Matcher></member>",
+        form["Matcher.HttpCode"],
     )
 }
 

@@ -5,6 +5,7 @@
 
 mod cloud;
 mod errors;
+mod groups;
 mod lambda;
 mod native;
 mod own;
