@@ -40,6 +40,7 @@ class World(Aws):
             "desiredCount": body["desiredCount"], "runningCount": body["desiredCount"], "pendingCount": 0,
             "taskDefinition": body["taskDefinition"], "loadBalancers": body["loadBalancers"], "tags": body["tags"],
             "deployments": [{"status": "PRIMARY", "rolloutState": "COMPLETED", "failedTasks": 0}], "events": [],
+            **self.placed(body),
         }))}
 
     def ecs_UpdateService(self, body):
@@ -51,6 +52,7 @@ class World(Aws):
             service["taskDefinition"] = body["taskDefinition"]
         if "desiredCount" in body:
             service["desiredCount"] = service["runningCount"] = body["desiredCount"]
+        service.update(self.placed(body))
         return {"service": dict(service)}
 
     def ecs_DeleteService(self, body):

@@ -142,7 +142,7 @@ class World(Aws):
         check_configuration(body["deploymentConfiguration"])
         self.check_place(body["loadBalancers"])
         kept = ("desiredCount", "taskDefinition", "loadBalancers", "deploymentConfiguration", "deploymentController", "tags")
-        service = self.make(body, {"deployments": [], "serves": None, **{name: body[name] for name in kept}})
+        service = self.make(body, {"deployments": [], "serves": None, **{name: body[name] for name in kept}, **self.placed(body)})
         self.begin(service)
         return {"service": self.shown(service)}
 
@@ -156,7 +156,8 @@ class World(Aws):
         check_configuration(change.get("deploymentConfiguration", service["deploymentConfiguration"]))
         self.check_place(change.get("loadBalancers", service["loadBalancers"]))
         begins = body.get("forceNewDeployment") or any(
-            change.get(name, service[name]) != service[name] for name in ("taskDefinition", "loadBalancers"))
+            name in change and change[name] != service.get(name)
+            for name in ("taskDefinition", "loadBalancers", "networkConfiguration"))
         service.update(change)
         if begins:
             self.begin(service)

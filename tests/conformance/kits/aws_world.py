@@ -84,6 +84,12 @@ class Aws:
         self.services[name] = {"serviceArn": f"{ECS_ARN}:service/main/{name}", "serviceName": name, "status": "ACTIVE", **service}
         return self.services[name]
 
+    @staticmethod
+    def placed(body):
+        """What a request says of where tasks run, and of how long they may take to start."""
+        names = ("launchType", "networkConfiguration", "capacityProviderStrategy", "healthCheckGracePeriodSeconds")
+        return {name: body[name] for name in names if name in body}
+
     def definition(self, arn):
         found = [of for of in self.definitions if of["taskDefinitionArn"] == arn]
         if not found:

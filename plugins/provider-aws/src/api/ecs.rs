@@ -44,6 +44,20 @@ pub struct EcsService {
     pub events: Vec<EcsEvent>,
     pub tags: Vec<EcsTag>,
     pub deployment_configuration: Value,
+    pub launch_type: Option<String>,
+    pub network_configuration: Value,
+    /// None, or an empty list, where it has a launch type.
+    pub capacity_provider_strategy: Option<Vec<CapacityShare>>,
+    pub health_check_grace_period_seconds: Option<u64>,
+}
+
+/// A share of a service's tasks on a capacity provider.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CapacityShare {
+    pub capacity_provider: String,
+    pub weight: u32,
+    pub base: u32,
 }
 
 /// Where a service registers its tasks.

@@ -7,13 +7,13 @@ use basb_plugin::provider::{Desired, Outcome, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Fleet;
 use super::groups::wanted_group;
 use super::instances::hopeless;
 use super::rules::LeadsThere;
+use super::upkeep::Upkeep;
 use super::view::{group_of, is_adopted};
+use super::{Fleet, upkeep};
 use crate::api::ecs::EcsService;
-use crate::config::NetworkMode;
 use crate::{names, task};
 
 /// What a deployment that goes on waits for.
@@ -23,6 +23,10 @@ pub enum Step {
     /// The service of the same name that was removed before is gone.
     OldServiceGone,
 }
+
+/// What to do where a revision's service cannot be changed.
+pub const ANOTHER_REVISION: &str =
+    "deploy a new revision, which has a service of its own (a changed `env` value makes one)";
 
 /// Deploys.
 ///
@@ -61,6 +65,7 @@ pub fn deploy(fleet: &Fleet<'_>, key: &str, desired: &Desired, state: Option<&st
             if let Some(fields) = all.as_object_mut() {
                 fields.insert("taskDefinition".into(), definition.into());
             }
+            Upkeep::of(fleet, service, ANOTHER_REVISION)?.tell(&mut all);
             fleet.api.update_service(&name, all).map_err(Failure::from)?;
         }
     }
@@ -149,23 +154,14 @@ pub fn common_body(fleet: &Fleet<'_>, desired: &Desired, name: &str, definition:
         "enableECSManagedTags": true,
     });
     let Some(fields) = body.as_object_mut() else { return body };
-    if ecs.capacity_providers.is_empty() {
+    let strategy = upkeep::strategy(ecs);
+    if strategy.is_empty() {
         fields.insert("launchType".into(), ecs.launch_type.word().into());
     } else {
-        let shares: Vec<Value> = ecs
-            .capacity_providers
-            .iter()
-            .map(|of| json!({"capacityProvider": of.name, "weight": of.weight, "base": of.base}))
-            .collect();
-        fields.insert("capacityProviderStrategy".into(), json!(shares));
+        fields.insert("capacityProviderStrategy".into(), json!(strategy));
     }
-    if let (NetworkMode::AwsVpc, Some(network)) = (ecs.network_mode, &ecs.network) {
-        let vpc = json!({
-            "subnets": network.subnets,
-            "securityGroups": network.security_groups,
-            "assignPublicIp": network.public_ip.word(),
-        });
-        fields.insert("networkConfiguration".into(), json!({"awsvpcConfiguration": vpc}));
+    if let Some(network) = upkeep::network(ecs) {
+        fields.insert("networkConfiguration".into(), network);
     }
     body
 }

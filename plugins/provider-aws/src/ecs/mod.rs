@@ -12,6 +12,7 @@ mod plan;
 pub mod retire;
 pub mod rules;
 mod traffic;
+pub mod upkeep;
 mod view;
 
 use basb_cloud_kit::Client;

@@ -5,9 +5,10 @@ use basb_plugin::provider::{ActionKind, Desired, PlannedAction, ServicePlan};
 use basb_plugin::{Failure, Weight};
 
 use super::Fleet;
-use super::deploy::tasks;
+use super::deploy::{ANOTHER_REVISION, tasks};
 use super::groups::{Port, planned_check, wanted_group};
 use super::rules::{leads_to, rule_of, same_conditions, shown};
+use super::upkeep::Upkeep;
 use super::view::{Seen, View};
 use crate::{names, task};
 
@@ -73,6 +74,8 @@ fn plan_service(
         }
         return Ok(());
     };
+    let upkeep = Upkeep::of(fleet, &seen.service, ANOTHER_REVISION)?;
+    actions.extend(upkeep.planned(&name, &format!("revision {}", desired.revision)));
     let current = registered.as_ref().is_some_and(|there| there.arn == seen.service.task_definition);
     if !(is_registered && current) {
         let running = fleet.api.described(&seen.service.task_definition)?;

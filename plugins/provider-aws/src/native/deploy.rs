@@ -7,11 +7,16 @@ use serde_json::{Value, json};
 
 use super::place::{self, About};
 use super::state::{Now, UnderWay};
+use super::traffic::answer;
 use super::{Delegated, read_again};
 use crate::api::ecs::TaskDefinition;
 use crate::config::NativeStrategy;
 use crate::ecs::deploy::{common_body, gone, tasks};
+use crate::ecs::upkeep::{Tasks, Upkeep};
 use crate::{names, task};
+
+/// What to do where the service cannot be changed: it is there for all revisions.
+const ANEW: &str = "delete the ECS service and deploy again (nobody is served until the deployment is done)";
 
 /// What is configured at ECS: how to shift, and where to pause.
 pub fn configuration(delegated: &Delegated<'_>) -> Value {
@@ -94,7 +99,14 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
                     format!("revision {} in the ECS service {}, shifted by ECS", desired.revision, delegated.name);
                 actions.push(action(kind, summary, differences));
             }
+            let upkeep = Upkeep::of(fleet, service, ANEW)?;
             let mut differences = Differences::new();
+            if is_there && !now.is_under_way() {
+                actions.extend(upkeep.planned(&delegated.name, &format!("revision {}", desired.revision)));
+            } else {
+                // The next revision's tasks are other ones anyway.
+                differences = upkeep.into_differences();
+            }
             differences.json(
                 "ecs.deploymentConfiguration",
                 Some(&service.deployment_configuration),
@@ -188,16 +200,21 @@ pub fn deploy(
         fleet.api.create_service(body, key).map_err(is_there)?;
         return begin(&now);
     };
+    let upkeep = Upkeep::of(fleet, service, ANEW)?;
     if same {
-        return sized(delegated, &now, &desired.revision, desired.replicas);
+        let mut change = json!({"deploymentConfiguration": configuration(delegated)});
+        upkeep.tell(&mut change);
+        let progress = sized(delegated, &now, (&desired.revision, desired.replicas), change)?;
+        return if upkeep.tasks() == Tasks::Replaced { begin(&now) } else { Ok(progress) };
     }
-    let change = json!({
+    let mut change = json!({
         "taskDefinition": definition,
         // One service has one size for both sides: a candidate in a smaller size would shrink the other.
         "desiredCount": service.desired_count.max(desired.replicas),
         "deploymentConfiguration": configuration(delegated),
         "loadBalancers": [place],
     });
+    upkeep.tell(&mut change);
     fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
     begin(&now)
 }
@@ -222,6 +239,11 @@ fn go_on(
         return Err(Failure::unhealthy(format!("ECS gave revision {} up: {reason}", desired.revision)));
     }
     let waiting = Waiting { what: UnderWay { deployment: current, ..waiting.what.clone() }, ..waiting };
+    if now.is_under_way() && now.replaces_itself() {
+        // Older and newer tasks are of one revision, so there is no share that the host would want to measure: ECS goes on.
+        let deployment = waiting.what.deployment.clone().unwrap_or_default();
+        return answer(delegated, now, &deployment, "CONTINUE", waiting);
+    }
     if now.is_under_way() && now.pause().is_none() {
         return Ok(waiting.again(client.jitter(), None, now.note()));
     }
@@ -233,10 +255,16 @@ fn go_on(
 /// # Errors
 /// What AWS says; [`basb_plugin::FailureCode::NotFound`] where there is no such revision.
 pub fn scale(delegated: &Delegated<'_>, revision: &str, replicas: u32) -> Result<Progress, Failure> {
-    sized(delegated, &delegated.now()?, revision, replicas)
+    sized(delegated, &delegated.now()?, (revision, replicas), json!({}))
 }
 
-fn sized(delegated: &Delegated<'_>, now: &Now, revision: &str, replicas: u32) -> Result<Progress, Failure> {
+/// Sets how many tasks the service has, with what else there is to change of it.
+fn sized(
+    delegated: &Delegated<'_>,
+    now: &Now,
+    (revision, replicas): (&str, u32),
+    mut change: Value,
+) -> Result<Progress, Failure> {
     let (Some(service), Some(_)) = (&now.service, now.sides().find(|side| side.revision == revision)) else {
         if replicas == 0 {
             return Ok(Progress::done(format!("revision {revision} has no tasks")));
@@ -248,7 +276,9 @@ fn sized(delegated: &Delegated<'_>, now: &Now, revision: &str, replicas: u32) ->
         return Ok(Progress::done("ECS sizes both sides of a deployment itself"));
     }
     // Also where it seems to be so already: what was described may be of a moment ago.
-    let change = json!({"desiredCount": replicas});
+    if let Some(fields) = change.as_object_mut() {
+        fields.insert("desiredCount".into(), replicas.into());
+    }
     delegated.fleet.api.update_service(&delegated.name, change).map_err(Failure::from)?;
     Ok(Progress::done(format!("revision {revision} has {}", tasks(replicas))))
 }

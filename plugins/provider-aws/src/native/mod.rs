@@ -78,14 +78,14 @@ impl<'a> Delegated<'a> {
     fn observed(&self, now: &Now) -> Option<Observed> {
         now.service.as_ref()?;
         let preview = self.fleet.preview_url(CANDIDATE, LeadsThere::Yes);
-        let revisions = now.sides().map(|side| ObservedRevision {
-            id: side.revision.clone(),
+        let revisions = now.shown().into_iter().map(|side| ObservedRevision {
+            preview_url: preview.clone().filter(|_| now.is_target(&side.revision) && now.is_under_way()),
+            id: side.revision,
             desired: side.desired,
             available: side.available,
             weight: side.weight,
-            preview_url: preview.clone().filter(|_| now.is_target(&side.revision) && now.is_under_way()),
             workload_digest: None,
-            extras: vec![("task-definition".into(), side.definition.clone())],
+            extras: vec![("task-definition".into(), side.definition)],
         });
         let deployment = now.deployment.as_ref();
         Some(Observed {

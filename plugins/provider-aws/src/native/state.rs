@@ -55,6 +55,31 @@ impl Now {
         self.deployment.as_ref().is_some_and(|deployment| is_under_way(&deployment.status))
     }
 
+    /// Whether what it brings is the revision that was there, only with other tasks: another network, or another definition.
+    pub fn replaces_itself(&self) -> bool {
+        self.target
+            .as_ref()
+            .zip(self.source.as_ref())
+            .is_some_and(|(target, source)| target.revision == source.revision)
+    }
+
+    /// Each revision once, as the host sees it: where one replaces itself, both sides are the one.
+    pub fn shown(&self) -> Vec<Side> {
+        let mut shown: Vec<Side> = Vec::new();
+        for side in self.sides() {
+            match shown.iter_mut().find(|of| of.revision == side.revision) {
+                Some(of) => {
+                    of.available = of.available.max(side.available);
+                    of.desired = of.desired.max(side.desired);
+                    let both = of.weight.hundredths().saturating_add(side.weight.hundredths());
+                    of.weight = Weight::from_hundredths(both.min(Weight::FULL.hundredths()));
+                }
+                None => shown.push(side.clone()),
+            }
+        }
+        shown
+    }
+
     /// Whether it is on its way back.
     pub fn goes_back(&self) -> bool {
         let status = self.deployment.as_ref().map(|deployment| deployment.status.as_str());

@@ -98,7 +98,10 @@ pub fn of_a_moment_ago(refused: Refused) -> Failure {
 }
 
 /// Answers the pause, once, and waits.
-fn answer(
+///
+/// # Errors
+/// What AWS says.
+pub fn answer(
     delegated: &Delegated<'_>,
     now: &Now,
     deployment: &str,

@@ -249,12 +249,15 @@ impl State {
             }
             "UpdateService" => {
                 let name = body["service"].as_str().unwrap().to_owned();
-                let before = self.services[&name]["taskDefinition"].clone();
+                let before = self.services[&name].clone();
                 for (key, value) in body.as_object().unwrap() {
                     self.services.get_mut(&name).unwrap()[key] = value.clone();
                 }
-                if body.get("taskDefinition").is_some_and(|new| *new != before) {
-                    self.begin(&name, Some(before));
+                let begins = ["taskDefinition", "networkConfiguration", "capacityProviderStrategy"]
+                    .iter()
+                    .any(|key| body.get(*key).is_some_and(|new| *new != before[*key]));
+                if begins {
+                    self.begin(&name, Some(before["taskDefinition"].clone()));
                 }
                 Reply::json(200, &json!({"service": self.described(&name)}))
             }
@@ -291,7 +294,9 @@ impl State {
             }
             "DescribeServiceRevisions" => {
                 let arns = body["serviceRevisionArns"].as_array().unwrap();
-                let revision = |arn: &Value| json!({"serviceRevisionArn": arn, "taskDefinition": arn.as_str().unwrap().replace("arn:rev/", "")});
+                // `arn:rev/NUMBER/DEFINITION`
+                let definition = |arn: &Value| arn.as_str().unwrap().splitn(3, '/').nth(2).unwrap().to_owned();
+                let revision = |arn: &Value| json!({"serviceRevisionArn": arn, "taskDefinition": definition(arn)});
                 Reply::json(200, &json!({"serviceRevisions": arns.iter().map(revision).collect::<Vec<_>>()}))
             }
             "ContinueServiceDeployment" => {
@@ -320,16 +325,17 @@ impl State {
             return;
         }
         let number = self.next();
-        let side = |definition: &Value, weight: f64| {
-            json!({"arn": format!("arn:rev/{}", definition.as_str().unwrap()), "requestedTaskCount": 2,
+        // Each deployment brings a revision of its own, also of the same task definition.
+        let side = |of: u32, definition: &Value, weight: f64| {
+            json!({"arn": format!("arn:rev/{of}/{}", definition.as_str().unwrap()), "requestedTaskCount": 2,
                 "runningTaskCount": 2, "requestedProductionTrafficWeight": weight})
         };
-        let sources: Vec<_> = before.iter().map(|definition| side(definition, 100.0)).collect();
+        let sources: Vec<_> = before.iter().map(|definition| side(0, definition, 100.0)).collect();
         self.deployment = Some(json!({
             "serviceDeploymentArn": format!("arn:deployment/{number}"),
             "status": "IN_PROGRESS", "lifecycleStage": "SCALE_UP",
             "sourceServiceRevisions": sources,
-            "targetServiceRevision": side(&self.services[name]["taskDefinition"], 0.0),
+            "targetServiceRevision": side(number, &self.services[name]["taskDefinition"], 0.0),
             "lifecycleHookDetails": [],
         }));
     }

@@ -96,7 +96,7 @@ fn the_same_revision_is_checked_as_the_configuration_says_by_now() {
     apply(&cloud, &native("10s"), checked("r1", "/", 8080));
     settled(&cloud, ["100", "0"]);
     let interval = ("targetGroup.healthCheckIntervalSeconds".to_owned(), "10".to_owned(), "20".to_owned());
-    assert_eq!(plan(&cloud, &native("20s"), &checked("r1", "/", 8080)), [interval.clone()]);
+    assert_eq!(plan(&cloud, &native("20s"), &checked("r1", "/", 8080)), std::slice::from_ref(&interval));
     assert_eq!(apply(&cloud, &native("20s"), checked("r1", "/", 8080)), ["ModifyTargetGroup", "UpdateService"]);
     assert_eq!((check(&cloud, "blue"), check(&cloud, "green")), (of("/", "20"), of("/", "10")));
     assert_eq!(plan(&cloud, &native("20s"), &checked("r1", "/", 8080)), []);

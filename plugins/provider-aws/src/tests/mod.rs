@@ -12,6 +12,7 @@ mod own;
 mod reads;
 mod retire;
 mod rules;
+mod upkeep;
 
 use basb_plugin::provider::Desired;
 use basb_plugin::testing;
