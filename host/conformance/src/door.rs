@@ -21,8 +21,11 @@ use url::Url;
 /// What `retry-after` says, in seconds.
 const RETRY_AFTER: u64 = 7;
 
-/// So often may be asked again for what is refused for good, until the operation has failed.
+/// So often may be asked for what is refused for good, until the operation has failed.
 const REFUSALS: u32 = 3;
+
+/// So often may one call ask for what cannot be had for now: it cannot wait, so further attempts are the host's.
+const ATTEMPTS: u32 = 3;
 
 /// How long an exchange takes, in microseconds: an answer without any time looks like none.
 const TOOK: Timing = Timing { connected: 300, head: 900, total: 1000 };
@@ -48,10 +51,28 @@ struct Inner {
     files: BTreeMap<String, (String, Option<String>)>,
     /// What is not to be asked for again before a time; with the call that was told so.
     waits: BTreeMap<String, (Timestamp, u64)>,
-    refused: Option<String>,
-    refusals: u32,
+    lasting: Option<Lasting>,
+    /// How many answers were not as they should be. One of a moment ago is as it may be.
+    faults: u32,
+    /// What was asked for when the fault happened, and whether it was asked for again and answered as it should be.
+    at: Option<String>,
+    made_good: bool,
     call: u64,
 }
+
+/// A fault that goes on until the operation has failed.
+#[derive(Debug)]
+struct Lasting {
+    key: String,
+    fault: Fault,
+    /// How often it was met; by 503 and broken connections: in this call.
+    met: u32,
+    call: u64,
+}
+
+/// What the door knows, while something is asked for that is no part of the run.
+#[derive(Debug)]
+pub struct Aside(Inner);
 
 /// What was read through a door, for stale reads.
 #[derive(Debug, Clone, Default)]
@@ -116,8 +137,38 @@ impl Door {
     /// The counterpart is well again.
     pub fn heal(&self) {
         let mut inner = self.inner();
-        inner.refused = None;
+        inner.lasting = None;
         inner.armed = None;
+    }
+
+    /// From now on nothing is counted, and no fault happens, until [`Door::put_back`].
+    #[must_use]
+    pub fn set_aside(&self) -> Aside {
+        let mut inner = self.inner();
+        let most = inner.most;
+        Aside(std::mem::replace(&mut *inner, Inner { most, ..Inner::default() }))
+    }
+
+    /// Everything is as it was when it was set aside.
+    pub fn put_back(&self, aside: Aside) {
+        *self.inner() = aside.0;
+    }
+
+    /// How many answers were not as they should be.
+    #[must_use]
+    pub fn faults(&self) -> u32 {
+        self.inner().faults
+    }
+
+    /// Whether what met the fault was asked for once more, and answered as it should be.
+    #[must_use]
+    pub fn was_made_good(&self) -> bool {
+        self.inner().made_good
+    }
+
+    /// The fault has not happened after all.
+    fn missed(&self) {
+        self.inner().hit = false;
     }
 
     /// A call begins.
@@ -154,8 +205,8 @@ impl Door {
         std::future::pending().await
     }
 
-    /// Counts an exchange, and says what happens to it.
-    fn turn(&self, door: DoorKind, what: &str, key: &str, reads: bool) -> (usize, Turn) {
+    /// Counts an exchange, and says what happens to it. `thing` tells what is asked for from everything else.
+    fn turn(&self, door: DoorKind, what: &str, (key, thing): (&str, &str), reads: bool) -> (usize, Turn) {
         let now = self.clock.now();
         let mut inner = self.inner();
         let number = inner.seen.len();
@@ -174,13 +225,8 @@ impl Door {
             }
             None => {}
         }
-        if inner.refused.as_deref() == Some(key) {
-            inner.refusals += 1;
-            if inner.refusals == REFUSALS + 1 {
-                let text = format!("asked for {what} more than {REFUSALS} times although it is refused for good");
-                inner.violations.push(text);
-            }
-            return (number, Turn::With(Fault::Refused));
+        if let Some(fault) = inner.met_again(key, what) {
+            return (number, Turn::With(fault));
         }
         if number >= inner.most {
             if number == inner.most {
@@ -193,13 +239,17 @@ impl Door {
             Some((at, fault)) if at == number => {
                 inner.hit = true;
                 inner.armed = None;
-                if fault == Fault::Refused {
-                    inner.refused = Some(key.to_owned());
-                    inner.refusals = 1;
+                inner.at = Some(thing.to_owned());
+                inner.faults += u32::from(fault != Fault::StaleRead);
+                if fault.lasts() {
+                    inner.lasting = Some(Lasting { key: key.to_owned(), fault, met: 1, call });
                 }
                 (number, Turn::With(fault))
             }
-            _ => (number, Turn::Straight),
+            _ => {
+                inner.made_good |= inner.at.as_deref() == Some(thing);
+                (number, Turn::Straight)
+            }
         }
     }
 
@@ -249,7 +299,7 @@ impl Door {
         };
         let broken = || HttpError::Broken(format!("the connection for {what} broke: connection reset by peer"));
         match fault {
-            Fault::ResetBefore => Err(broken()),
+            Fault::ResetBefore | Fault::ResetLasting => Err(broken()),
             Fault::ThrottledRetryAfter => {
                 self.told_to_wait(key, RETRY_AFTER * 1000);
                 let mut answer = said(429, "too many requests");
@@ -261,16 +311,21 @@ impl Door {
                 Ok(said(429, "too many requests"))
             }
             Fault::ServerError => Ok(said(500, "something went wrong")),
-            Fault::Unavailable => Ok(said(503, "come back later")),
+            Fault::Unavailable | Fault::UnavailableLasting => Ok(said(503, "come back later")),
             Fault::Refused => Ok(said(403, "you may not do that")),
             Fault::KillBefore => self.die().await,
-            Fault::StaleRead => match self.stale(sent, key) {
-                Some(answer) => Ok(answer),
-                None => {
-                    self.inner().hit = false;
-                    self.straight(sent, key, number).await
+            Fault::StaleRead => {
+                let stale = self.stale(sent, key);
+                let answer = self.straight(sent, key, number).await;
+                match (stale, answer) {
+                    // What shows nothing old is no stale read.
+                    (Some(stale), Ok(now)) if (stale.status, &stale.body) != (now.status, &now.body) => Ok(stale),
+                    (_, answer) => {
+                        self.missed();
+                        answer
+                    }
                 }
-            },
+            }
             Fault::ResetAfter
             | Fault::TimeOut
             | Fault::Truncated
@@ -305,7 +360,7 @@ impl Door {
 
     async fn pass(&self, sent: &Sent) -> Result<Answered, HttpError> {
         let key = sent.key();
-        let turn = self.turn(DoorKind::Http, &sent.shown(), &key, sent.reads());
+        let turn = self.turn(DoorKind::Http, &sent.shown(), (&key, &sent.thing()), sent.reads());
         // Whatever was asked for at once has been asked for before the first of it is answered.
         tokio::task::yield_now().await;
         match turn {
@@ -313,6 +368,32 @@ impl Door {
             (number, Turn::With(fault)) => self.faulty(fault, sent, &key, number).await,
             (_, Turn::Endless) => Err(HttpError::Exhausted("the kit lets nothing more through".to_owned())),
         }
+    }
+}
+
+impl Inner {
+    /// The fault that goes on, if this is what met it. Whoever asks too often has not understood that it does.
+    fn met_again(&mut self, key: &str, what: &str) -> Option<Fault> {
+        let call = self.call;
+        let lasting = self.lasting.as_mut().filter(|lasting| lasting.key == key)?;
+        let fault = lasting.fault;
+        if fault != Fault::Refused && lasting.call != call {
+            (lasting.call, lasting.met) = (call, 0);
+        }
+        lasting.met += 1;
+        let (met, for_good) = (lasting.met, fault == Fault::Refused);
+        self.faults += 1;
+        if for_good && met == REFUSALS + 1 {
+            self.violations
+                .push(format!("asked for {what} more than {REFUSALS} times although it is refused for good"));
+        }
+        if !for_good && met == ATTEMPTS + 1 {
+            self.violations.push(format!(
+                "asked for {what} more than {ATTEMPTS} times in one call although it cannot be had for now: fail, and \
+                 the host comes back later"
+            ));
+        }
+        Some(fault)
     }
 }
 
@@ -356,9 +437,12 @@ impl Outside for Door {
                 self.answered(number, reply.received.len());
                 Ok(reply)
             };
-            match self.turn(DoorKind::Tcp, &what, &what, exchange.send.is_empty()) {
+            let thing = format!("{what} {}", String::from_utf8_lossy(&exchange.send));
+            match self.turn(DoorKind::Tcp, &what, (&what, &thing), exchange.send.is_empty()) {
                 (number, Turn::Straight) => straight(number).await,
-                (_, Turn::With(Fault::ResetBefore)) => Err(TcpError::Other(format!("{what} broke: connection reset"))),
+                (_, Turn::With(Fault::ResetBefore | Fault::ResetLasting)) => {
+                    Err(TcpError::Other(format!("{what} broke: connection reset")))
+                }
                 (_, Turn::With(Fault::KillBefore)) => self.die().await,
                 (number, Turn::With(fault)) => {
                     let mut reply = straight(number).await?;
@@ -409,9 +493,9 @@ impl Outside for Door {
                 }
                 text
             };
-            match self.turn(DoorKind::Files, &what, &what, reads) {
+            match self.turn(DoorKind::Files, &what, (&what, &what), reads) {
                 (number, Turn::Straight) => straight(number).await,
-                (_, Turn::With(Fault::ResetBefore)) => failed("other", "input/output error"),
+                (_, Turn::With(Fault::ResetBefore | Fault::ResetLasting)) => failed("other", "input/output error"),
                 (_, Turn::With(Fault::Huge)) => failed("tooLarge", "the file is over the limit"),
                 (_, Turn::With(Fault::Refused)) => failed("denied", "you may not do that"),
                 (_, Turn::With(Fault::KillBefore)) => self.die().await,
@@ -420,11 +504,12 @@ impl Outside for Door {
                         let inner = self.inner();
                         inner.files.get(&what).map(|(last, older)| older.clone().unwrap_or_else(|| last.clone()))
                     };
+                    let now = straight(number).await;
                     match older {
-                        Some(older) => older,
-                        None => {
-                            self.inner().hit = false;
-                            straight(number).await
+                        Some(older) if older != now => older,
+                        _ => {
+                            self.missed();
+                            now
                         }
                     }
                 }
@@ -441,3 +526,6 @@ impl Outside for Door {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

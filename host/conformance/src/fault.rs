@@ -30,6 +30,10 @@ pub enum Fault {
     StaleRead,
     /// 403, now and as often as it is asked for, until the operation has failed.
     Refused,
+    /// 503 in the same way; no effect.
+    UnavailableLasting,
+    /// The connection breaks before the request had its effect, in the same way.
+    ResetLasting,
     /// The host is killed when the request is written down and not sent yet.
     KillBefore,
     /// The host is killed when the request has had its effect and its answer is not known yet.
@@ -71,7 +75,7 @@ pub struct Seen {
 
 impl Fault {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ResetBefore,
         Self::ResetAfter,
         Self::ThrottledRetryAfter,
@@ -84,6 +88,8 @@ impl Fault {
         Self::Huge,
         Self::StaleRead,
         Self::Refused,
+        Self::UnavailableLasting,
+        Self::ResetLasting,
         Self::KillBefore,
         Self::KillAfter,
     ];
@@ -104,6 +110,8 @@ impl Fault {
             Self::Huge => "huge",
             Self::StaleRead => "stale-read",
             Self::Refused => "403",
+            Self::UnavailableLasting => "503-lasting",
+            Self::ResetLasting => "reset-lasting",
             Self::KillBefore => "kill-before",
             Self::KillAfter => "kill-after",
         }
@@ -119,10 +127,23 @@ impl Fault {
     #[must_use]
     pub fn expected(self) -> Expected {
         match self {
-            // The same answer would come again, and what is forbidden stays forbidden.
-            Self::Huge | Self::Refused => Expected::TheSameOrFinal,
+            // The same answer would come again, what is forbidden stays forbidden, and what lasts outlasts every attempt.
+            Self::Huge | Self::Refused | Self::UnavailableLasting | Self::ResetLasting => Expected::TheSameOrFinal,
             _ => Expected::TheSame,
         }
+    }
+
+    /// Whether who meets it can see that something is wrong: an old answer looks like any other, and who is killed sees
+    /// nothing.
+    #[must_use]
+    pub fn shows(self) -> bool {
+        !matches!(self, Self::StaleRead | Self::KillBefore | Self::KillAfter)
+    }
+
+    /// Whether it goes on until the operation has failed.
+    #[must_use]
+    pub fn lasts(self) -> bool {
+        matches!(self, Self::Refused | Self::UnavailableLasting | Self::ResetLasting)
     }
 
     /// Whether it can happen at an exchange.
@@ -134,14 +155,25 @@ impl Fault {
             (Self::StaleRead, DoorKind::Tcp) => false,
             (_, DoorKind::Http) => true,
             (
-                Self::ResetBefore | Self::ResetAfter | Self::TimeOut | Self::KillBefore | Self::KillAfter,
+                Self::ResetBefore
+                | Self::ResetAfter
+                | Self::ResetLasting
+                | Self::TimeOut
+                | Self::KillBefore
+                | Self::KillAfter,
                 DoorKind::Tcp,
             ) => true,
             (_, DoorKind::Tcp) => false,
             (Self::ResetAfter, DoorKind::Files) => !seen.reads,
-            (Self::ResetBefore | Self::Huge | Self::Refused | Self::KillBefore | Self::KillAfter, DoorKind::Files) => {
-                true
-            }
+            (
+                Self::ResetBefore
+                | Self::ResetLasting
+                | Self::Huge
+                | Self::Refused
+                | Self::KillBefore
+                | Self::KillAfter,
+                DoorKind::Files,
+            ) => true,
             (Self::StaleRead, DoorKind::Files) => seen.reads,
             (_, DoorKind::Files) => false,
         }
@@ -169,6 +201,6 @@ mod tests {
     #[test]
     fn what_can_be_repeated_is_expected_to_come_to_the_same_end() {
         let final_ones: Vec<_> = Fault::ALL.into_iter().filter(|f| f.expected() != Expected::TheSame).collect();
-        assert_eq!(final_ones, [Fault::Huge, Fault::Refused]);
+        assert_eq!(final_ones, [Fault::Huge, Fault::Refused, Fault::UnavailableLasting, Fault::ResetLasting]);
     }
 }

@@ -188,17 +188,48 @@ pub struct TargetFile {
     pub name: String,
     /// Its URL.
     pub url: String,
-    /// What must come of it: `pass`, `fail`, `inconclusive`, `error` or `no-data`.
-    pub verdict: String,
+    /// What must come of it.
+    pub verdict: VerdictFile,
     /// The configuration for this one, in place of the other.
     #[serde(default)]
     pub config: Value,
-    /// Faults that it may pass with, and why: `403: whoever answers 403 is alive`.
+    /// Faults that it may pass with although what met them was never answered as it should be, and why: `403: whoever
+    /// answers 403 is alive`.
     #[serde(default)]
     pub passes_despite: BTreeMap<String, String>,
     /// Named values for which the target has no field.
     #[serde(default)]
     pub extras: BTreeMap<String, String>,
+}
+
+/// What comes of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictFile {
+    /// It is well.
+    Pass,
+    /// It is not.
+    Fail,
+    /// That cannot be told.
+    Inconclusive,
+    /// The measurement itself failed.
+    Error,
+    /// There was nothing to measure.
+    NoData,
+}
+
+impl VerdictFile {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Error => "error",
+            Self::NoData => "no-data",
+        }
+    }
 }
 
 /// What is asked of a notifier.

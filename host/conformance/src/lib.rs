@@ -16,12 +16,13 @@
 //! | what a counterpart is | [`counterpart`]; the declarative one: [`script`] |
 //! | the engine's rules of trying again, and a host that is killed | [`drive`] |
 //! | which calls are made of a provider, a probe, a notifier | [`drive`], in files of their names |
-//! | what of two runs is compared | [`matrix`] |
+//! | what of two runs is compared | [`matrix`]; how a difference is told: `differences` |
 //! | the file beside a plugin | [`mod@file`] |
 //! | what is printed | [`report`] |
 
 pub mod clock;
 pub mod counterpart;
+mod differences;
 pub mod door;
 pub mod drive;
 mod error;

@@ -5,11 +5,12 @@
 
 use crate::KitError;
 use crate::counterpart::{Pace, RecordedCall, Saved, State};
+use crate::differences::{differs, first_difference, made_twice, short};
 use crate::door::Remembered;
 use crate::drive::provider::StepName;
 use crate::drive::{Driver, End, Kept, notifier, probe, provider, recorded};
 use crate::fault::{Expected, Fault, Seen};
-use crate::file::{KitFile, ProbeScenario, ProviderScenario};
+use crate::file::{KitFile, ProbeScenario, ProviderScenario, VerdictFile};
 use crate::report::{Cell, Counts, Failure, Outcome, Report};
 use crate::stage::Stage;
 use basb_core::Millis;
@@ -91,7 +92,17 @@ impl Plan {
                 let steps = provider::steps(&scenario);
                 Ok(Self::Provider(Box::new(scenario), steps))
             }
-            Kind::Probe => file.probe.clone().map(Self::Probe).ok_or_else(|| missing("probe")),
+            Kind::Probe => {
+                let scenario = file.probe.clone().ok_or_else(|| missing("probe"))?;
+                if !scenario.targets.iter().any(|target| target.verdict == VerdictFile::Fail) {
+                    return Err(KitError::new(
+                        "kit/no-failing-target",
+                        "none of the targets has `verdict: fail`: a probe that passes everything would be certified",
+                        "add one that the probe must fail, such as a path that answers 500",
+                    ));
+                }
+                Ok(Self::Probe(scenario))
+            }
             Kind::Notifier => {
                 let kinds = file.notifier.clone().map(|n| n.events).unwrap_or_default();
                 let usual = || notifier::USUAL.map(str::to_owned).to_vec();
@@ -170,6 +181,8 @@ struct Base {
     /// The same when nothing goes on any more; none where that cannot be looked at without changing it.
     settled: Option<State>,
     memory: Option<String>,
+    /// When it ended.
+    ended: u64,
 }
 
 /// One plugin under test.
@@ -261,7 +274,7 @@ impl Bench<'_> {
                 End::Wrong(why) => return Ok(Err(format!("{name}: {why}"))),
             };
             if let (Plan::Probe(scenario), true) = (self.plan, step > 0) {
-                let wanted = scenario.targets.get(step - 1).map(|target| target.verdict.as_str());
+                let wanted = scenario.targets.get(step - 1).map(|target| target.verdict.word());
                 if end.get("verdict").and_then(Value::as_str) != wanted {
                     let wanted = wanted.unwrap_or_default();
                     return Ok(Err(format!("{name}: the verdict should be {wanted}: {end}")));
@@ -274,9 +287,9 @@ impl Bench<'_> {
             if let Some(why) = self.left_behind(step, &after) {
                 return Ok(Err(format!("{name}: {why}")));
             }
-            let memory = driver.kept.memory.clone();
+            let (memory, ended) = (driver.kept.memory.clone(), driver.kept.at);
             let settled = self.ahead().await?;
-            self.base.push(Base { kept, saved, remembered, seen: door.seen(), end, after, settled, memory });
+            self.base.push(Base { kept, saved, remembered, seen: door.seen(), end, after, settled, memory, ended });
         }
         report.calls = driver.calls;
         if let Some(unread) = door.counterpart().unread()? {
@@ -380,7 +393,7 @@ impl Bench<'_> {
         door.arm(Some((exchange, fault)), base.seen.len() * 10 + 100);
         let mut end = self.plan.step(&mut driver, step).await;
         if !door.was_hit() {
-            let why = "it did not happen: the plugin asked for fewer things, or nothing was there before";
+            let why = "it did not happen: the plugin asked for fewer things, or what was there before is there still";
             return Ok(Outcome::Skipped(why.to_owned()));
         }
         door.heal();
@@ -395,7 +408,8 @@ impl Bench<'_> {
         if let Plan::Probe(scenario) = self.plan {
             let target = step.checked_sub(1).and_then(|target| scenario.targets.get(target));
             let may = target.is_some_and(|target| target.passes_despite.contains_key(fault.word()));
-            if let Some(why) = measured_wrongly(&end, &base.end).filter(|_| !may) {
+            let answered = door.was_made_good() || !fault.shows();
+            if let Some(why) = measured_wrongly(&end, &base.end, answered).filter(|_| !may) {
                 return Ok(Outcome::Failed(why));
             }
             // And the next measurement, which the host makes when it is due, knows nothing of the fault.
@@ -444,6 +458,17 @@ impl Bench<'_> {
         most
     }
 
+    /// Whether what comes after a step that ended as it did without the fault is the same, too. Not where it ended sooner:
+    /// what was ready by then may not be ready yet, and only traffic shows whether it was waited for.
+    fn says_it_all(&self, step: usize, from: usize, at: u64) -> bool {
+        let by_then = self.base.get(step).is_none_or(|base| at >= base.ended);
+        let leads = |name: &StepName| {
+            matches!(name, StepName::TrafficA | StepName::Traffic10 | StepName::Traffic50 | StepName::Traffic100)
+        };
+        let traffic = matches!(self.plan, Plan::Provider(_, steps) if steps.get(step).is_some_and(leads));
+        by_then || (step > from && traffic) || self.stage.door.counterpart().pace() == Pace::Real
+    }
+
     /// Goes on until everything is as it was without the fault, or to the end.
     async fn compare(&self, mut driver: Driver<'_>, from: usize, mut end: End) -> Result<Outcome, KitError> {
         let door = &self.stage.door;
@@ -474,7 +499,10 @@ impl Bench<'_> {
             if let Some(wrong) = wrong {
                 return Ok(Outcome::Failed(wrong));
             }
-            if state.there == base.after.there && driver.kept.memory == base.memory {
+            if state.there == base.after.there
+                && driver.kept.memory == base.memory
+                && self.says_it_all(step, from, driver.kept.at)
+            {
                 return Ok(Outcome::Passed);
             }
             if step == from
@@ -493,57 +521,16 @@ impl Bench<'_> {
 }
 
 /// What is wrong with a measurement that met a fault. A success that was not seen is the worst that a probe can say.
-fn measured_wrongly(end: &End, without: &Value) -> Option<String> {
+/// What was asked for again, and answered then, was seen.
+fn measured_wrongly(end: &End, without: &Value, answered: bool) -> Option<String> {
     match end {
         End::Done(measured) => {
             let passed = measured.get("verdict").and_then(Value::as_str) == Some("pass");
-            (passed && measured != without)
+            (passed && (!answered || measured != without))
                 .then(|| format!("passes although what it asked for was not answered as it should be: {measured}"))
         }
         End::Failed { code, message } => Some(format!("comes to no measurement: {message} ({code})")),
         End::Wrong(why) => Some(why.clone()),
-    }
-}
-
-fn made_twice(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Option<String> {
-    now.iter().find_map(|(kind, count)| {
-        let usual = before.get(kind).copied().unwrap_or(0);
-        (*count > usual).then(|| format!("makes {count} of {kind}, and without the fault {usual}"))
-    })
-}
-
-/// The first difference between two states, in words.
-fn first_difference(wanted: &State, found: &State) -> Option<String> {
-    if wanted.there == found.there {
-        return None;
-    }
-    let (at, wanted, found) = differs("", &wanted.there, &found.there)?;
-    Some(format!("at {at}: {} instead of {}", short(&found), short(&wanted)))
-}
-
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
-}
-
-fn differs(at: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
-    match (a, b) {
-        (Value::Object(left), Value::Object(right)) => {
-            let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-            let none = Value::Null;
-            names.into_iter().find_map(|name| {
-                let pair = (left.get(name).unwrap_or(&none), right.get(name).unwrap_or(&none));
-                differs(&format!("{at}/{name}"), pair.0, pair.1)
-            })
-        }
-        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
-            left.iter().zip(right).enumerate().find_map(|(n, (a, b))| differs(&format!("{at}/{n}"), a, b))
-        }
-        (a, b) if a == b => None,
-        (a, b) => Some((if at.is_empty() { "/".to_owned() } else { at.to_owned() }, a.clone(), b.clone())),
     }
 }
 

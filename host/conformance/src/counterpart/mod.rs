@@ -86,6 +86,19 @@ impl Sent {
         let body = if self.reads() { String::from_utf8_lossy(&self.body) } else { "".into() };
         format!("{} {} {body}", self.method, self.url)
     }
+
+    /// What is asked for: method, URL and body, without the number that JSON-RPC gives to each request anew.
+    #[must_use]
+    pub fn thing(&self) -> String {
+        let body = match serde_json::from_slice::<Value>(&self.body) {
+            Ok(Value::Object(mut body)) => {
+                body.remove("id");
+                Value::Object(body).to_string()
+            }
+            _ => String::from_utf8_lossy(&self.body).into_owned(),
+        };
+        format!("{} {} {body}", self.method, self.url)
+    }
 }
 
 /// An answer as it comes back.

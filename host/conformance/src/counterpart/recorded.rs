@@ -263,10 +263,11 @@ mod tests {
 
     #[test]
     fn what_reads_makes_nothing_however_often_it_is_asked_for() {
-        let json_1_1 = |action: &str| json!([["x-amz-target", action]]);
+        let json_1_1 =
+            |action: &str| json!([["content-type", "application/x-amz-json-1.1"], ["x-amz-target", action]]);
         let form = json!([["content-type", "application/x-www-form-urlencoded"]]);
         let all = [
-            // Two that show that they read, one of which a grant says so, and one that makes something.
+            // Two that show that they read, one of which a grant says it, and one that makes something.
             ask("https://ecs.example/", &json_1_1("Ecs.ListServices"), "{}"),
             ask("https://elb.example/", &form, "Action=DescribeRules&Version=2015-12-01"),
             ask("https://kv.example/v1/query", &json!([]), "{}"),

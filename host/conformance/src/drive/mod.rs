@@ -5,6 +5,7 @@ pub mod notifier;
 pub mod probe;
 pub mod provider;
 pub mod recorded;
+mod truth;
 
 use crate::counterpart::{LONGEST_PAUSE, Pace};
 use crate::stage::Stage;

@@ -145,7 +145,7 @@ fn revision(release: &str) -> String {
     RevisionId::of(&Digest::of(format!("conformance {release}").as_bytes())).to_string()
 }
 
-fn service() -> ServiceRef {
+pub(super) fn service() -> ServiceRef {
     ServiceRef { deployment: "kit".to_owned(), environment: "test".to_owned(), service: "capture".to_owned() }
 }
 
@@ -209,7 +209,7 @@ fn seen(observed: Option<&Observed>) -> Value {
 }
 
 impl Driver<'_> {
-    fn config(&self) -> String {
+    pub(super) fn config(&self) -> String {
         self.stage().config.clone()
     }
 
@@ -228,9 +228,18 @@ impl Driver<'_> {
         let config = self.config();
         let mut attempt = 1;
         loop {
-            let called: Result<Result<T, types::Failure>, Failed> = self.call(function, None, &config, &args).await;
+            let faults = self.stage().door.faults();
+            let called: Result<Result<Value, types::Failure>, Failed> = self.call(function, None, &config, &args).await;
             let failed = match called {
-                Ok(Ok(value)) => return Ok(value),
+                Ok(Ok(value)) => {
+                    if self.stage().door.faults() > faults {
+                        self.must_be_true(function, &args, &value).await?;
+                    }
+                    return serde_json::from_value(value).map_err(|e| End::Failed {
+                        code: "kit/result".to_owned(),
+                        message: format!("{function}: {e}"),
+                    });
+                }
                 Ok(Err(failure)) => Failed::of(failure),
                 Err(failed) => failed,
             };
@@ -354,6 +363,7 @@ impl Driver<'_> {
         for _ in 0..LOOKS {
             let report: InstanceReport = self.asked("instances", |cx| json(&(cx, service(), revision))).await?;
             if report.available >= replicas {
+                self.must_be_available(revision, report.available).await?;
                 return done(object!({ "available": report.available, "desired": report.desired }));
             }
             last = format!("{} of {replicas} instances are available", report.available);
