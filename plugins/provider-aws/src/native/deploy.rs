@@ -9,8 +9,9 @@ use super::place::{self, About};
 use super::state::{Now, UnderWay};
 use super::traffic::answer;
 use super::{Delegated, read_again};
-use crate::api::ecs::TaskDefinition;
+use crate::api::ecs::{EcsService, TaskDefinition};
 use crate::config::NativeStrategy;
+use crate::ecs::Fleet;
 use crate::ecs::deploy::{common_body, gone, tasks};
 use crate::ecs::upkeep::{Tasks, Upkeep};
 use crate::{names, task};
@@ -69,10 +70,8 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
         now.is_target(&desired.revision) && registered.as_ref().is_some_and(|there| task::is_same(&wanted, there));
     // What is under way has its groups by now, and is done before anything else is.
     let about = match &now.service {
-        None => Some(About::Both),
         Some(_) if now.is_under_way() => None,
-        Some(_) if is_there => Some(About::Current),
-        Some(_) => Some(About::Next),
+        there => Some(about(fleet, there.as_ref(), is_there.then_some(Same))?),
     };
     let mut actions = place::plan(delegated, desired, about)?;
     match &now.service {
@@ -126,6 +125,22 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired) -> Result<ServicePlan,
 
 fn action(kind: ActionKind, summary: String, differences: Differences) -> PlannedAction {
     PlannedAction { kind, summary, changes: differences.into_changes(), irreversible: None }
+}
+
+/// What the service runs is what is wanted.
+struct Same;
+
+/// Which of the two target groups a deployment is about.
+fn about(fleet: &Fleet<'_>, there: Option<&EcsService>, same: Option<Same>) -> Result<About, Failure> {
+    Ok(match (there, same) {
+        (None, _) => About::Both,
+        (Some(_), None) => About::Next,
+        // Tasks that are replaced by those of the same revision come up on the other side.
+        (Some(service), Some(Same)) => match Upkeep::of(fleet, service, ANEW)?.tasks() {
+            Tasks::Replaced => About::Both,
+            Tasks::Stay => About::Current,
+        },
+    })
 }
 
 /// Has ECS begin, and waits for its first pause.
@@ -183,11 +198,7 @@ pub fn deploy(
     };
     let same =
         now.target.as_ref().is_some_and(|side| side.revision == desired.revision && side.definition == definition);
-    let about = match &now.service {
-        None => About::Both,
-        Some(_) if same => About::Current,
-        Some(_) => About::Next,
-    };
+    let about = about(fleet, now.service.as_ref(), same.then_some(Same))?;
     let place = place::place(delegated, desired, about)?;
     let Some(service) = &now.service else {
         let mut body = common_body(fleet, desired, &delegated.name, &definition);

@@ -17,7 +17,7 @@ use crate::{names, task};
 /// says until another one has taken its place, so that a mistake in the next one's path takes nobody's tasks away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// Both: no service is there yet.
+    /// Both: no service is there yet, or the revision that is there moves to the other one.
     Both,
     /// The one without users, which the next revision gets.
     Next,

@@ -159,14 +159,18 @@ fn ecss_own_way_is_told_with_the_next_revision() {
 #[test]
 fn ecss_own_way_replaces_the_tasks_of_a_revision_by_itself() {
     let cloud = with_r1(true, &json!({}));
-    let config = config(true, &elsewhere());
+    let mut more = elsewhere();
+    more["healthInterval"] = "20s".into();
+    let config = config(true, &more);
     let planned = plan(&cloud, &config, "r1").unwrap();
-    assert_eq!((planned.len(), planned[0].kind), (1, ActionKind::Replace), "{planned:?}");
+    let kinds: Vec<_> = planned.iter().map(|action| action.kind).collect();
+    // They come up on the other side, so both sides check by what is configured now.
+    assert_eq!(kinds, [ActionKind::Update, ActionKind::Update, ActionKind::Replace], "{planned:?}");
     cloud.changes();
     let (progress, updates) = apply(&cloud, &config, None);
     let Ok(Progress::Running(mut pending)) = progress else { panic!("{progress:?}") };
     assert_eq!(updates.len(), 1);
-    assert_eq!(cloud.changes(), ["UpdateService"]);
+    assert_eq!(cloud.changes(), ["ModifyTargetGroup", "ModifyTargetGroup", "UpdateService"]);
     for (hook, percent) in [("h1", 0.0), ("h2", 10.0), ("h3", 100.0)] {
         {
             let mut state = cloud.0.borrow_mut();
