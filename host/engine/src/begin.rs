@@ -225,7 +225,7 @@ impl Session {
     async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
         let deployment = &prepared.deployment;
         let mut services = self.service_starts(prepared).await?;
-        planned::tell_irreversible(prepared, &mut services).await;
+        planned::ask_the_provider(prepared, &mut services).await;
         let info = prepared.plugins.provider_info();
         let plugins = prepared.plugins.identities();
         let plan = plan_digest(deployment, &services, &plugins);

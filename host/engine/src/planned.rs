@@ -43,6 +43,7 @@ impl Session {
                 stable: stable.remove(name),
                 mode: prepared.mode,
                 irreversible: Vec::new(),
+                outdated: Vec::new(),
             };
             (name.clone(), start)
         };
@@ -50,30 +51,48 @@ impl Session {
     }
 }
 
-/// Asks the provider what of each change cannot be undone, so that a way back can say it. A provider that does not
-/// answer does not keep the run from beginning, which asks it again; that it is not known is told instead.
-pub(crate) async fn tell_irreversible(prepared: &Prepared, services: &mut BTreeMap<ServiceName, ServiceStart>) {
-    let changes = |start: &ServiceStart| {
-        start.mode != StartMode::Adopt && start.stable.as_ref().is_none_or(|s| s.revision != start.candidate)
+/// What the provider says of a service before its run begins.
+enum Told {
+    /// What of the change cannot be undone, so that a way back can say it.
+    Irreversible(Vec<String>),
+    /// What it would change although the revision is stable already, such as its own configuration.
+    Outdated(Vec<String>),
+}
+
+/// Asks the provider what it would do. One that does not answer does not keep the run from beginning, which asks it again;
+/// of a change, that it is not known what of it cannot be undone is told instead.
+pub(crate) async fn ask_the_provider(prepared: &Prepared, services: &mut BTreeMap<ServiceName, ServiceStart>) {
+    let is_stable = |start: &ServiceStart| start.stable.as_ref().is_some_and(|s| s.revision == start.candidate);
+    // What is adopted is left as it is, and an undo of what is stable already is about nothing.
+    let asks = |start: &ServiceStart| match start.mode {
+        StartMode::Rollout => true,
+        StartMode::Revert => !is_stable(start),
+        StartMode::Adopt => false,
     };
-    let asked = services.iter().filter(|(_, start)| changes(start)).filter_map(|(name, start)| {
+    let asked = services.iter().filter(|(_, start)| asks(start)).filter_map(|(name, start)| {
         let spec = prepared.deployment.services.get(name)?;
         Some(async move {
-            let told = match plan::actions(prepared, name, spec, &start.candidate).await {
-                Ok(actions) => {
-                    let told =
-                        actions.iter().filter_map(|a| Some(format!("{}: {}", a.in_a_line(), a.irreversible.as_ref()?)));
-                    told.collect()
+            let actions = plan::actions(prepared, name, spec, &start.candidate).await;
+            let told = match (actions, is_stable(start)) {
+                (Ok(actions), true) => Told::Outdated(actions.iter().map(|action| action.in_a_line()).collect()),
+                (Ok(actions), false) => {
+                    let cannot = actions.iter();
+                    let cannot =
+                        cannot.filter_map(|a| Some(format!("{}: {}", a.in_a_line(), a.irreversible.as_ref()?)));
+                    Told::Irreversible(cannot.collect())
                 }
-                Err(e) => vec![format!("it is not known what cannot be undone: {e}")],
+                (Err(_), true) => Told::Outdated(Vec::new()),
+                (Err(e), false) => Told::Irreversible(vec![format!("it is not known what cannot be undone: {e}")]),
             };
             (name.clone(), told)
         })
     });
-    let told: Vec<(ServiceName, Vec<String>)> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let told: Vec<(ServiceName, Told)> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     for (name, told) in told {
-        if let Some(start) = services.get_mut(&name) {
-            start.irreversible = told;
+        let Some(start) = services.get_mut(&name) else { continue };
+        match told {
+            Told::Irreversible(told) => start.irreversible = told,
+            Told::Outdated(told) => start.outdated = told,
         }
     }
 }

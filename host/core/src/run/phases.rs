@@ -249,7 +249,8 @@ impl ServiceRun {
             let c = &self.candidate;
             let replicas = self.spec.replicas;
             let same_size = self.stable_start.as_ref().is_some_and(|s| s.replicas == replicas);
-            if c.desired == replicas && c.available >= replicas && c.weight == Weight::FULL && same_size {
+            let full = c.desired == replicas && c.available >= replicas && c.weight == Weight::FULL && same_size;
+            if full && self.outdated.is_empty() {
                 let left_over = self.to_clear_away();
                 if left_over.is_empty() {
                     self.unchanged(out);
@@ -259,7 +260,10 @@ impl ServiceRun {
                 return;
             }
             // Another number of instances in the file is what the operator asks for; anything else is drift.
-            if same_size {
+            if full {
+                let message = format!("around {} the provider would change: {}", c.revision, self.outdated.join("; "));
+                self.tell_drift(message, out);
+            } else if same_size {
                 let message = format!(
                     "{} should have {replicas} instances and all traffic; it has {} of {} available and {}",
                     c.revision, c.available, c.desired, c.weight

@@ -160,6 +160,10 @@ pub struct ServiceStart {
     /// What the provider said that it cannot undo, once the candidate is deployed; for the record of a way back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub irreversible: Vec<String>,
+    /// What the provider said that it would change of a candidate that is stable already, each in words: around the same
+    /// workload, its own configuration may be another one. Empty where that is nothing, or where it did not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<String>,
 }
 
 /// How a candidate gets its traffic.

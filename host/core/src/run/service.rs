@@ -78,6 +78,8 @@ pub struct ServiceRun {
     pub(super) stable_start: Option<StableRevision>,
     pub(super) mode: StartMode,
     pub(super) irreversible: Vec<String>,
+    /// What the provider would change of a candidate that is stable already.
+    pub(super) outdated: Vec<String>,
     pub(super) phase: Phase,
     pub(super) queue: VecDeque<Todo>,
     pub(super) current: Option<Current>,
@@ -143,6 +145,7 @@ impl ServiceRun {
             stable_start: from.stable,
             mode: from.mode,
             irreversible: from.irreversible,
+            outdated: from.outdated,
             phase: Phase::Waiting,
             queue: VecDeque::new(),
             current: None,

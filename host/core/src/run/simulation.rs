@@ -66,7 +66,8 @@ pub(super) fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
     let names = [ServiceName::new("a").unwrap(), ServiceName::new("b").unwrap()];
     let stable =
         (!initial).then(|| StableRevision { revision: revision("old"), replicas, workload: workload().into() });
-    let from = ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new() };
+    let from =
+        ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new(), outdated: Vec::new() };
     RunStart {
         version: RECORD_VERSION,
         run: RunId::new("run-1").unwrap(),

@@ -242,6 +242,32 @@ fn a_run_of_version_2_repairs_as_it_did() {
     assert_eq!(several.there[&service_name("a")][0].revision, new);
 }
 
+#[test]
+fn what_the_provider_would_change_around_the_same_revision_is_changed_after_the_gate() {
+    let mut start = recorded(&[("a", &[]), ("b", &["a"])]);
+    start.services.get_mut(&service_name("a")).unwrap().outdated = vec!["update the rule".to_owned()];
+    let mut several = Several::new(start.clone());
+    several.play();
+    assert_eq!(several.count("gate.opened"), 0, "there is none");
+    assert!(several.changed.contains(&"a: deploy new".to_owned()), "{:?}", several.changed);
+    assert!(several.changed.iter().all(|c| c.starts_with("a: ")), "{:?}", several.changed);
+    let told = several.told.iter().any(
+        |(_, body)| matches!(body, Body::DriftFound { message } if message.ends_with("would change: update the rule")),
+    );
+    assert!(told, "{:?}", several.told);
+    assert_eq!(several.outcome("a"), Some(ServiceOutcome::Promoted));
+    assert_eq!(several.outcome("b"), Some(ServiceOutcome::Unchanged));
+    // It is known before anything begins, so the gate is open from the start.
+    start.deployment.approve = Some(approved_by(1, None, OnTimeout::Abort));
+    let mut several = Several::new(start);
+    several.play();
+    assert_eq!((several.count("gate.opened"), several.changed.len()), (1, 0));
+    assert_eq!(several.outcome("b"), None, "nothing begins");
+    several.approve("ann");
+    several.play();
+    assert_eq!(several.run.finished(), Some(RunOutcome::Done));
+}
+
 /// With what is left over of a rollout beside the one that is stable.
 fn left_over(approve: Option<Approve>) -> Several {
     let mut start = recorded(&[("a", &[]), ("b", &["a"])]);

@@ -152,7 +152,8 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
         };
         let stable = stable.map(|r| StableRevision { revision: revision(r), replicas: n, workload: workload().into() });
         let mode = if reel.chance(20) { StartMode::Revert } else { StartMode::Rollout };
-        let start = ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new() };
+        let start =
+            ServiceStart { candidate: revision("new"), stable, mode, irreversible: Vec::new(), outdated: Vec::new() };
         starts.insert(service_name.clone(), start);
         services.insert(service_name.clone(), spec.into());
         before.insert(service_name.clone(), kind);
@@ -210,6 +211,7 @@ pub fn simple() -> RunStart {
         stable: Some(old),
         mode: StartMode::Rollout,
         irreversible: Vec::new(),
+        outdated: Vec::new(),
     };
     let mut spec = service(&mut reel, Vec::new());
     spec.replicas = 4;
