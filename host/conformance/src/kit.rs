@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::script::Scripted;
 use crate::script::form::Script;
 use crate::stage::Stage;
-use basb_runtime::{CacheFolder, inspect};
+use basb_runtime::{CacheFolder, Kind, inspect};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,9 +32,8 @@ impl Kit {
     /// # Errors
     /// [`KitError`] when the kit cannot be run; what is wrong with the plugin is in the report.
     pub async fn run(self, choice: &Choice, progress: Progress<'_>) -> Result<Report, KitError> {
-        let kind = inspect(&self.bytes).ok().and_then(|inspection| inspection.kind);
         // What is asked for is looked at first: a kit file without a scenario should not start a process.
-        let plan = kind.map(|kind| Plan::of(kind, &self.file)).transpose()?;
+        let plan = Plan::of(kind_of(&self.bytes)?, &self.file)?;
         let folder = tempfile::Builder::new().prefix("basb-kit").tempdir();
         let folder = folder.map_err(|e| {
             KitError::new("kit/folder", format!("there is no place for a folder: {e}"), "check the space on the disk")
@@ -43,10 +42,6 @@ impl Kit {
         let counterpart: Arc<dyn Counterpart> =
             Arc::new(WithFolder::new(inner, folder.path().to_owned(), &self.file.files));
         let stage = Stage::new(self.bytes, &self.file, folder.path(), counterpart, self.cache).await?;
-        let plan = match plan {
-            Some(plan) => plan,
-            None => Plan::of(stage.kind, &self.file)?,
-        };
         let mut choice = choice.clone();
         let mut left_out = Vec::new();
         if let Some(why) = &self.file.counterpart.consistent {
@@ -57,6 +52,31 @@ impl Kit {
         report.left_out = left_out;
         Ok(report)
     }
+}
+
+/// What a component is, if it is something that can be certified. Asked before a kit file is read: whoever has none should
+/// not write one in vain.
+///
+/// # Errors
+/// [`KitError`] when it is no plugin, or one that reaches nothing.
+pub fn kind_of(bytes: &[u8]) -> Result<Kind, KitError> {
+    let load =
+        |message: String| KitError::new("kit/not-loaded", message, "`basb-host plugin inspect FILE` shows what it is");
+    let inspection = inspect(bytes).map_err(|e| load(e.to_string()))?;
+    let kind = inspection.kind.ok_or_else(|| load("it exports no interface of basb:host".to_owned()))?;
+    match kind {
+        Kind::Provider | Kind::Probe | Kind::Notifier => Ok(kind),
+        Kind::Strategy | Kind::Judge | Kind::Generator => Err(pure(kind)),
+    }
+}
+
+/// There is nothing to certify.
+pub(crate) fn pure(kind: Kind) -> KitError {
+    KitError::new(
+        "kit/pure",
+        format!("a {kind} reaches nothing, so there is nothing that could fail between it and the outside"),
+        "`cargo test` tests it natively, `basb-host backtest` over recorded runs",
+    )
 }
 
 async fn counterpart(kit: &KitFile, base: &Path) -> Result<Arc<dyn Counterpart>, KitError> {

@@ -11,6 +11,7 @@ use crate::drive::provider::StepName;
 use crate::drive::{Driver, End, Kept, notifier, probe, provider, recorded};
 use crate::fault::{Expected, Fault, Seen};
 use crate::file::{KitFile, ProbeScenario, ProviderScenario, VerdictFile};
+use crate::kit::pure;
 use crate::report::{Cell, Counts, Failure, Outcome, Report};
 use crate::stage::Stage;
 use basb_core::Millis;
@@ -108,11 +109,7 @@ impl Plan {
                 let usual = || notifier::USUAL.map(str::to_owned).to_vec();
                 Ok(Self::Notifier(if kinds.is_empty() { usual() } else { kinds }))
             }
-            Kind::Strategy | Kind::Judge | Kind::Generator => Err(KitError::new(
-                "kit/pure",
-                format!("a {kind} reaches nothing, so there is nothing that could fail between it and the outside"),
-                "`cargo test` tests it natively, `basb-host backtest` over recorded runs",
-            )),
+            Kind::Strategy | Kind::Judge | Kind::Generator => Err(pure(kind)),
         }
     }
 
@@ -198,7 +195,7 @@ struct Bench<'a> {
 /// # Errors
 /// [`KitError`] when the kit itself cannot go on; what is wrong with the plugin is in the report.
 pub async fn certify(stage: &Stage, plan: &Plan, choice: &Choice, progress: Progress<'_>) -> Result<Report, KitError> {
-    let mut report = Report::new(stage, plan);
+    let mut report = Report::new(stage, plan, choice);
     let mut bench = Bench { stage, plan, base: Vec::new(), last: State::default() };
     if let Err(why) = bench.fault_free(&mut report).await? {
         report.without_fault = Some(why);
@@ -223,6 +220,7 @@ pub async fn certify(stage: &Stage, plan: &Plan, choice: &Choice, progress: Prog
         let what = base.map(|seen| seen.what.clone()).unwrap_or_default();
         report.add(Cell { fault, step: plan.name(step), exchange: exchange + 1, what, outcome });
         if choice.until == Until::FirstFailure && !report.failures.is_empty() {
+            report.cut_short = done + 1 < cells.len();
             break;
         }
     }
@@ -267,6 +265,9 @@ impl Bench<'_> {
             let (kept, saved, remembered) = (driver.kept.clone(), door.counterpart().save().await?, door.remembered());
             door.arm(None, MOST);
             let end = self.plan.step(&mut driver, step).await;
+            if let Some(unsound) = door.counterpart().unsound() {
+                return Err(unsound);
+            }
             let name = self.plan.name(step);
             let end = match end {
                 End::Done(end) => end,
@@ -535,7 +536,7 @@ fn measured_wrongly(end: &End, without: &Value, answered: bool) -> Option<String
 }
 
 impl Report {
-    fn new(stage: &Stage, plan: &Plan) -> Self {
+    fn new(stage: &Stage, plan: &Plan, choice: &Choice) -> Self {
         let manifest = stage.plugin.manifest();
         Self {
             name: manifest.name.clone(),
@@ -551,6 +552,9 @@ impl Report {
             failures: Vec::new(),
             skipped: Vec::new(),
             left_out: Vec::new(),
+            chosen: choice.faults.clone(),
+            every: choice.every.max(1),
+            cut_short: false,
         }
     }
 

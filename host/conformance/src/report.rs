@@ -92,6 +92,12 @@ pub struct Report {
     pub skipped: Vec<Failure>,
     /// Faults that were left out, and why they cannot happen.
     pub left_out: Vec<(Fault, String)>,
+    /// The faults that were to happen.
+    pub chosen: Vec<Fault>,
+    /// At one exchange of so many.
+    pub every: usize,
+    /// Whether it was cut short at the first failure.
+    pub cut_short: bool,
 }
 
 impl Report {
@@ -99,6 +105,14 @@ impl Report {
     fn not_tested(&self) -> Option<String> {
         let nothing = || (self.injected() == 0).then(|| "no fault happened, so nothing was tested".to_owned());
         self.without_fault.clone().or_else(nothing)
+    }
+
+    /// Whether it is the whole matrix: every fault that can happen, at every exchange. Anything less is a look.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        let can = |fault: &Fault| !self.left_out.iter().any(|(out, _)| out == fault);
+        let all = Fault::ALL.into_iter().filter(can).all(|fault| self.chosen.contains(&fault));
+        all && self.every <= 1 && !self.cut_short && self.without_fault.is_none()
     }
 
     /// Whether the plugin is certified: without a fault, and with every one that happened. A plugin that no fault could
@@ -148,6 +162,10 @@ impl Report {
             },
             "counterpart": self.counterpart,
             "passed": self.passed(),
+            "complete": self.complete(),
+            "every": self.every,
+            "chosen": self.chosen.iter().map(|fault| fault.word()).collect::<Vec<_>>(),
+            "notTested": self.not_tested(),
             "steps": self.steps,
             "calls": self.calls,
             "exchanges": self.exchanges,
@@ -192,7 +210,11 @@ impl Report {
         {
             let _ = writeln!(text, "  {why}");
         }
-        let verdict = if self.passed() { "passed" } else { "FAILED" };
+        let verdict = match (self.passed(), self.complete()) {
+            (true, true) => "passed",
+            (true, false) => "passed, in part",
+            (false, _) => "FAILED",
+        };
         let _ = writeln!(text, "{verdict}: {} of {} faults changed nothing", self.unharmed(), self.injected());
         text
     }
@@ -224,8 +246,19 @@ impl Report {
             case(fault.word(), &wrong, counts.injected == 0);
         }
         let failed = self.faults.values().filter(|c| c.failed > 0).count() + usize::from(self.not_tested().is_some());
+        let chosen: Vec<&str> = self.chosen.iter().map(|fault| fault.word()).collect();
+        let properties = [
+            ("complete", self.complete().to_string()),
+            ("every", self.every.to_string()),
+            ("faults", chosen.join(" ")),
+            ("digest", self.digest.clone()),
+        ];
+        let property =
+            |(name, value): &(&str, String)| format!("    <property name=\"{name}\" value=\"{}\"/>\n", xml(value));
+        let properties: String = properties.iter().map(property).collect();
         format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\">\n{cases}</testsuite>\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\">\n  \
+             <properties>\n{properties}  </properties>\n{cases}</testsuite>\n",
             xml(&self.name),
             self.faults.len() + 1,
         )
@@ -265,6 +298,9 @@ mod tests {
             failures: vec![failure],
             skipped: Vec::new(),
             left_out: Vec::new(),
+            chosen: Fault::ALL.to_vec(),
+            every: 1,
+            cut_short: false,
         }
     }
 
@@ -291,5 +327,34 @@ mod tests {
         assert!(report.passed());
         report.without_fault = Some("deploy-a: no".to_owned());
         assert!(!report.passed());
+    }
+
+    #[test]
+    fn a_part_of_the_matrix_is_no_certificate() {
+        let mut whole = report();
+        whole.failures.clear();
+        assert!(whole.text().contains("\npassed: ") && whole.json()["complete"] == true, "{}", whole.text());
+        let few = Report { chosen: vec![Fault::ResetAfter], ..whole.clone() };
+        let seldom = Report { every: 3, ..whole.clone() };
+        for part in [few, seldom, Report { cut_short: true, ..whole.clone() }] {
+            assert!(part.passed() && part.text().contains("\npassed, in part: "), "{}", part.text());
+            assert_eq!(part.json()["complete"], false);
+            assert!(part.junit().contains("<property name=\"complete\" value=\"false\"/>"), "{}", part.junit());
+        }
+        // What cannot happen is no part that is missing.
+        whole.chosen.retain(|fault| *fault != Fault::StaleRead);
+        assert!(!whole.complete());
+        whole.left_out.push((Fault::StaleRead, "one lock".to_owned()));
+        assert!(whole.complete());
+    }
+
+    #[test]
+    fn a_run_that_failed_says_why_in_json() {
+        let mut report = report();
+        report.failures.clear();
+        report.faults.clear();
+        assert_eq!(report.json()["notTested"], "no fault happened, so nothing was tested");
+        report.without_fault = Some("deploy-a: no".to_owned());
+        assert_eq!(report.json()["notTested"], "deploy-a: no");
     }
 }

@@ -5,11 +5,13 @@ use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
 use basb_conformance::counterpart::Recording;
 use basb_conformance::file::{CounterpartFile, KitFile};
-use basb_conformance::kit::Kit;
+use basb_conformance::kit::{Kit, kind_of};
 use basb_conformance::matrix::Choice;
 use basb_engine::{StateDir, plugin_bytes, plugin_tapes};
 use basb_runtime::CacheFolder;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What the kit file is called.
@@ -21,6 +23,9 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
         printer.json_pretty(&KitFile::schema());
         return Ok(Exit::Done);
     };
+    // The plugin first: whoever has none, or one that reaches nothing, need not look for a kit file.
+    let bytes = plugin_bytes(source, Path::new("."))?.into_owned();
+    kind_of(&bytes)?;
     let path = args.kit.clone().unwrap_or_else(|| kit_beside(source));
     let mut file = KitFile::read(&path)?;
     if let Some(address) = &args.counterpart {
@@ -37,7 +42,7 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
         };
     }
     let kit = Kit {
-        bytes: plugin_bytes(source, Path::new("."))?.into_owned(),
+        bytes,
         file,
         base: path.parent().unwrap_or(Path::new(".")).to_owned(),
         cache: StateDir::open(state).ok().and_then(|state| CacheFolder::open(state.cache()).ok()),
@@ -46,6 +51,8 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
     if !args.faults.is_empty() {
         choice.faults.clone_from(&args.faults);
     }
+    // Before the run, which takes its time: nobody should lose its result to a typing error.
+    let mut junit = args.junit.as_deref().map(|path| Junit::open(path)).transpose()?;
     let bar = if printer.can_draw() { ProgressBar::no_length() } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} faults") {
         bar.set_style(style);
@@ -56,16 +63,35 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
     };
     let report = kit.run(&choice, &progress).await?;
     bar.finish_and_clear();
-    if let Some(junit) = &args.junit {
-        std::fs::write(junit, report.junit()).map_err(|e| {
-            CliError::plain("cli/file", format!("{} cannot be written: {e}", junit.display()), "check the path")
-        })?;
-    }
     match printer.form() {
         Form::Json => printer.json(&report.json()),
         Form::Text => printer.line(report.text().trim_end()),
     }
+    if let Some(junit) = &mut junit {
+        junit.write(&report.junit())?;
+    }
     Ok(if report.passed() { Exit::Done } else { Exit::Error })
+}
+
+/// The file for the result.
+struct Junit<'p> {
+    path: &'p Path,
+    file: File,
+}
+
+impl<'p> Junit<'p> {
+    fn open(path: &'p Path) -> Result<Self, CliError> {
+        let file = File::create(path).map_err(|e| unwritten(path, &e))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), CliError> {
+        self.file.write_all(text.as_bytes()).map_err(|e| unwritten(self.path, &e))
+    }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> CliError {
+    CliError::plain("cli/file", format!("{} cannot be written: {error}", path.display()), "check the path")
 }
 
 /// Makes a kit file of a plugin's calls in a run.
@@ -90,9 +116,7 @@ pub async fn record(
     });
     let path = out.map_or_else(|| PathBuf::from(format!("{plugin}.recorded.json")), Path::to_owned);
     let text = serde_json::to_string_pretty(&kit).unwrap_or_default();
-    std::fs::write(&path, &text).map_err(|e| {
-        CliError::plain("cli/file", format!("{} cannot be written: {e}", path.display()), "check the path")
-    })?;
+    std::fs::write(&path, &text).map_err(|e| unwritten(&path, &e))?;
     let left_out = found.tapes.len() - calls;
     match printer.form() {
         Form::Json => printer.json(&serde_json::json!({

@@ -80,7 +80,7 @@ pub struct External {
     kept: AtomicU64,
     pace: Pace,
     /// Ended with this value.
-    _process: Option<Child>,
+    process: Option<Child>,
 }
 
 impl Place {
@@ -167,12 +167,12 @@ impl External {
             None => format!("external: {}", setup.address),
         };
         let kept = AtomicU64::new(0);
-        let this = Self { name, place, reset, state, keep, kept, pace: setup.pace, _process: process };
+        let mut this = Self { name, place, reset, state, keep, kept, pace: setup.pace, process };
         this.until_ready(setup.ready.as_deref()).await?;
         Ok(this)
     }
 
-    async fn until_ready(&self, path: Option<&str>) -> Result<(), KitError> {
+    async fn until_ready(&mut self, path: Option<&str>) -> Result<(), KitError> {
         let control = Control { place: self.place.clone(), method: Method::GET, path: path.unwrap_or("/").to_owned() };
         let began = tokio::time::Instant::now();
         loop {
@@ -182,8 +182,22 @@ impl External {
                     return Err(unusable(&format!("{} answers {} only", self.name, answer.status)));
                 }
                 Err(why) if began.elapsed() > STARTING => return Err(unusable(&why)),
-                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(_) => self.is_alive()?,
+                Ok(_) => {}
             }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// A process that has ended will not answer any more, however long it is waited for.
+    fn is_alive(&mut self) -> Result<(), KitError> {
+        match self.process.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => {
+                let why = format!("the counterpart ended at once with {status}: {}", self.name);
+                let next = "run the `command` of the kit file by hand; it has to stay in the foreground";
+                Err(KitError::new("kit/counterpart", why, next))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -351,6 +365,20 @@ pub const LONGEST_PAUSE: Millis = Millis(250);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_ends_is_told_at_once_with_its_status() {
+        let setup = ExternalSetup {
+            address: "http://127.0.0.1:{port}".to_owned(),
+            command: ["sh", "-c", "exit 3 # {port}"].map(str::to_owned).to_vec(),
+            ..ExternalSetup::default()
+        };
+        let began = tokio::time::Instant::now();
+        let error = External::new(&setup).await.unwrap_err();
+        assert_eq!(error.code, "kit/counterpart");
+        assert!(error.message.contains("ended at once with exit status: 3"), "{error}");
+        assert!(began.elapsed() < STARTING / 6, "{:?}", began.elapsed());
+    }
 
     #[test]
     fn only_this_machine_is_a_place() {

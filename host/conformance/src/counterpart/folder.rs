@@ -105,6 +105,10 @@ impl Counterpart for WithFolder {
         self.inner.unknown()
     }
 
+    fn unsound(&self) -> Option<KitError> {
+        self.inner.unsound()
+    }
+
     fn unread(&self) -> Result<Option<String>, KitError> {
         self.inner.unread()
     }

@@ -160,6 +160,11 @@ pub trait Counterpart: Send + Sync + Debug {
         None
     }
 
+    /// What is wrong with the counterpart itself, which no plugin is to blame for.
+    fn unsound(&self) -> Option<KitError> {
+        None
+    }
+
     /// What a plugin left unread in the whole run without a fault, in words.
     ///
     /// # Errors

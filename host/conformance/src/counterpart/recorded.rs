@@ -263,8 +263,7 @@ mod tests {
 
     #[test]
     fn what_reads_makes_nothing_however_often_it_is_asked_for() {
-        let json_1_1 =
-            |action: &str| json!([["content-type", "application/x-amz-json-1.1"], ["x-amz-target", action]]);
+        let json_1_1 = |action: &str| json!([["content-type", "application/x-amz-json-1.1"], ["x-amz-target", action]]);
         let form = json!([["content-type", "application/x-www-form-urlencoded"]]);
         let all = [
             // Two that show that they read, one of which a grant says it, and one that makes something.

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 
 type At = BTreeMap<String, String>;
 
+/// The status of an answer that the script could not make.
+const BROKEN: u16 = 599;
+
 /// One request on its way.
 struct Turn<'a> {
     script: &'a Script,
@@ -35,7 +38,11 @@ pub(super) fn answer(
     store.settle(script, now);
     let body = serde_json::from_slice(&sent.body).unwrap_or(Value::Null);
     let mut turn = Turn { script, expressions, store, sent, body, now };
-    turn.answer().unwrap_or_else(|wrong| *wrong)
+    let answer = turn.answer().unwrap_or_else(|wrong| *wrong);
+    if answer.status == BROKEN {
+        store.broken(sent.shown(), &answer);
+    }
+    answer
 }
 
 impl Turn<'_> {
@@ -488,7 +495,7 @@ impl Turn<'_> {
 
 /// An expression that has no value is the script's mistake, and no plugin's.
 fn broken(why: String) -> Wrong {
-    Box::new(Answered::json(599, &json!({ "badCounterpart": why })))
+    Box::new(Answered::json(BROKEN, &json!({ "badCounterpart": why })))
 }
 
 /// RFC 7396.

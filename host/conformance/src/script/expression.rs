@@ -1,13 +1,18 @@
 //! Expressions in templates: the Common Expression Language (<https://cel.dev>), as in an analysis' conditions.
 
+use cel::common::ast::{EntryExpr, Expr};
 use cel::objects::Key;
-use cel::{Context, Program, Value as CelValue};
+use cel::{Context, IdedExpr, Program, Value as CelValue};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest expression, in bytes: the parser recurses.
 const LONGEST: usize = 2048;
+
+/// The types that an expression may name, as in `type(x) == string`.
+const TYPES: [&str; 11] =
+    ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
 
 /// The member of a template whose value is merged into it.
 const SPREAD: &str = "...";
@@ -58,12 +63,18 @@ impl Expressions {
         Ok(program)
     }
 
-    /// Whether it can be read.
+    /// Whether it can be read, and uses no other names than these.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self, source: &str) -> Result<(), String> {
-        self.program(source).map(drop)
+    pub fn check(&self, source: &str, names: &[&str]) -> Result<(), String> {
+        let program = self.program(source)?;
+        match unknown(program.expression(), &mut names.to_vec()) {
+            None => Ok(()),
+            Some(name) => {
+                Err(format!("`{source}` uses `{name}`, which is no name here: there are {}", names.join(", ")))
+            }
+        }
     }
 
     /// Its value.
@@ -124,6 +135,53 @@ impl Expressions {
     }
 }
 
+/// The first name that an expression uses and that is not known: neither from the start, nor made by a macro such as `map`.
+fn unknown<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Option<&'e str> {
+    let mut any = |all: &mut dyn Iterator<Item = &'e IdedExpr>| {
+        for one in all {
+            if let Some(name) = unknown(one, known) {
+                return Some(name);
+            }
+        }
+        None
+    };
+    match &expression.expr {
+        // What begins with `@` is a macro's own, and types are names, too.
+        Expr::Ident(name) => {
+            let own = name.starts_with('@') || TYPES.contains(&name.as_str()) || known.contains(&name.as_str());
+            (!own).then_some(name)
+        }
+        Expr::Call(call) => any(&mut call.target.iter().map(Box::as_ref).chain(&call.args)),
+        Expr::List(list) => any(&mut list.elements.iter()),
+        Expr::Select(select) => unknown(&select.operand, known),
+        Expr::Map(map) => any(&mut map.entries.iter().flat_map(|entry| parts(&entry.expr))),
+        Expr::Struct(made) => any(&mut made.entries.iter().flat_map(|entry| parts(&entry.expr))),
+        Expr::Comprehension(of) => {
+            let outside = unknown(&of.iter_range, known).or_else(|| unknown(&of.accu_init, known));
+            if outside.is_some() {
+                return outside;
+            }
+            let before = known.len();
+            known.push(&of.iter_var);
+            known.extend(of.iter_var2.as_deref());
+            known.push(&of.accu_var);
+            let inside = [&of.loop_cond, &of.loop_step, &of.result].into_iter().find_map(|one| unknown(one, known));
+            known.truncate(before);
+            inside
+        }
+        Expr::Literal(_) | Expr::Unspecified => None,
+    }
+}
+
+/// The expressions of an entry.
+fn parts(entry: &EntryExpr) -> impl Iterator<Item = &IdedExpr> {
+    let (key, value) = match entry {
+        EntryExpr::StructField(field) => (None, &field.value),
+        EntryExpr::MapEntry(entry) => (Some(&entry.key), &entry.value),
+    };
+    key.into_iter().chain([value])
+}
+
 /// Whole numbers stay signed, as literals in expressions are.
 fn to_cel(value: &Value) -> CelValue {
     match value {
@@ -149,6 +207,32 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_name_that_nobody_declares_is_told_before_anything_is_asked_for() {
+        let all = Expressions::default();
+        let names = ["body", "children"];
+        let good = [
+            "body.replicas + 1",
+            "has(body.x) && body.x.exists(l, body.x[l] != null && l != 'a')",
+            "children.revision.map(r, {'id': r.id, 'n': r.all.filter(x, x > r.least).size()})",
+            "type(body) == map ? [body, {body.k: 1}] : children",
+        ];
+        for source in good {
+            assert_eq!(all.check(source, &names), Ok(()), "{source}");
+        }
+        let bad = [
+            ("nonsense.x", "nonsense"),
+            ("body.map(r, r.id) == r", "r"),
+            ("body.all(b, b.id == other)", "other"),
+            ("{'a': {typo: 1}}", "typo"),
+            ("size([children, what])", "what"),
+        ];
+        for (source, name) in bad {
+            let wrong = all.check(source, &names).unwrap_err();
+            assert!(wrong.contains(&format!("uses `{name}`")) && wrong.contains("body, children"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn templates_are_filled() {
         let names = Names::default()
             .with("body", &json!({ "replicas": 3, "weights": { "a": 10 } }))
@@ -169,7 +253,7 @@ mod tests {
             })
         );
         assert!(all.fill(&json!("= nothing.at.all"), &names).is_err());
-        assert!(all.check("1 +").is_err());
+        assert!(all.check("1 +", &[]).is_err());
         assert_eq!(all.holds("size(children.revision) == 2", &names), Ok(true));
     }
 }

@@ -11,6 +11,23 @@ use std::collections::BTreeMap;
 /// The version of the form.
 pub const COUNTERPART_VERSION: u32 = 1;
 
+/// The names that expressions about a request may use.
+const NAMES: [&str; 13] = [
+    "request",
+    "params",
+    "all",
+    "now",
+    "origin",
+    "exists",
+    "id",
+    "body",
+    "age",
+    "making",
+    "going",
+    "generation",
+    "etag",
+];
+
 /// A counterpart: what is asked for first matches a route, and then a resource.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -403,29 +420,30 @@ impl Script {
         if self.counterpart != COUNTERPART_VERSION {
             wrong.push(format!("its form is version {}, this program reads version 1", self.counterpart));
         }
-        let mut template = |at: &str, value: &Value| {
+        let mut template = |at: &str, value: &Value, names: &[&str]| {
             each(value, &mut |text| {
-                if let Err(e) = expressions.check(text) {
+                if let Err(e) = expressions.check(text, names) {
                     wrong.push(format!("{at}: {e}"));
                 }
             });
         };
-        template("error", &self.error);
+        template("error", &self.error, &["status", "code", "message"]);
+        let in_views: Vec<&str> = NAMES.into_iter().chain(["children"]).collect();
         for (kind, resource) in &self.resources {
             if let Some(view) = &resource.view {
-                template(&format!("{kind}: view"), view);
+                template(&format!("{kind}: view"), view, &in_views);
             }
             for refusal in &resource.refuse {
-                template(&format!("{kind}: refuse"), &Value::from(format!("= {}", refusal.when)));
+                template(&format!("{kind}: refuse"), &Value::from(format!("= {}", refusal.when)), &NAMES);
             }
         }
         if let Some(operations) = &self.operations {
-            template("operations: view", &operations.view);
+            template("operations: view", &operations.view, &["id", "done", "kind", "target"]);
         }
         for route in &self.routes {
-            template(&route.path, &route.body);
+            template(&route.path, &route.body, &NAMES);
             if let Some(when) = &route.when {
-                template(&route.path, &Value::from(format!("= {when}")));
+                template(&route.path, &Value::from(format!("= {when}")), &NAMES);
             }
         }
         let mut path = |at: &str, text: &str| {

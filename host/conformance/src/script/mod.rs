@@ -73,6 +73,16 @@ impl Counterpart for Scripted {
         Some(answer::answer(&self.script, &self.expressions, &mut before, sent, now))
     }
 
+    fn unsound(&self) -> Option<KitError> {
+        let store = self.store();
+        let why = store.without_answer()?;
+        Some(KitError::new(
+            "kit/bad-counterpart",
+            format!("the scripted counterpart `{}` has no answer to {why}", self.script.name),
+            "mend the expression; `has(…)` asks whether a member is there",
+        ))
+    }
+
     fn unread(&self) -> Result<Option<String>, KitError> {
         let store = self.store();
         for (kind, resource) in &self.script.resources {

@@ -52,6 +52,8 @@ pub(super) struct Store {
     pub(super) tokens: BTreeMap<String, (String, Answered)>,
     made: BTreeMap<String, u64>,
     violations: Vec<String>,
+    /// The first request that the script had no answer for, and why.
+    broken: Option<String>,
     numbers: u64,
     /// The kinds whose lists went on after a page, and whether more than the first page was ever asked for.
     pages: BTreeMap<String, bool>,
@@ -103,6 +105,17 @@ impl Store {
 
     pub(super) fn violation(&mut self, text: String) {
         self.violations.push(text);
+    }
+
+    /// The script has no answer.
+    pub(super) fn broken(&mut self, asked: String, answer: &Answered) {
+        let why = String::from_utf8_lossy(&answer.body).into_owned();
+        self.broken.get_or_insert(format!("{asked}: {why}"));
+    }
+
+    /// What the script had no answer for.
+    pub(super) fn without_answer(&self) -> Option<&str> {
+        self.broken.as_deref()
     }
 
     /// A list goes on after the page that was shown, or is shown from a later one.
