@@ -33,6 +33,14 @@ pub enum AuthoringError {
         /// Why.
         source: std::io::Error,
     },
+    /// The SDK is not in the folder that was given (`authoring/no-sdk`).
+    #[error("the SDK is not in {}: {why}", folder.display())]
+    NoSdk {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// `cargo` cannot be started (`authoring/no-cargo`).
     #[error("cargo cannot be started: {0}")]
     NoCargo(std::io::Error),
@@ -60,6 +68,7 @@ impl AuthoringError {
             Self::Name(_) => "authoring/bad-name",
             Self::Exists(_) => "authoring/exists",
             Self::File { .. } => "authoring/file",
+            Self::NoSdk { .. } => "authoring/no-sdk",
             Self::NoCargo(_) => "authoring/no-cargo",
             Self::Cargo(_) => "authoring/cargo",
             Self::NoPlugin { .. } => "authoring/no-plugin",
@@ -74,6 +83,7 @@ impl AuthoringError {
             Self::Name(_) => "choose one such as `provider-acme`",
             Self::Exists(_) => "choose another name, or remove it",
             Self::File { .. } => "check the path and who may write there",
+            Self::NoSdk { .. } => "name the folder `sdk/rust` of a checkout, or leave `--sdk` out",
             Self::NoCargo(_) => "install Rust: plugins are built by cargo",
             Self::Cargo(said) if said.contains("can't find crate for `core`") || said.contains("target may not be") => {
                 "add the target: `rustup target add wasm32-unknown-unknown`"

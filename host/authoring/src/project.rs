@@ -69,9 +69,11 @@ pub fn write(project: &Project, folder: &Path) -> Result<Vec<PathBuf>, Authoring
         return Err(AuthoringError::Exists(folder.to_owned()));
     }
     let sdk = match &project.sdk {
-        Sdk::Repository(url) => format!("{{ git = {} }}", quoted(url)),
+        // The SDK of this very version: what it makes fits this host, today and in a year.
+        Sdk::Repository(url) => format!("{{ git = {}, tag = {} }}", quoted(url), quoted(&tag())),
         Sdk::Folder(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            is_sdk(&path)?;
             format!("{{ path = {} }}", quoted(&path.to_string_lossy()))
         }
     };
@@ -93,6 +95,25 @@ pub fn write(project: &Project, folder: &Path) -> Result<Vec<PathBuf>, Authoring
         written.push(path);
     }
     Ok(written)
+}
+
+/// The tag of this version in the repository.
+fn tag() -> String {
+    format!("v{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether the SDK is in a folder: cargo would say so much later, and of a file that nobody wrote by hand.
+fn is_sdk(folder: &Path) -> Result<(), AuthoringError> {
+    let no = |why: String| AuthoringError::NoSdk { folder: folder.to_owned(), why };
+    let manifest = folder.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).map_err(|e| no(format!("{}: {e}", manifest.display())))?;
+    let package = text.lines().map(str::trim).skip_while(|line| *line != "[package]").skip(1);
+    let mut own = package.take_while(|line| !line.starts_with('['));
+    let names_it = own.any(|line| {
+        let pair = line.split_once('=').map(|(name, value)| (name.trim(), value.trim()));
+        pair == Some(("name", "\"basb-plugin\""))
+    });
+    if names_it { Ok(()) } else { Err(no(format!("{} is not that of `basb-plugin`", manifest.display()))) }
 }
 
 /// A text in quotes, as TOML and JSON have it.
@@ -129,6 +150,34 @@ mod tests {
             assert_eq!((manifest.kind, manifest.name.as_str()), (kind, "my-plugin"));
             assert!(matches!(write(&project("my-plugin"), &folder), Err(AuthoringError::Exists(_))));
         }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn the_sdk_is_of_this_version() {
+        let root = std::env::temp_dir().join(format!("basb-authoring-tag-{}", std::process::id()));
+        write(&project("my-plugin"), &root).unwrap();
+        let text = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        let pinned = format!(
+            "basb-plugin = {{ git = \"https://example.com/sdk\", tag = \"v{}\" }}",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(text.contains(&pinned), "{text}");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_folder_without_the_sdk_is_refused_and_nothing_is_written() {
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("sdk/rust");
+        let root = std::env::temp_dir().join(format!("basb-authoring-sdk-{}", std::process::id()));
+        let with = |sdk: &Path| Project { sdk: Sdk::Folder(sdk.to_owned()), ..project("my-plugin") };
+        for other in ["/nope", env!("CARGO_MANIFEST_DIR"), env!("CARGO_MANIFEST_PATH")] {
+            let refused = write(&with(Path::new(other)), &root).unwrap_err();
+            assert_eq!(refused.code(), "authoring/no-sdk", "{other}");
+            assert!(refused.to_string().contains(other), "{refused}");
+            assert!(!root.exists());
+        }
+        write(&with(&sdk), &root).unwrap();
         std::fs::remove_dir_all(root).unwrap();
     }
 
