@@ -92,6 +92,17 @@ pub struct Deployment {
     /// The keys of those who sign plugins, by the names that plugins refer to: minisign public keys in base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub publishers: BTreeMap<PluginName, String>,
+    /// What is done with the tapes of its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tapes: Option<Tapes>,
+}
+
+/// What is done with the tapes of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tapes {
+    /// How long their texts are kept after the end of the run.
+    pub keep: Millis,
 }
 
 /// A plugin with a configuration.

@@ -5,8 +5,8 @@
 use crate::chain::{self, Hash};
 use crate::error::WorkError;
 use crate::{Fence, Journal, JournalError, lease, row, runs};
-use basb_core::{Digest, RunId, Timestamp};
-use rusqlite::{Connection, params};
+use basb_core::{Digest, PluginName, RunId, ServiceName, Timestamp};
+use rusqlite::{Connection, ToSql, params};
 
 /// A tape to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,18 +199,44 @@ impl Journal {
         self.write(move |connection| {
             let before = row::to_column("a time", before.0)?;
             let run = run.as_ref().map(RunId::as_str);
-            let which = "body IS NOT NULL AND at < ?1 AND (?2 IS NULL OR run = ?2) \
+            let which = "at < ?1 AND (?2 IS NULL OR run = ?2) \
                          AND run IN (SELECT run FROM runs WHERE finished_at IS NOT NULL)";
-            let (tapes, bytes) = connection
-                .prepare_cached(&format!("SELECT count(*), coalesce(sum(length(body)), 0) FROM tapes WHERE {which}"))?
-                .query_row(params![before, run], |r| Ok((row::unsigned(r, 0)?, row::unsigned(r, 1)?)))?;
-            connection
-                .prepare_cached(&format!("UPDATE tapes SET body = NULL WHERE {which}"))?
-                .execute(params![before, run])?;
-            Ok(Pruned { tapes, bytes })
+            prune(connection, which, params![before, run])
         })
         .await
     }
+
+    /// Drops the text of the tapes of the runs of a deployment in an environment that had come to their end by this time.
+    ///
+    /// # Errors
+    /// Why the file cannot be written.
+    pub async fn prune_ended(
+        &self,
+        deployment: &ServiceName,
+        environment: &PluginName,
+        by: Timestamp,
+    ) -> Result<Pruned, JournalError> {
+        let (deployment, environment) = (deployment.clone(), environment.clone());
+        self.write(move |connection| {
+            let by = row::to_column("a time", by.0)?;
+            // A run that is not finished has no such time, and is none of them.
+            let which =
+                "run IN (SELECT run FROM runs WHERE finished_at <= ?1 AND deployment = ?2 AND environment = ?3)";
+            prune(connection, which, params![by, deployment.as_str(), environment.as_str()])
+        })
+        .await
+    }
+}
+
+fn prune(connection: &Connection, which: &str, params: &[&dyn ToSql]) -> Result<Pruned, WorkError> {
+    let which = format!("WHERE body IS NOT NULL AND {which}");
+    let (tapes, bytes) = connection
+        .prepare_cached(&format!("SELECT count(*), coalesce(sum(length(body)), 0) FROM tapes {which}"))?
+        .query_row(params, |r| Ok((row::unsigned(r, 0)?, row::unsigned(r, 1)?)))?;
+    if tapes > 0 {
+        connection.prepare_cached(&format!("UPDATE tapes SET body = NULL {which}"))?.execute(params)?;
+    }
+    Ok(Pruned { tapes, bytes })
 }
 
 pub(crate) fn insert(connection: &Connection, run: &RunId, tape: &NewTape) -> Result<(), WorkError> {

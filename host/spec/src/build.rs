@@ -7,7 +7,7 @@ use crate::shape::{
 };
 use basb_core::model::{
     Analysis, Approve, Bake, Deployment, DryRun, Group, Metric, Notifier, PluginSource, Quorum, Readiness, Service,
-    Shared, Use, Workload,
+    Shared, Tapes, Use, Workload,
 };
 use basb_core::run::OnTimeout;
 use basb_core::{PluginName, ServiceName};
@@ -57,6 +57,10 @@ pub(crate) fn build(file: DeploymentFile, environment: &str, base: &Path) -> Opt
         secrets: section(file.secrets),
         credentials: section(file.credentials),
         publishers: all(file.publishers, |key: Text| Some(key.0))?,
+        tapes: match file.tapes {
+            Some(tapes) => Some(Tapes { keep: tapes.value.keep?.value }),
+            None => None,
+        },
     })
 }
 

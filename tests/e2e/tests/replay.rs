@@ -153,6 +153,34 @@ fn old_tapes_are_dropped_and_the_record_holds() {
 }
 
 #[test]
+fn tapes_are_kept_as_long_as_the_file_says() {
+    let lab = Lab::new();
+    lab.replays_nothing("tapes are dropped by what the file says");
+    let text = lab.write(&FileOptions::default());
+    let left = |run: &str| {
+        let tapes = lab.host(&["--json", "tape", "show", run]).exits(0).stdout;
+        let all: Vec<Value> = tapes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(all.len() > 10, "{tapes}");
+        (all.iter().filter(|tape| !tape["tape"].is_null()).count(), all.len())
+    };
+    let first = lab.run(1).exits(0).events().run();
+    lab.write_text(&format!("{text}tapes: {{ keep: 1d }}\n"));
+    let second = lab.run(2).exits(0).events().run();
+    for run in [&first, &second] {
+        let (kept, all) = left(run);
+        assert_eq!(kept, all, "none of them is so old");
+    }
+    // A run that failed has its end too; what is dropped changes nothing of how it ended.
+    lab.write_text(&format!("{text}tapes: {{ keep: 0s }}\n"));
+    let out = lab.run(3).exits(3);
+    assert_eq!(out.stderr, "", "nothing went wrong");
+    for run in [&first, &second, &out.events().run()] {
+        assert_eq!(left(run).0, 0);
+    }
+    lab.host(&["audit", "verify"]).exits(0);
+}
+
+#[test]
 fn a_back_test_that_compared_nothing_does_not_pass() {
     let (lab, first, broken) = recorded();
     lab.replays_nothing("the tapes are dropped");

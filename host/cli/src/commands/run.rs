@@ -7,7 +7,7 @@ use crate::printer::Printer;
 use crate::screen::Screen;
 use basb_core::RunId;
 use basb_core::run::{Record, Verb};
-use basb_engine::{Control, Ended, GateStatus, Owner, PlanFile, RunChoice, Session, Started, is_plan};
+use basb_engine::{Control, Ended, GateStatus, Owner, PlanFile, Retention, RunChoice, Session, Started, is_plan};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -47,6 +47,7 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
     let (tell, control) = mpsc::channel(8);
     let interrupts = tokio::spawn(listen(tell, Arc::clone(&screen)));
     let id = started.id().clone();
+    let retention = started.retention();
     let ended = session.drive(started, screen.as_ref(), control).await;
     interrupts.abort();
     screen.close();
@@ -55,7 +56,12 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
         printer.note(&format!("warning: {left}"));
     }
     Ok(match ended {
-        Ended::Finished(outcome) => outcome.into(),
+        Ended::Finished(outcome) => {
+            if let Some(retention) = retention {
+                drop_old_tapes(session, &retention, printer).await;
+            }
+            outcome.into()
+        }
         Ended::AtGate => {
             printer.note(&waiting(session, &id).await);
             Exit::AtGate
@@ -65,6 +71,16 @@ pub async fn drive(session: &Session, started: Started, printer: Printer) -> Res
             Exit::Error
         }
     })
+}
+
+/// Drops what need not be kept any more. The run is over, and is what it is whatever comes of this.
+async fn drop_old_tapes(session: &Session, retention: &Retention, printer: Printer) {
+    if let Err(e) = session.drop_old_tapes(retention).await {
+        printer.note(&format!(
+            "warning: old tapes are still there: {e} ({}); the next run tries it again, `basb-host tape prune` drops them now",
+            e.code()
+        ));
+    }
 }
 
 /// What everything that is left waits for, and what to do about it.

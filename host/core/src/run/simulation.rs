@@ -91,6 +91,7 @@ pub(super) fn start(replicas: u32, initial: bool, mode: StartMode) -> RunStart {
             secrets: serde_json::Value::Null,
             credentials: serde_json::Value::Null,
             publishers: BTreeMap::new(),
+            tapes: None,
         },
         services: names.iter().map(|n| (n.clone(), from.clone())).collect(),
         plugins: BTreeMap::new(),

@@ -1,8 +1,8 @@
 //! Tapes, and calls that are open.
 
-use super::{entry, run_id, start, with_run};
-use crate::{Append, Fence, JournalError, NewTape, OpenCall, OpenExchange};
-use basb_core::{Millis, Timestamp};
+use super::{entry, run_id, service, start, with_run};
+use crate::{Append, Fence, JournalError, NewTape, OpenCall, OpenExchange, Pruned, RunStart};
+use basb_core::{Millis, PluginName, Timestamp};
 
 fn tape(call: u64) -> NewTape {
     NewTape {
@@ -90,6 +90,36 @@ async fn old_texts_are_dropped_and_what_names_them_stays() {
     assert_eq!((tapes[0].body.as_deref(), tapes[0].sha256), (None, [1; 32]));
     assert_eq!(tapes[1].body.as_deref(), Some("{\"n\":2}"));
     assert_eq!(journal.verify(&run).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_ended_long_ago_is_dropped_by_its_end_and_place() {
+    let (_folder, journal, run) = with_run("01r").await;
+    let other = RunStart { environment: PluginName::new("other").unwrap(), ..start("01t", 1000) };
+    let elsewhere = RunStart { deployment: service("elsewhere"), ..start("01u", 1000) };
+    for start in [start("01s", 1000), start("01v", 1000), other, elsewhere] {
+        journal.start_run(start).await.unwrap();
+    }
+    for name in ["01r", "01s", "01t", "01u", "01v"] {
+        journal.append(&run_id(name), Append::from(entry(1, "called")).tape(tape(1))).await.unwrap();
+    }
+    // The tapes are all as old; the ends of the runs are not, and the last one goes on.
+    for (name, end) in [("01r", 3000), ("01s", 3001), ("01t", 3000), ("01u", 3000)] {
+        journal.finish_run(&run_id(name), Timestamp(end), "done", "{}").await.unwrap();
+    }
+    let here = (service("second-brain"), PluginName::new("local").unwrap());
+    let by = |at| journal.prune_ended(&here.0, &here.1, Timestamp(at));
+    assert_eq!(by(2999).await.unwrap(), Pruned::default());
+    assert_eq!(by(3000).await.unwrap(), Pruned { tapes: 1, bytes: 7 });
+    assert_eq!(by(3000).await.unwrap(), Pruned::default(), "once");
+    let kept = async |name: &str| journal.tapes(&run_id(name), 1, 9).await.unwrap()[0].body.is_some();
+    assert!(!kept("01r").await);
+    for name in ["01s", "01t", "01u", "01v"] {
+        assert!(kept(name).await, "{name}");
+    }
+    assert_eq!(by(u64::MAX >> 1).await.unwrap().tapes, 1);
+    assert!(kept("01v").await, "it is not finished: it may have to be taken up again");
+    journal.verify(&run).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub(crate) use people::{ApproveFile, GroupFile};
 pub(crate) use service::{ReadyFile, ServiceFile, ServiceOverrides, WorkloadFile};
 
 use crate::read::{Dict, List, Object, PluginLocation, Text, VariableName, Version, record};
-use basb_core::{PluginName, ServiceName};
+use basb_core::{Millis, PluginName, ServiceName};
 
 /// The variables of a file or of an environment.
 pub(crate) type Variables = Dict<VariableName, Text>;
@@ -57,6 +57,17 @@ record! {
         "analyses" analyses: optional Dict<PluginName, AnalysisFile>;
         /// Who is told what.
         "notifiers" notifiers: optional Dict<PluginName, NotifierFile>;
+        /// How long the tapes of runs are kept; without it, until `basb-host tape prune` drops them.
+        "tapes" tapes: optional TapesFile;
+    }
+}
+
+record! {
+    /// How long what passed between plugins and the outside is kept.
+    TapesFile {
+        /// How long after the end of a run. The texts of older ones are dropped after each run of the same deployment in
+        /// the same environment; their digests stay.
+        "keep" keep: required Millis;
     }
 }
 

@@ -187,6 +187,7 @@ pub fn plan(reel: &mut Reel) -> (RunStart, Cloud, BTreeMap<ServiceName, Before>)
         secrets: serde_json::Value::Null,
         credentials: serde_json::Value::Null,
         publishers: BTreeMap::new(),
+        tapes: None,
     };
     let start = RunStart {
         version: RECORD_VERSION,
