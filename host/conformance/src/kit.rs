@@ -98,7 +98,7 @@ async fn counterpart(kit: &KitFile, base: &Path) -> Result<Arc<dyn Counterpart>,
         return Ok(Arc::new(External::new(&setup).await?));
     }
     if let Some(recording) = &file.recording {
-        return Ok(Arc::new(Recorded::new(recording, &kit.granted()?.http)?));
+        return Ok(Arc::new(Recorded::new(recording, kit)?));
     }
     if let Some(script) = &file.script {
         return Ok(Arc::new(Scripted::new((**script).clone())?));

@@ -3,7 +3,7 @@
 use crate::args::TestArgs;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
-use basb_conformance::counterpart::Recording;
+use basb_conformance::counterpart::{Recording, secret_sections};
 use basb_conformance::file::{CounterpartFile, KitFile};
 use basb_conformance::kit::{Kit, kind_of};
 use basb_conformance::matrix::Choice;
@@ -109,11 +109,10 @@ pub async fn record(
     let calls = recording.calls.len();
     let exchanges: usize = recording.calls.iter().map(|call| call.exchanges.len()).sum();
     // JSON is YAML too; people read it rarely, and a diff of it should be small.
-    let kit = serde_json::json!({
-        "conformance": basb_conformance::file::KIT_FILE_VERSION,
-        "grants": found.grants,
-        "counterpart": { "recording": recording },
-    });
+    let mut kit = secret_sections(&recording, &found.grants)?;
+    kit.insert("conformance".to_owned(), basb_conformance::file::KIT_FILE_VERSION.into());
+    kit.insert("grants".to_owned(), found.grants);
+    kit.insert("counterpart".to_owned(), serde_json::json!({ "recording": recording }));
     let path = out.map_or_else(|| PathBuf::from(format!("{plugin}.recorded.json")), Path::to_owned);
     let text = serde_json::to_string_pretty(&kit).unwrap_or_default();
     std::fs::write(&path, &text).map_err(|e| unwritten(&path, &e))?;

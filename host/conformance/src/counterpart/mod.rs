@@ -6,10 +6,12 @@
 mod external;
 mod folder;
 mod recorded;
+mod stand_ins;
 
 pub use external::{External, ExternalSetup, LONGEST_PAUSE, Place};
 pub use folder::WithFolder;
 pub use recorded::{Recorded, RecordedCall, RecordedExchange, Recording};
+pub use stand_ins::sections as secret_sections;
 
 use crate::KitError;
 use basb_capabilities::http::HttpError;

@@ -4,8 +4,10 @@
 //! that a call asks for the same, it gets the second answer. What it does not know it cannot judge: a fault after which a plugin asks for
 //! something that is not on the recording is skipped, loudly.
 
+use super::stand_ins::StandIns;
 use super::{Answered, Counterpart, Saved, Sent, State};
 use crate::KitError;
+use crate::file::KitFile;
 use basb_capabilities::exchange::Ask;
 use basb_capabilities::http::{HttpError, Request, Response};
 use basb_core::Timestamp;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use url::Url;
 
 /// The version of the form.
 pub const RECORDING_VERSION: u32 = 1;
@@ -87,6 +90,11 @@ impl Recording {
     }
 }
 
+/// A URL as it goes out: with the `/` that an origin alone has not, and so on.
+fn normal(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.to_string())
+}
+
 /// What was asked for, as far as two requests are the same.
 type Key = (String, String, Vec<u8>);
 
@@ -107,15 +115,16 @@ pub struct Recorded {
     name: String,
     answers: Vec<BTreeMap<Key, Vec<Answered>>>,
     grants: Vec<HttpGrant>,
+    secrets: StandIns,
     inner: Mutex<Inner>,
 }
 
 impl Recorded {
-    /// A counterpart that answers as on a recording. What the grants call a read makes nothing.
+    /// A counterpart that answers as on the recording of a kit file. What its grants call a read makes nothing.
     ///
     /// # Errors
     /// [`KitError`] for a recording of another version, or one that holds something else than HTTP.
-    pub fn new(recording: &Recording, grants: &[HttpGrant]) -> Result<Self, KitError> {
+    pub fn new(recording: &Recording, file: &KitFile) -> Result<Self, KitError> {
         let wrong =
             |why: String| KitError::new("kit/bad-recording", why, "record the run again: `basb-host plugin record`");
         if recording.recording != RECORDING_VERSION {
@@ -125,8 +134,9 @@ impl Recorded {
         for call in &recording.calls {
             calls.push(Self::answers(call).map_err(&wrong)?);
         }
-        let (name, grants) = (format!("recorded: run {}", recording.run), grants.to_vec());
-        Ok(Self { name, answers: calls, grants, inner: Mutex::default() })
+        let name = format!("recorded: run {}", recording.run);
+        let (grants, secrets) = (file.granted()?.http, StandIns::of(recording, file)?);
+        Ok(Self { name, answers: calls, grants, secrets, inner: Mutex::default() })
     }
 
     /// The answers that one call got.
@@ -148,7 +158,7 @@ impl Recorded {
                 let response: Response = serde_json::from_value(response).map_err(|e| e.to_string())?;
                 let headers = response.headers.into_iter().filter(|(name, _)| name != "content-length").collect();
                 let answered = Answered { status: response.status, headers, body: response.body };
-                answers.entry((request.method, request.url, request.body)).or_default().push(answered);
+                answers.entry((request.method, normal(&request.url), request.body)).or_default().push(answered);
             }
         }
         Ok(answers)
@@ -192,7 +202,8 @@ impl Counterpart for Recorded {
     }
 
     fn http<'a>(&'a self, sent: &'a Sent, _now: Timestamp) -> BoxFuture<'a, Result<Answered, HttpError>> {
-        let key = (sent.method.clone(), sent.url.to_string(), sent.body.clone());
+        let (url, body) = self.secrets.taken_out(sent);
+        let key = (sent.method.clone(), url, body);
         let mut inner = self.inner();
         let answer = match self.answers.get(inner.call).and_then(|call| call.get(&key)) {
             None => {
@@ -247,9 +258,7 @@ impl Counterpart for Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use basb_grants::Grants;
     use serde_json::json;
-    use url::Url;
 
     fn ask(url: &str, headers: &Value, body: &str) -> (Sent, RecordedExchange) {
         let ask = json!({ "http": { "method": "POST", "url": url, "headers": headers, "body": body } });
@@ -270,7 +279,7 @@ mod tests {
             ask("https://ecs.example/", &json_1_1("Ecs.ListServices"), "{}"),
             ask("https://elb.example/", &form, "Action=DescribeRules&Version=2015-12-01"),
             ask("https://kv.example/v1/query", &json!([]), "{}"),
-            ask("https://kv.example/v1/things", &json!([]), "{}"),
+            ask("https://kv.example:443/v1/things", &json!([]), "{}"),
         ];
         let exchanges = all.iter().map(|(_, exchange)| exchange.clone()).collect();
         let call = RecordedCall { function: "read".to_owned(), args: json!([]), exchanges };
@@ -281,7 +290,8 @@ mod tests {
             // Of somebody else: it says nothing of the requests to `kv.example`.
             { "host": "other.example", "methods": ["POST"], "path": "/**", "reads": ["POST"] },
         ]});
-        let recorded = Recorded::new(&recording, &Grants::parse(&grants).unwrap().http).unwrap();
+        let file = serde_json::from_value(json!({ "conformance": 1, "grants": grants })).unwrap();
+        let recorded = Recorded::new(&recording, &file).unwrap();
         for _ in 0..2 {
             for (sent, _) in &all {
                 let answer = futures_util::FutureExt::now_or_never(recorded.http(sent, Timestamp(0)));
