@@ -7,39 +7,31 @@ use basb_conformance::kit::Kit;
 use basb_conformance::matrix::{Choice, Until};
 use basb_conformance::report::Report;
 use basb_runtime::CacheFolder;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The provider.
 pub const GUEST: &str = "guest-cloud-provider";
 
-/// The bugs, by the names in its configuration.
-const BUGS: [&str; 13] = [
-    "naive-retry",
-    "missing-page",
-    "ignored-etag",
-    "lost-operation",
-    "swallowed-error",
-    "retries-for-ever",
-    "ignores-retry-after",
-    "ready-too-early",
-    "believes-a-stale-read",
-    "partial-retire",
-    "key-ignored",
-    "unreadable-is-empty",
-    "gives-up",
-];
+/// What it can do wrong: the bugs that its configuration knows.
+fn bugs() -> Vec<String> {
+    let manifest = include_str!("../../guests/cloud-provider/plugin.json");
+    let manifest: Value = serde_json::from_str(manifest).expect("a manifest");
+    let names = manifest.pointer("/configSchema/properties/bug/enum").and_then(Value::as_array).expect("its bugs");
+    names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
 
 /// A bug, and how it was caught.
 pub struct Bug {
-    pub name: &'static str,
+    pub name: String,
     /// The first failure; none when the plugin passed.
     pub caught: Option<String>,
 }
 
 /// Runs the kit over the provider with each of its bugs, after it was seen that it passes without.
 pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
-    let wanted: Vec<&str> = BUGS.into_iter().filter(|bug| bug.contains(only) || "seeded".contains(only)).collect();
+    let wanted: Vec<String> =
+        bugs().into_iter().filter(|bug| bug.contains(only) || "seeded".contains(only)).collect();
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -48,7 +40,7 @@ pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
     assert!(sound.passed(), "without a bug it must pass, or a bug that is caught says nothing:\n{}", sound.text());
     let mut all = Vec::new();
     for name in wanted {
-        let report = run(&bytes, Some(name), cache).await;
+        let report = run(&bytes, Some(&name), cache).await;
         let first = report.failures.first().map(|f| format!("{} at {}: {}", f.fault, f.step, f.why));
         let caught = report.without_fault.clone().map(|why| format!("without a fault, at {why}")).or(first);
         all.push(Bug { name, caught });

@@ -137,3 +137,108 @@ fn every_other_kind_builds_tests_and_certifies_as_it_is_written() {
     let again = run(&["basb-host", "plugin", "new", "probe", "probe-acme"], scratch.path(), &state);
     assert!(String::from_utf8_lossy(&again.stderr).contains("authoring/exists"));
 }
+
+/// What goes wrong in the field, put into what `plugin new provider` writes: file, what is there, and what is there instead.
+const BUGS: [(&str, &str, &str); 7] = [
+    (
+        "plugin.json",
+        "      \"endpoint\": {",
+        "      \"bug\": { \"type\": \"string\", \"default\": \"\" },\n      \"endpoint\": {",
+    ),
+    ("src/lib.rs", "    pub endpoint: String,\n", "    pub endpoint: String,\n    /// A bug.\n    pub bug: String,\n"),
+    (
+        "src/lib.rs",
+        "Config { endpoint: \"https://cloud.example\".to_owned() }",
+        "Config { endpoint: \"https://cloud.example\".to_owned(), bug: String::new() }",
+    ),
+    // `read-swallow`: what cannot be read is not there.
+    (
+        "src/lib.rs",
+        "        observed(&Cloud::new(cx, config), &service.service)\n    }",
+        "        match observed(&Cloud::new(cx, config), &service.service) {
+            Err(f) if config.bug == \"read-swallow\" && f.code != basb_plugin::FailureCode::Denied => Ok(None),
+            seen => seen,
+        }
+    }",
+    ),
+    // `assume-ready`: the instances' health is asked for by itself, and is good where it cannot be had.
+    (
+        "src/lib.rs",
+        "        let ready = found.ready;\n",
+        "        let ready = match cloud.revision(&service.service, revision) {
+            Err(_) if config.bug == \"assume-ready\" => found.replicas,
+            again => again?.map_or(0, |again| again.ready),
+        };\n",
+    ),
+    // `hammer`: at once again, and again. `missing-page`: the first is all.
+    (
+        "src/cloud.rs",
+        "        Ok(self.cx.http().send(request)?)\n",
+        "        for _ in 0..if self.bug == \"hammer\" { 20 } else { 0 } {
+            match self.cx.http().send(request.clone()) {
+                Ok(response) if matches!(response.status, 500..600) => {}
+                Err(_) if request.method == \"GET\" => {}
+                other => return Ok(other?),
+            }
+        }
+        Ok(self.cx.http().send(request)?)\n",
+    ),
+    (
+        "src/cloud.rs",
+        "            if token.is_none() {",
+        "            if token.is_none() || self.bug == \"missing-page\" {",
+    ),
+];
+
+/// A bug, the faults that are looked at, and what must be said of it.
+const CAUGHT: [(&str, &[&str], &str); 5] = [
+    ("read-swallow", &["503"], "`read` succeeds although it was not answered as it should be: it says null"),
+    ("assume-ready", &["reset-before"], "`instances` succeeds although it was not answered as it should be"),
+    ("hammer", &["503-lasting"], "more than 3 times in one call"),
+    ("hammer", &["reset-lasting"], "more than 3 times in one call"),
+    ("missing-page", &["500"], "FAILED without a fault"),
+];
+
+#[test]
+fn a_bug_in_what_is_written_is_caught_by_what_is_written_beside_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let state = scratch.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let sdk = repository().join("sdk/rust");
+    let new = ["basb-host", "plugin", "new", "provider", "provider-bugs", "--sdk", sdk.to_str().unwrap()];
+    succeeds(&new, scratch.path(), &state);
+    let folder = scratch.path().join("provider-bugs");
+    lock(&folder);
+    let cloud = std::fs::read_to_string(folder.join("src/cloud.rs")).unwrap();
+    let with_bug = cloud.replacen("    base: String,\n", "    base: String,\n    bug: String,\n", 1).replacen(
+        "Cloud { cx, base:",
+        "Cloud { cx, bug: config.bug.clone(), base:",
+        1,
+    );
+    assert_ne!(cloud, with_bug);
+    std::fs::write(folder.join("src/cloud.rs"), with_bug).unwrap();
+    for (file, from, to) in BUGS {
+        let path = folder.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{file} has no single `{from}`");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+    succeeds(&["basb-host", "plugin", "build"], &folder, &state);
+    let built = state.join("target/plugin/provider-bugs.wasm");
+    let kit = std::fs::read_to_string(folder.join("conformance.yaml")).unwrap();
+    let certify = |bug: &str, faults: &[&str]| {
+        let path = folder.join("with-a-bug.yaml");
+        std::fs::write(&path, format!("{kit}config: {{ bug: \"{bug}\" }}\n")).unwrap();
+        let mut words = vec!["basb-host", "plugin", "test", built.to_str().unwrap(), "--kit", path.to_str().unwrap()];
+        faults.iter().for_each(|fault| words.extend(["--fault", fault]));
+        let output = run(&words, &folder, &state);
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let faults: Vec<&str> = CAUGHT.iter().flat_map(|(_, faults, _)| faults.iter().copied()).collect();
+    let (passes, said) = certify("", &faults);
+    assert!(passes, "without a bug it must pass, or a bug that is caught says nothing:\n{said}");
+    for (bug, faults, words) in CAUGHT {
+        let (passes, said) = certify(bug, faults);
+        assert!(!passes && said.contains(words), "{bug} with {faults:?}:\n{said}");
+    }
+}
