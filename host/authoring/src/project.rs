@@ -158,10 +158,8 @@ mod tests {
         let root = std::env::temp_dir().join(format!("basb-authoring-tag-{}", std::process::id()));
         write(&project("my-plugin"), &root).unwrap();
         let text = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-        let pinned = format!(
-            "basb-plugin = {{ git = \"https://example.com/sdk\", tag = \"v{}\" }}",
-            env!("CARGO_PKG_VERSION")
-        );
+        let pinned =
+            format!("basb-plugin = {{ git = \"https://example.com/sdk\", tag = \"v{}\" }}", env!("CARGO_PKG_VERSION"));
         assert!(text.contains(&pinned), "{text}");
         std::fs::remove_dir_all(root).unwrap();
     }

@@ -30,8 +30,7 @@ pub struct Bug {
 
 /// Runs the kit over the provider with each of its bugs, after it was seen that it passes without.
 pub async fn look_for_all(only: &str, cache: &Path) -> Vec<Bug> {
-    let wanted: Vec<String> =
-        bugs().into_iter().filter(|bug| bug.contains(only) || "seeded".contains(only)).collect();
+    let wanted: Vec<String> = bugs().into_iter().filter(|bug| bug.contains(only) || "seeded".contains(only)).collect();
     if wanted.is_empty() {
         return Vec::new();
     }

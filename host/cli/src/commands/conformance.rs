@@ -52,7 +52,7 @@ pub async fn test(args: &TestArgs, state: Option<&Path>, printer: Printer) -> Re
         choice.faults.clone_from(&args.faults);
     }
     // Before the run, which takes its time: nobody should lose its result to a typing error.
-    let mut junit = args.junit.as_deref().map(|path| Junit::open(path)).transpose()?;
+    let mut junit = args.junit.as_deref().map(Junit::open).transpose()?;
     let bar = if printer.can_draw() { ProgressBar::no_length() } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} faults") {
         bar.set_style(style);

@@ -102,8 +102,7 @@ impl RunGate {
     pub(super) fn at_the_start(start: &RunStart, now: Timestamp) -> Option<Self> {
         let changes = start.services.iter().any(|(name, from)| {
             let replicas = start.deployment.services.get(name).map(|s| s.replicas);
-            !from.outdated.is_empty()
-                || from.stable.as_ref().is_none_or(|s| s.revision != from.candidate || Some(s.replicas) != replicas)
+            from.stable.as_ref().is_none_or(|s| s.revision != from.candidate || Some(s.replicas) != replicas)
         });
         let mut gate = Self::of(start, Holds::Everything).filter(|_| changes)?;
         gate.open(now);
