@@ -31,7 +31,7 @@ plane = DataPlane(json.loads(images))
 with_keys = {"region_name": "eu-west-1", "aws_access_key_id": key, "aws_secret_access_key": secret}
 elb = boto3.client("elbv2", endpoint_url=moto, **with_keys)
 ecs = boto3.client("ecs", endpoint_url=ministack, **with_keys)
-tasks = Tasks(engine, ecs, leads_on=shared == "emulator") if engine else None
+tasks = Tasks(engine, ecs) if engine else None
 backends, rules, credits, turns, lock = {}, {}, {}, itertools.count(), threading.Lock()
 
 

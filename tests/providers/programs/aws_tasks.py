@@ -4,13 +4,13 @@ to them.
 Each task has a network of its own, as `awsvpc` gives it one, so all of them have the same port. Here that network has no way
 out, so each task has an address on 127.0.0.1 from where connections are made inside of it.
 
-ECS takes a task out of its target group before it ends it, and MiniStack does not. Where somebody else's load balancer leads to the
-addresses (`leads_on`), the address of a task that has ended leads to another one of its service for a while, as long as it takes
-until the load balancer is told.
+ECS takes a task out of its target group before it ends it, and MiniStack does not: the address of a task that was well and takes
+no connection any more, or ends before it answers, leads to another one of its service, as long as it takes until the load balancer
+is told.
 
 What it must never do: call a task healthy that did not answer; lead anybody to a container that ECS does not list.
 
-    tasks = Tasks("/run/engine.sock", ecs, leads_on=False)
+    tasks = Tasks("/run/engine.sock", ecs)
     tasks.look()
     tasks.healthy("second-brain-aws-capture-r0", 8080, "/healthz", range(200, 400))
 """
@@ -19,6 +19,7 @@ import http.client
 import itertools
 import json
 import os
+import select
 import socket
 import socketserver
 import threading
@@ -36,15 +37,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Tasks:
     """The tasks of a cluster, by service."""
 
-    def __init__(self, engine, ecs, leads_on):
-        self.engine, self.ecs, self.leads_on, self.lock = engine, ecs, leads_on, threading.Lock()
+    def __init__(self, engine, ecs):
+        self.engine, self.ecs, self.lock = engine, ecs, threading.Lock()
         self.known, self.services, self.serial = {}, {}, itertools.count(1)
 
     def look(self):
         with self.lock:
             running = self.running()
             for arn in set(self.known) - set(running):
-                self.known.pop(arn).close(TOLD if self.leads_on else 0)
+                self.known.pop(arn).close(TOLD)
             for arn, pid in running.items():
                 if arn not in self.known:
                     self.known[arn] = Task(pid, next(self.serial))
@@ -64,7 +65,7 @@ class Tasks:
 
     def others(self, task):
         """The networks of the other tasks of its service, where one may be led instead."""
-        if not self.leads_on:
+        if not task.was_well:
             return []
         relays = [other.relay for other in self.services.get(task.service, []) if other is not task]
         return [relay.network for relay in relays if relay is not None]
@@ -103,7 +104,7 @@ class Task:
     def __init__(self, pid, serial):
         self.pid, self.address = pid, f"10.0.{serial // 250}.{1 + serial % 250}"
         self.service, self.relay, self.port, self.held, self.lock = None, None, None, None, threading.Lock()
-        self.well, self.failed, self.next = False, 0, 0.0
+        self.well, self.was_well, self.failed, self.next = False, False, 0, 0.0
 
     def check(self, port, path, codes, others):
         with self.lock:
@@ -114,6 +115,7 @@ class Task:
                 answers = self.answers(path, codes)
                 self.failed = 0 if answers else self.failed + 1
                 self.well = answers or (self.well and self.failed < FAILURES)
+                self.was_well = self.was_well or self.well
                 # One that is not well yet is asked whenever somebody looks.
                 self.next = time.monotonic() + (BETWEEN if self.well else 0)
             return self.well
@@ -157,32 +159,66 @@ class Relay(socketserver.ThreadingTCPServer):
 
 
 class Inside(socketserver.BaseRequestHandler):
-    def handle(self):
-        with self.connected() as inside:
-            inside.settimeout(None)
-            back = threading.Thread(target=pump, args=(inside, self.request), daemon=True)
-            back.start()
-            pump(self.request, inside)
-            back.join()
+    """One connection. This thread is for it alone: it goes into a network and never comes back."""
 
-    def connected(self):
-        """This thread is for this one connection: it goes into a network and never comes back."""
+    def handle(self):
         networks = [self.server.network, *self.server.others()]
-        for network in networks:
+        inside, networks = self.connected(networks)
+        sent, answered, more = bytearray(), False, True
+        try:
+            while True:
+                readable, _, _ = select.select([inside, self.request] if more else [inside], [], [])
+                if self.request in readable:
+                    piece = self.request.recv(PIECE)
+                    more = bool(piece)
+                    sent += b"" if answered else piece
+                    # Whether that gets there shows when the answer is read.
+                    forward(inside, piece)
+                if inside in readable:
+                    piece = receive(inside)
+                    if piece:
+                        answered = True
+                        self.request.sendall(piece)
+                    elif answered or not sent or len(networks) < 2:
+                        return
+                    else:
+                        inside.close()
+                        inside, networks = self.connected(networks[1:])
+                        forward(inside, sent)
+                        if not more:
+                            forward(inside, b"")
+        except OSError:
+            return  # whoever asked is gone
+        finally:
+            inside.close()
+
+    def connected(self, networks):
+        """A connection inside of the first of the networks that takes one, and that network with those behind it."""
+        for n, network in enumerate(networks):
             try:
                 if libc.setns(network, NEW_NETWORK):
                     raise OSError(ctypes.get_errno(), "setns")
-                return socket.create_connection(("127.0.0.1", self.server.inside), timeout=5)
+                inside = socket.create_connection(("127.0.0.1", self.server.inside), timeout=5)
+                inside.settimeout(None)
+                return inside, networks[n:]
             except OSError:
-                if network == networks[-1]:
+                if n + 1 == len(networks):
                     raise
 
 
-def pump(source, sink):
+def forward(sink, piece):
+    """Sends a piece on; an empty one ends that side."""
     try:
-        while piece := source.recv(PIECE):
+        if piece:
             sink.sendall(piece)
-        sink.shutdown(socket.SHUT_WR)
+        else:
+            sink.shutdown(socket.SHUT_WR)
     except OSError:
-        for end in (source, sink):
-            end.close()
+        pass
+
+
+def receive(source):
+    try:
+        return source.recv(PIECE)
+    except OSError:
+        return b""

@@ -297,7 +297,13 @@ impl Dialect for Dialectic {
     fn error(response: &Response, now: Timestamp) -> ApiError {
         let mut error = ApiError::of(response, now);
         error.request_id = response.header("audit-id").map(str::to_owned);
-        let Ok(status) = serde_json::from_slice::<Status>(&response.body) else { return error };
+        let Ok(status) = serde_json::from_slice::<Status>(&response.body) else {
+            if response.status == 409 {
+                // Which conflict it is was cut off: it is asked again, like one that passes.
+                error.code = "Conflict".to_owned();
+            }
+            return error;
+        };
         error.code = status.reason;
         error.message = one_line(&status.message);
         let wait = status.details.retry_after_seconds;

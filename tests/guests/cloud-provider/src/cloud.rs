@@ -73,6 +73,13 @@ impl<'a> Cloud<'a> {
     }
 
     fn send(&self, request: Request) -> Result<Response, Failure> {
+        for _ in 0..if self.has(Bug::Hammers) { 50 } else { 0 } {
+            match self.cx.http().send(request.clone()) {
+                Ok(response) if matches!(response.status, 500..=599) => {}
+                Err(_) if request.method == "GET" => {}
+                answer => return Ok(answer?),
+            }
+        }
         let naive = self.has(Bug::NaiveRetry) && request.method == "POST";
         match self.cx.http().send(request.clone()) {
             Err(HttpError::Broken(_) | HttpError::TimedOut(_)) if naive => Ok(self.cx.http().send(request)?),

@@ -1,4 +1,4 @@
-//! A provider for the small cloud of the conformance tests (`tests/conformance/cloud.yaml`): pages, etags, idempotency
+//! A provider for the small cloud of the conformance tests (`host/authoring/templates/provider/cloud.yaml`): pages, etags, idempotency
 //! tokens, operations that take their time, and several things for one revision. Without a bug it certifies; with one of
 //! them, each of which was made in the field, it must not.
 
@@ -8,7 +8,7 @@ use basb_plugin::provider::{
     Action, ActionKind, Desired, Info, Instance, InstanceReport, Observed, ObservedRevision, PlannedAction, Progress,
     Provider, ProviderContext, Scaling, ServicePlan,
 };
-use basb_plugin::{Failure, ServiceRef, Weight};
+use basb_plugin::{Failure, FailureCode, ServiceRef, Weight};
 use cloud::{Cloud, Operation};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,6 +65,12 @@ pub enum Bug {
     UnreadableIsEmpty,
     /// Gives up at an error of the server.
     GivesUp,
+    /// Takes a service that it cannot read for one that is not there.
+    SwallowedRead,
+    /// Asks for the health of the instances by itself, and takes it for good where it cannot be had.
+    AssumesReady,
+    /// Tries again at once, and again, and again.
+    Hammers,
 }
 
 /// What a call that goes on is about.
@@ -117,7 +123,10 @@ impl Provider for CloudProvider {
     }
 
     fn read(cx: &ProviderContext, config: &Config, service: &ServiceRef) -> Result<Option<Observed>, Failure> {
-        observed(&Cloud::new(cx, config), &service.service)
+        match observed(&Cloud::new(cx, config), &service.service) {
+            Err(failure) if config.bug == Some(Bug::SwallowedRead) && failure.code != FailureCode::Denied => Ok(None),
+            seen => seen,
+        }
     }
 
     fn traffic(
@@ -150,7 +159,14 @@ impl Provider for CloudProvider {
         let found = cloud
             .revision(&service.service, revision)?
             .ok_or_else(|| Failure::not_found(format!("there is no revision {revision}")).retry_after(POLL))?;
-        let ready = if config.bug == Some(Bug::ReadyTooEarly) { found.replicas } else { found.ready };
+        let ready = match config.bug {
+            Some(Bug::ReadyTooEarly) => found.replicas,
+            Some(Bug::AssumesReady) => match cloud.revision(&service.service, revision) {
+                Ok(again) => again.map_or(0, |again| again.ready),
+                Err(_) => found.replicas,
+            },
+            _ => found.ready,
+        };
         let instance = |number: u32| Instance {
             id: number.to_string(),
             state: if number < ready { "running" } else { "starting" }.to_owned(),
