@@ -49,8 +49,11 @@ def serve(model, respond, state=lambda world: world.state()):
             if status not in BODILESS:
                 self.send_header("content-length", str(len(text.encode())))
             self.end_headers()
-            if status not in BODILESS:
-                self.wfile.write(text.encode())
+            try:
+                if status not in BODILESS:
+                    self.wfile.write(text.encode())
+            except OSError:
+                self.close_connection = True  # a fault: nobody waits for the answer any more
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = served
 

@@ -363,7 +363,7 @@ impl Driver<'_> {
         for _ in 0..LOOKS {
             let report: InstanceReport = self.asked("instances", |cx| json(&(cx, service(), revision))).await?;
             if report.available >= replicas {
-                self.must_be_available(revision, report.available).await?;
+                self.must_be_available(revision, replicas).await?;
                 return done(object!({ "available": report.available, "desired": report.desired }));
             }
             last = format!("{} of {replicas} instances are available", report.available);

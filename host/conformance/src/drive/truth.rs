@@ -57,19 +57,22 @@ impl Driver<'_> {
         )))
     }
 
-    /// Traffic follows a report, so after a fault it is looked at once more whether it was true.
-    pub(super) async fn must_be_available(&mut self, revision: &str, said: u32) -> Result<(), End> {
+    /// Traffic follows a report that enough instances are there, so after a fault it is looked at once more whether they are.
+    /// How many more there are is nothing that anybody acts on: an old answer may still name those that are ended.
+    pub(super) async fn must_be_available(&mut self, revision: &str, enough: u32) -> Result<(), End> {
         if !self.stage().door.was_hit() {
             return Ok(());
         }
         let now: Called<InstanceReport> = self.straight("instances", |cx| json(&(cx, service(), revision))).await;
         let are = match now {
-            Ok(Ok(report)) if report.available >= said => return Ok(()),
+            Ok(Ok(report)) if report.available >= enough => return Ok(()),
             Ok(Ok(report)) => format!("{} are", report.available),
             Ok(Err(failure)) => failure.message,
             Err(failed) => failed.message,
         };
-        Err(End::Wrong(format!("says that {said} instances of {revision} are available, and without the fault: {are}")))
+        Err(End::Wrong(format!(
+            "says that {enough} instances of {revision} are available, and without the fault: {are}"
+        )))
     }
 }
 
