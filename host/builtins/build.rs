@@ -172,7 +172,10 @@ fn componentize(name: &str, module: &Path) -> Result<Vec<u8>> {
     Ok(component)
 }
 
-/// The module with the names of its own functions and ours only. A trap tells its last frames by name; the names of what
+/// What the names of functions hold that the compiler makes for our types.
+const DERIVED: [&str; 2] = ["drop_in_place", "serde_core"];
+
+/// The module with the names of its own functions and ours only, and of those none that nobody wrote. A trap tells its last frames by name; the names of what
 /// libraries are made of tell nobody anything, and are a fifth of a large plugin.
 fn with_own_names(name: &str, module: &[u8]) -> Result<Vec<u8>> {
     let own = [name.replace('-', "_"), "basb_".to_owned()];
@@ -187,7 +190,8 @@ fn with_own_names(name: &str, module: &[u8]) -> Result<Vec<u8>> {
                     let Name::Function(functions) = subsection? else { continue };
                     for function in functions {
                         let function = function?;
-                        if own.iter().any(|part| function.name.contains(part.as_str())) {
+                        let is_own = own.iter().any(|part| function.name.contains(part.as_str()));
+                        if is_own && !DERIVED.iter().any(|part| function.name.contains(part)) {
                             kept.append(function.index, function.name);
                         }
                     }
