@@ -3,7 +3,7 @@
 
 use super::rules::Rules;
 use super::service::{ServiceRun, Todo};
-use super::{Phase, ServiceOutcome, StartMode};
+use super::{Phase, StartMode};
 use crate::RevisionId;
 use crate::event::Body;
 
@@ -37,7 +37,6 @@ impl ServiceRun {
     /// Ends the clearing early: the service itself is as it should be.
     pub(super) fn leave_the_rest(&mut self, reason: String, out: &mut Vec<Body>) {
         out.push(Body::Warning { message: reason });
-        out.push(Body::Unchanged { revision: self.candidate.revision.clone() });
-        self.finish(ServiceOutcome::Unchanged);
+        self.unchanged(out);
     }
 }

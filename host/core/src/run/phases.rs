@@ -287,7 +287,8 @@ impl ServiceRun {
         self.enter(Phase::Deploy, out);
     }
 
-    fn unchanged(&mut self, out: &mut Vec<Body>) {
+    /// Ends as it began: everything is as it should be.
+    pub(super) fn unchanged(&mut self, out: &mut Vec<Body>) {
         out.push(Body::Unchanged { revision: self.candidate.revision.clone() });
         self.finish(ServiceOutcome::Unchanged);
     }
