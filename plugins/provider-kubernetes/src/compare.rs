@@ -2,13 +2,15 @@
 //! another manager.
 
 use basb_cloud_kit::Differences;
-use basb_plugin::Failure;
+use basb_plugin::{Failure, FailureCode};
 use basb_plugin::provider::Change;
 use serde_json::Value;
 
 use crate::api::{FIELD_CONFLICT, Force, Kind, Object, RouteVersion, Run, Writer};
 use crate::cluster::Cluster;
+use crate::names;
 use crate::route::{backends, rules};
+use crate::template::users_service;
 
 /// What a dry run would change, and what it would take from whom.
 pub struct Compared {
@@ -35,7 +37,17 @@ pub fn compare(
     name: &str,
     body: &Value,
 ) -> Result<Option<Compared>, Failure> {
-    let writer = cluster.writer();
+    compare_as(cluster, cluster.writer(), kind, there, name, body)
+}
+
+fn compare_as(
+    cluster: &Cluster<'_>,
+    writer: Writer,
+    kind: Kind,
+    there: Option<&Object>,
+    name: &str,
+    body: &Value,
+) -> Result<Option<Compared>, Failure> {
     let gently = Writer { force: Force::No, ..writer };
     let (result, taken) = match cluster.api.apply(kind, name, body, gently, Run::Dry) {
         Ok(result) => (result, None),
@@ -75,6 +87,34 @@ pub fn compare_users_route(
     // One without a rule leads nobody anywhere: that is traffic, which is ours whoever has set it.
     let leads_nowhere = rules(route).is_empty();
     Ok(compared.map(|found| Compared { taken: found.taken.filter(|_| !leads_nowhere), ..found }))
+}
+
+/// What the next traffic would change of users' Service beside where it leads: its port, its type, its labels.
+///
+/// # Errors
+/// What Kubernetes says.
+pub fn compare_users_service(cluster: &Cluster<'_>, front: &Object) -> Result<Option<Compared>, Failure> {
+    let revision = front.selector().remove(&names::label("revision"));
+    let selector = names::selector(cluster.service, revision.as_deref());
+    let notes = [names::WEIGHTS, names::COUNTS].map(|key| (key, front.metadata.annotations.get(key)));
+    let notes = notes.into_iter().filter_map(|(key, note)| Some((key.to_owned(), note?.as_str().into()))).collect();
+    let body = users_service(cluster, &selector, &notes);
+    match compare_as(cluster, cluster.traffic_writer(), Kind::Service, Some(front), &front.metadata.name, &body) {
+        // Ports that others renumbered cannot stand beside ours: the traffic puts ours in their place.
+        Err(failure) if failure.code == FailureCode::Invalid => {
+            let mut differences = Differences::new();
+            let ports = |spec: Option<&Value>| spec.and_then(|spec| spec.get("ports")).cloned().unwrap_or_default();
+            let (before, after) = (ports(Some(&front.spec)), ports(body.get("spec")));
+            differences.documents("service.spec.ports", Some(&before), &after);
+            let changes = differences.into_changes();
+            if changes.is_empty() {
+                return Err(failure);
+            }
+            let taken = Some(Taken { said: failure.message, force: Force::Yes });
+            Ok(Some(Compared { changes, taken }))
+        }
+        compared => compared,
+    }
 }
 
 /// What of an object others than the server itself write.

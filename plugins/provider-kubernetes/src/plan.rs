@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::{Force, Kind, Run};
 use crate::cluster::{Cluster, Way};
-use crate::compare::{Compared, Taken, compare, compare_users_route, environment, shown};
+use crate::compare::{Compared, Taken, compare, compare_users_route, compare_users_service, environment, shown};
 use crate::deploy::{pods, with_replicas};
 use crate::names;
 use crate::template;
@@ -200,6 +200,14 @@ fn users(cluster: &Cluster<'_>, view: &View, actions: &mut Vec<PlannedAction>) -
             );
             found.irreversible = Some("where it leads now is not kept anywhere".to_owned());
             actions.push(found);
+        }
+        // Of a Service of others only where it leads is ours, and that is traffic.
+        Some(front) if cluster.written.service.is_none() && cluster.leads_to(front) != Leads::Elsewhere => {
+            if let Some(Compared { changes, taken }) = compare_users_service(cluster, front)? {
+                let name = &front.metadata.name;
+                let summary = format!("the Service {name} that leads users to {service}, with the next traffic");
+                actions.push(of_comparison(ActionKind::Update, summary, changes, taken));
+            }
         }
         Some(_) => {}
     }

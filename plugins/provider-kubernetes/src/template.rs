@@ -272,8 +272,23 @@ pub fn revision_service(cluster: &Cluster<'_>, revision: &str) -> Value {
     whole
 }
 
+/// The Service that users reach, which leads there.
+pub fn users_service(
+    cluster: &Cluster<'_>,
+    selector: &BTreeMap<String, String>,
+    annotations: &Map<String, Value>,
+) -> Value {
+    let owner = Owner::of_service(cluster.service);
+    let mut whole = cluster.head(Kind::Service, &names::of_service(cluster.service), names::labels(&owner));
+    if !annotations.is_empty() {
+        set_at(&mut whole, "metadata", "annotations", Value::Object(annotations.clone()));
+    }
+    set(&mut whole, "spec", service_spec(cluster, json!(selector)));
+    whole
+}
+
 /// What a Service of ours is: the port that it listens on leads to the container's port of the name `http`.
-pub fn service_spec(cluster: &Cluster<'_>, selector: Value) -> Value {
+fn service_spec(cluster: &Cluster<'_>, selector: Value) -> Value {
     json!({
         "type": "ClusterIP",
         "selector": selector,

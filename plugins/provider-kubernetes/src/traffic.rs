@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use basb_cloud_kit::{Owner, Waiting, decode_state, to_units};
+use basb_cloud_kit::{Class, Waiting, decode_state, to_units};
 use basb_plugin::provider::Progress;
 use basb_plugin::{Failure, Weight};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::deploy::asked;
 use crate::names;
 use crate::route::{Backend, reduced, same_shares};
 use crate::shares::{Wanted, achieved, counts};
-use crate::template::{service_spec, set, set_at};
+use crate::template::{set_at, users_service};
 use crate::view::{Seen, View, is_adopted};
 
 /// All of the traffic, in hundredths of a percent: the finest share. What a route gets is the same share in smaller numbers.
@@ -333,14 +333,17 @@ impl Cluster<'_> {
             self.turn(front, &json!(selector), annotations)?;
             return Ok(led);
         }
-        let owner = Owner::of_service(self.service);
-        let name = names::of_service(self.service);
-        let mut body = self.head(Kind::Service, &name, names::labels(&owner));
-        if !annotations.is_empty() {
-            set_at(&mut body, "metadata", "annotations", Value::Object(annotations.clone()));
+        let body = users_service(self, &selector, annotations);
+        let name = self.front_name();
+        let apply = || self.api.apply(Kind::Service, &name, &body, self.traffic_writer(), Run::Real);
+        let Err(refused) = apply() else { return Ok(led) };
+        // A port that others renumbered is another port: it would stand beside ours with the same name, which no server takes.
+        let (Some(front), Some(ports)) = (&view.front, body.pointer("/spec/ports")) else { return Err(refused.into()) };
+        if refused.class() != Some(Class::Invalid) {
+            return Err(refused.into());
         }
-        set(&mut body, "spec", service_spec(self, json!(selector)));
-        self.api.apply(Kind::Service, &name, &body, self.traffic_writer(), Run::Real)?;
+        self.api.merge(Kind::Service, front, json!({"spec": {"ports": ports}}))?;
+        apply()?;
         Ok(led)
     }
 

@@ -158,6 +158,19 @@ fn a_release_by_a_route_and_what_others_change() {
     kube.host(&["drift"]).exits(0);
     assert_eq!(only(&kube)["spec"]["replicas"], 2);
 
+    // Somebody else's port of users' Service cannot stand beside ours, and is told and put back.
+    let services = kube.of_service("services", "capture");
+    let users = services.iter().map(name).min_by_key(|name| name.len()).unwrap();
+    let port = r#"{"spec":{"ports":[{"name":"http","port":8099,"targetPort":"http"}]}}"#;
+    kube.kubectl(&["patch", "service", users, "-n", NAMESPACE, "--type=merge", "-p", port]);
+    let told = drift(&kube);
+    assert!(told.contains(&format!("the Service {users} that leads users to capture")), "{told}");
+    kube.run(2).exits(0);
+    kube.host(&["drift"]).exits(0);
+    let services = kube.of_service("services", "capture");
+    let there = services.iter().find(|of| name(of) == users).unwrap();
+    assert_eq!((there["spec"]["ports"].as_array().unwrap().len(), &there["spec"]["ports"][0]["port"]), (1, &80.into()));
+
     kube.host(&["undo"]).exits(0);
     assert_eq!(name(&only(&kube)), name(&first));
     kube.host(&["drift"]).exits(0);

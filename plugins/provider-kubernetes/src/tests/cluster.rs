@@ -323,6 +323,9 @@ impl State {
         assert_eq!(body["metadata"]["name"], name);
         assert_eq!(body["metadata"]["namespace"], "shop");
         assert!(body["apiVersion"].is_string() && body["kind"].is_string());
+        if let Some(refused) = self.ports_of_one_name(kind, name, &manager, body) {
+            return refused;
+        }
         let mode = if query["force"] == "true" { Mode::Force } else { Mode::Gentle };
         let mut fields = body.clone();
         for part in ["apiVersion", "kind"] {
@@ -332,6 +335,21 @@ impl State {
             Ok(()) => self.get(kind, name),
             Err(refused) => refused,
         }
+    }
+
+    /// Kubernetes tells ports apart by number: one that another manager has set stays beside those of a request that does not
+    /// know it, and two of one name are refused.
+    fn ports_of_one_name(&self, kind: &str, name: &str, manager: &str, body: &Value) -> Option<Response> {
+        let key = (kind.to_owned(), name.to_owned());
+        let there = self.objects.get(&key).map(|object| &object["spec"]["ports"])?;
+        let theirs = |(other, set): (&String, &BTreeMap<String, Value>)| {
+            *other != manager && set.get("/spec/ports").is_some_and(|ports| ports == there)
+        };
+        let beside = there != &body["spec"]["ports"] && self.owners[&key].iter().any(theirs);
+        (kind == "services" && beside).then(|| {
+            let causes = json!([{"message": "Duplicate value: \"http\"", "field": "spec.ports[1].name"}]);
+            status(422, "Invalid", &format!("Service \"{name}\" is invalid"), json!({"causes": causes}))
+        })
     }
 
     fn touch(&mut self, kind: &str, name: &str) {

@@ -10,6 +10,7 @@ mod pods;
 mod reads;
 mod routes;
 mod users_route;
+mod users_service;
 
 use std::time::Duration;
 
