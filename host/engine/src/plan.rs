@@ -3,7 +3,7 @@
 use crate::plugins::PluginSet;
 use crate::{EngineError, Prepared, bounds, convert, stable};
 use basb_core::model::Service;
-use basb_core::run::{Failure, StableRevision};
+use basb_core::run::{Failure, ObservedRevision, StableRevision};
 use basb_core::{Millis, PluginName, RevisionId, ServiceName, Weight};
 use basb_journal::Journal;
 use basb_runtime::wit::{provider, strategy};
@@ -57,6 +57,9 @@ pub struct ServicePlan {
     pub actions: Vec<PlannedAction>,
     /// The steps of the rollout.
     pub steps: Vec<PlannedStep>,
+    /// The revisions that were left over by rollouts which never came to an end, and would be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<RevisionId>,
 }
 
 /// Something that the provider would do.
@@ -111,6 +114,11 @@ impl ServicePlan {
     /// Whether there is something to do.
     #[must_use]
     pub fn changes(&self) -> bool {
+        self.releases() || !self.strays.is_empty()
+    }
+
+    /// Whether the service itself changes: it gets another revision, or its own in another way.
+    fn releases(&self) -> bool {
         !self.actions.is_empty() || self.stable.as_ref() != Some(&self.candidate)
     }
 
@@ -167,7 +175,22 @@ async fn plan_service(
         Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
         None => Vec::new(),
     };
-    Ok(ServicePlan { service: name.clone(), stable, candidate: candidate.clone(), actions, steps })
+    let planned =
+        ServicePlan { service: name.clone(), stable, candidate: candidate.clone(), actions, steps, strays: Vec::new() };
+    // Where candidates are kept for good, nothing but a release tells them from what is left over.
+    if !planned.releases() && service.abort_scale_down_delay.is_none() {
+        return Ok(planned);
+    }
+    let there = prepared.plugins.look(convert::service_ref(&prepared.deployment, name)).await;
+    let there = there.map_err(|f| unanswered(name, f))?.map(convert::observed);
+    let strays = strays(there.into_iter().flat_map(|there| there.revisions), &planned);
+    Ok(ServicePlan { strays, ..planned })
+}
+
+/// Every revision but the candidate and the stable one.
+fn strays(there: impl Iterator<Item = ObservedRevision>, planned: &ServicePlan) -> Vec<RevisionId> {
+    let known = |id: &RevisionId| *id == planned.candidate || Some(id) == planned.stable.as_ref();
+    there.map(|revision| revision.revision).filter(|id| !known(id)).collect()
 }
 
 /// What the provider would do for a service.

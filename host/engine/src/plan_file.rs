@@ -8,7 +8,7 @@
 use crate::plan::{CannotUndo, Plan, PlannedAction, ServicePlan};
 use crate::revision::canonical;
 use crate::{EngineError, Prepared};
-use basb_core::{Digest, PluginName, ServiceName, Timestamp};
+use basb_core::{Digest, PluginName, RevisionId, ServiceName, Timestamp};
 use basb_spec::LoadOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,6 +101,8 @@ pub enum What {
     Actions,
     /// The rollout would take other steps.
     Steps,
+    /// Other revisions are left over, and would be removed.
+    Strays,
     /// What a run starts from differs in another way.
     Plan,
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Moved {
             What::Candidate => write!(f, "{name}: the candidate was {was}, is {is}"),
             What::Actions => write!(f, "{name}: the actions were `{was}`, are `{is}`"),
             What::Steps => write!(f, "{name}: the steps were `{was}`, are `{is}`"),
+            What::Strays => write!(f, "{name}: left over was {was}, is {is}"),
             What::Plan => write!(f, "{name}: was {was}, is {is}"),
         }
     }
@@ -325,6 +328,11 @@ impl PlanFile {
                         if all.is_empty() { "none".to_owned() } else { all.join("; ") }
                     };
                     differ(What::Steps, shown, &steps(old), &steps(new));
+                    let strays = |s: &ServicePlan| {
+                        let all: Vec<&str> = s.strays.iter().map(RevisionId::as_str).collect();
+                        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+                    };
+                    differ(What::Strays, shown, &strays(old), &strays(new));
                 }
                 (old, _) => {
                     let word = |there: bool| if there { "there" } else { "not there" };

@@ -2,8 +2,8 @@
 //! another manager.
 
 use basb_cloud_kit::Differences;
-use basb_plugin::{Failure, FailureCode};
 use basb_plugin::provider::Change;
+use basb_plugin::{Failure, FailureCode};
 use serde_json::Value;
 
 use crate::api::{FIELD_CONFLICT, Force, Kind, Object, RouteVersion, Run, Writer};

@@ -87,6 +87,8 @@ fn what_is_left_over_is_removed_by_a_run() {
     lab.behind("lab.local.capture", "PUT", stray, &serde_json::json!({ "workload": workload, "replicas": 1 }));
     let report = lab.host(&["--json", "drift"]).exits(2).json();
     assert_eq!(kinds(&report, 0), ["stray"], "{report}");
+    let out = lab.host(&["plan", "--out", "plan.json"]).exits(2);
+    assert!(out.stdout.contains("    delete revision r0123456789ab, which is left over\n"), "{}", out.stdout);
 
     let events = lab.run(1).exits(0).events();
     let told = events.titles("drift.found").pop().unwrap();
@@ -100,6 +102,8 @@ fn what_is_left_over_is_removed_by_a_run() {
     lab.verify_journal(&events.run());
     let again = lab.run(1).exits(0).events();
     assert_eq!((again.count("drift.found"), again.count("revision.retired")), (0, 0));
+    lab.host(&["plan"]).exits(0);
+    lab.host(&["run", "plan.json"]).exits(1).says("plan/stale", &["capture: left over was r0123456789ab, is nothing"]);
 }
 
 #[test]

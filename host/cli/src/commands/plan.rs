@@ -91,6 +91,9 @@ fn show_service(service: &ServicePlan, printer: Printer) {
             printer.line(&format!("        {} cannot be undone: {why}", style("!").red()));
         }
     }
+    for stray in &service.strays {
+        printer.line(&format!("    delete revision {stray}, which is left over"));
+    }
     if service.changes() {
         for (i, step) in service.steps.iter().enumerate() {
             let achieved = step.achieved.map_or(String::new(), |a| format!(" (achieves {a})"));
