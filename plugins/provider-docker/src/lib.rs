@@ -23,7 +23,7 @@ use basb_plugin::provider::{
     Action, Desired, Info, InstanceReport, Observed, Progress, Provider, ProviderContext, ServicePlan,
 };
 use basb_plugin::{Failure, ServiceRef, Weight};
-use basb_plugin_agent::{Agent, PutTraffic};
+use basb_plugin_agent::Agent;
 
 pub use config::{Config, Network};
 
@@ -79,12 +79,7 @@ impl Provider for Docker {
         weights: &[(String, Weight)],
         _state: Option<&str>,
     ) -> Result<Progress, Failure> {
-        let put = PutTraffic {
-            weights: weights.iter().map(|(revision, weight)| (revision.clone(), weight.hundredths())).collect(),
-        };
-        Agent::new(cx, service)?.put_traffic(&put)?;
-        let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
-        Ok(Progress::done(format!("traffic: {}", shown.join(", "))))
+        Agent::new(cx, service)?.share_out(weights)
     }
 
     fn instances(

@@ -17,7 +17,7 @@ use basb_plugin::provider::{
 use basb_plugin::{Failure, ServiceRef, Weight};
 use serde::Deserialize;
 
-use basb_plugin_agent::{Agent, Gone, InstancePhase, PutRevision, PutService, PutTraffic, ServiceState, listen_to_set};
+use basb_plugin_agent::{Agent, Gone, InstancePhase, PutRevision, PutService, ServiceState, listen_to_set};
 
 /// How soon to look again at a revision that drains.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -82,12 +82,7 @@ impl Provider for Local {
         weights: &[(String, Weight)],
         _state: Option<&str>,
     ) -> Result<Progress, Failure> {
-        let put = PutTraffic {
-            weights: weights.iter().map(|(revision, weight)| (revision.clone(), weight.hundredths())).collect(),
-        };
-        Agent::new(cx, service)?.put_traffic(&put)?;
-        let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
-        Ok(Progress::done(format!("traffic: {}", shown.join(", "))))
+        Agent::new(cx, service)?.share_out(weights)
     }
 
     fn instances(

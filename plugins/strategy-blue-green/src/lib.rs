@@ -11,7 +11,7 @@ use std::time::Duration;
 use basb_plugin::config::HumanDuration;
 use basb_plugin::script::{Script, ScriptState};
 use basb_plugin::strategy::{
-    Action, Decision, Gate, OnTimeout, RolloutView, Scaling, ServiceView, StepPreview, Strategy,
+    Action, Analysis, Decision, Gate, OnTimeout, RolloutView, Scaling, ServiceView, StepPreview, Strategy,
 };
 use basb_plugin::{Failure, Problem, Weight};
 use serde::Deserialize;
@@ -48,23 +48,12 @@ impl Default for Config {
     }
 }
 
-/// Analyses by name.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Analysis {
-    /// Names of analyses in the deployment file.
-    pub templates: Vec<String>,
-}
-
 impl Strategy for BlueGreen {
     type Config = Config;
     type State = ScriptState;
 
     fn validate(config: &Config, service: &ServiceView) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if service.replicas == 0 {
-            problems.push(Problem::error("", "a rollout needs a service with at least one instance"));
-        }
+        let mut problems = service.check_replicas();
         if !config.auto_promotion_enabled && config.auto_promotion_seconds.is_some() {
             let message = "`autoPromotionEnabled: false` waits for a human, so the seconds would never count: \
                            remove one of the two";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use basb_plugin::config::{Amount, HumanDuration};
-use basb_plugin::strategy::{OnTimeout, ServiceView};
+use basb_plugin::strategy::{Analysis, OnTimeout, ServiceView};
 use basb_plugin::{Problem, Weight};
 use serde::Deserialize;
 use serde_json::Value;
@@ -76,14 +76,6 @@ struct ScaleConfig {
     replicas: Option<u32>,
     weight: Option<f64>,
     match_traffic_weight: Option<bool>,
-}
-
-/// Analyses by name.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Analysis {
-    /// Names of analyses in the deployment file.
-    pub templates: Vec<String>,
 }
 
 /// Analyses beside the steps.
@@ -235,11 +227,8 @@ fn percentage(percent: f64) -> Result<Weight, String> {
 
 /// Everything that is wrong with a configuration for this service.
 pub fn validate(config: &Config, service: &ServiceView) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = service.check_replicas();
     let splits = service.can("split-traffic");
-    if service.replicas == 0 {
-        problems.push(Problem::error("", "a rollout needs a service with at least one instance"));
-    }
     if config.max_surge.is_zero() && config.max_unavailable.is_zero() {
         let message = "`maxSurge` and `maxUnavailable` are both 0: nothing could ever be replaced";
         problems.push(Problem::error("/maxSurge", message));

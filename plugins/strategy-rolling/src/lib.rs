@@ -8,7 +8,7 @@
 
 use basb_plugin::config::Amount;
 use basb_plugin::script::{Script, ScriptState};
-use basb_plugin::strategy::{Action, Decision, RolloutView, Scaling, ServiceView, StepPreview, Strategy};
+use basb_plugin::strategy::{Action, Analysis, Decision, RolloutView, Scaling, ServiceView, StepPreview, Strategy};
 use basb_plugin::{Failure, Problem, Weight};
 use serde::Deserialize;
 
@@ -41,23 +41,12 @@ impl Default for Config {
     }
 }
 
-/// Analyses by name.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Analysis {
-    /// Names of analyses in the deployment file.
-    pub templates: Vec<String>,
-}
-
 impl Strategy for Rolling {
     type Config = Config;
     type State = ScriptState;
 
     fn validate(config: &Config, service: &ServiceView) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if service.replicas == 0 {
-            problems.push(Problem::error("", "a rollout needs a service with at least one instance"));
-        }
+        let mut problems = service.check_replicas();
         if config.max_surge.is_zero() && config.max_unavailable.is_zero() {
             let message = "`maxSurge` and `maxUnavailable` are both 0: nothing could ever be replaced";
             problems.push(Problem::error("/maxSurge", message));

@@ -40,7 +40,7 @@ pub struct External {
 
 /// Body of `PUT …/traffic`.
 #[derive(Debug, Serialize)]
-pub struct PutTraffic {
+pub(crate) struct PutTraffic {
     /// Hundredths of a percent for each revision.
     pub weights: BTreeMap<String, u16>,
 }

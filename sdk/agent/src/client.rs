@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use basb_plugin::http::{HttpError, Request, Response};
-use basb_plugin::provider::ProviderContext;
-use basb_plugin::{Failure, FailureCode, Retry, ServiceRef};
+use basb_plugin::provider::{Progress, ProviderContext};
+use basb_plugin::{Failure, FailureCode, Retry, ServiceRef, Weight};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -78,12 +78,17 @@ impl<'a> Agent<'a> {
         whole(&self.put(&format!("/revisions/{revision}"), put)?)
     }
 
-    /// Sets the shares of traffic.
+    /// Sets the shares of traffic; who is not named gets none.
     ///
     /// # Errors
     /// Where a revision that should have some has no available instance.
-    pub fn put_traffic(&self, put: &PutTraffic) -> Result<(), Failure> {
-        self.put("/traffic", put).map(drop)
+    pub fn share_out(&self, weights: &[(String, Weight)]) -> Result<Progress, Failure> {
+        let put = PutTraffic {
+            weights: weights.iter().map(|(revision, weight)| (revision.clone(), weight.hundredths())).collect(),
+        };
+        self.put("/traffic", &put)?;
+        let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
+        Ok(Progress::done(format!("traffic: {}", shown.join(", "))))
     }
 
     /// Removes a revision, or looks how far that has come.

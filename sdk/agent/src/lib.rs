@@ -10,8 +10,8 @@ mod client;
 mod listen;
 
 pub use api::{
-    ErrorBody, ErrorDetail, External, InstancePhase, InstanceState, LastExit, Limits, PutRevision, PutService,
-    PutTraffic, Ready, RevisionState, ServiceState, Workload,
+    ErrorBody, ErrorDetail, External, InstancePhase, InstanceState, LastExit, Limits, PutRevision, PutService, Ready,
+    RevisionState, ServiceState, Workload,
 };
 pub use client::{Agent, Gone, check_segment};
 pub use listen::{listen_to_set, service_action};

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::values::{Extras, Problem, Timestamp, Verdict, Weight};
@@ -56,14 +56,26 @@ pub struct ServiceView {
     pub initial: bool,
 }
 
+/// Analyses by name, as strategies have them in their configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Analysis {
+    /// Names of analyses in the deployment file.
+    pub templates: Vec<String>,
+}
+
 impl ServiceView {
     /// Whether the provider can do this, such as `split-traffic`.
     pub fn can(&self, ability: &str) -> bool {
         self.abilities.iter().any(|known| known == ability)
     }
-}
 
-impl ServiceView {
+    /// What is wrong with the number of instances: a rollout moves traffic between some.
+    pub fn check_replicas(&self) -> Vec<Problem> {
+        let none = || Problem::error("", "a rollout needs a service with at least one instance");
+        if self.replicas == 0 { vec![none()] } else { Vec::new() }
+    }
+
     /// What is wrong with names of analyses at this JSON pointer: each must be in the deployment file.
     pub fn check_analyses(&self, names: &[String], path: &str) -> Vec<Problem> {
         if names.is_empty() {
