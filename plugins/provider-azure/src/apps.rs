@@ -1,12 +1,13 @@
 //! One service of a deployment: its container app, and the calls about it.
 
-use basb_cloud_kit::{ApiError, Class, Client, Waiting, decode_state};
+use basb_cloud_kit::{ApiError, Class, Client, Owner, Waiting, decode_state};
 use basb_plugin::http::Response;
 use basb_plugin::provider::{Action, Progress, ProviderContext};
 use basb_plugin::{Failure, ServiceRef};
 use serde::{Deserialize, Serialize};
 
 use crate::api::apps::AppsApi;
+use crate::api::model::{App, Revision};
 use crate::api::operation::{Look, Operation};
 use crate::config::{self, Config};
 use crate::view::{Standing, View};
@@ -28,6 +29,8 @@ pub struct Apps<'a> {
     pub written: config::Service,
     /// The app's name.
     pub name: String,
+    /// Whether the call only leads users, or looks who is led where.
+    leads: bool,
 }
 
 /// What a call leaves for the call after it.
@@ -56,7 +59,14 @@ impl<'a> Apps<'a> {
         config.check()?;
         let api = AppsApi::new(Client::new(cx, key), config.endpoint(), id, key);
         let written = config.service(&service.service);
-        Ok(Apps { config, api, service, written, name: names::app(config, service) })
+        Ok(Apps { config, api, service, written, name: names::app(config, service), leads: false })
+    }
+
+    /// For a call that only leads users, or looks who is led where: the way back is not held up by who replaced the tags of
+    /// the app. Where they are missing and nobody else's, a revision of ours in it tells that it is ours.
+    #[must_use]
+    pub fn leading(self) -> Apps<'a> {
+        Apps { leads: true, ..self }
     }
 
     /// Does something.
@@ -117,7 +127,8 @@ impl<'a> Apps<'a> {
 
     fn look(&self) -> Result<Option<View>, Failure> {
         let Some(app) = self.api.app()? else { return Ok(None) };
-        let owner = names::owner(app.tags.as_ref().unwrap_or(&std::collections::BTreeMap::new()));
+        let tags = app.tags.clone().unwrap_or_default();
+        let owner = names::owner(&tags);
         let standing = match (owner, &self.written.app) {
             (Some(owner), _) if owner.is_of(self.service) => Standing::Ours,
             (Some(owner), _) => {
@@ -129,6 +140,11 @@ impl<'a> Apps<'a> {
             }
             (None, Some(_)) => Standing::Adopted,
             (None, None) => {
+                let revisions = self.api.revisions()?;
+                let is_of_service = |revision: &_| names::is_of_service(&self.name, self.service, revision);
+                if !names::is_of_others(&tags, self.service) && revisions.iter().any(is_of_service) {
+                    return self.untagged(app, revisions).map(Some);
+                }
                 return Err(Failure::conflict(format!(
                     "the container app {} is there and was not made by basb-host: it is left alone. To adopt it, write \
                      `services: {{ {}: {{ app: {} }} }}` into the provider's configuration, then `basb-host import`",
@@ -137,6 +153,21 @@ impl<'a> Apps<'a> {
             }
         };
         Ok(Some(View::new(app, standing, self.api.revisions()?)))
+    }
+
+    fn untagged(&self, app: App, revisions: Vec<Revision>) -> Result<View, Failure> {
+        if self.leads {
+            return Ok(View::new(app, Standing::Untagged, revisions));
+        }
+        let ours = Owner::of_service(self.service).tags(names::TAGS);
+        let ours: Vec<String> = ours.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        Err(Failure::conflict(format!(
+            "the container app {} has revisions of {} and not its tags, so it is left as it is: somebody else changed them. \
+             Put them back: {}",
+            self.name,
+            self.service.service,
+            ours.join(", ")
+        )))
     }
 
     /// What the call before this one left.

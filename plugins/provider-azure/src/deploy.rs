@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::apps::{Apps, Work};
 use crate::settings;
+use crate::surplus::Users;
 use crate::table::Table;
 use crate::template::Wanted;
 use crate::view::{Size, View};
@@ -93,7 +94,8 @@ fn reach(
     if !view.is_pinned() {
         return change("its traffic is pinned", &pinned(apps, view), None);
     }
-    if let Some(body) = settings::change(apps, view)?.filter(|_| sent != Some(SETTINGS)) {
+    let users = Users::of(view, id, wanted);
+    if let Some(body) = settings::change(apps, view, &users)?.filter(|_| sent != Some(SETTINGS)) {
         return change("its settings are changed", &body, Some(SETTINGS.to_owned()));
     }
     let Some(seen) = view.named(&wanted.name) else {

@@ -20,6 +20,7 @@ mod names;
 mod plan;
 mod retire;
 mod settings;
+mod surplus;
 mod table;
 mod template;
 #[cfg(test)]
@@ -74,7 +75,8 @@ impl Provider for Azure {
 
     fn read(cx: &ProviderContext, config: &Config, service: &ServiceRef) -> Result<Option<Observed>, Failure> {
         let id = apps::id(config, service);
-        let apps = Apps::new(config, &id, cx, &service.service, service)?;
+        // As traffic sees it: what was set is read back.
+        let apps = Apps::new(config, &id, cx, &service.service, service)?.leading();
         match apps.view()? {
             Some(view) => view.observed(&apps),
             None => Ok(None),
@@ -90,7 +92,7 @@ impl Provider for Azure {
         state: Option<&str>,
     ) -> Result<Progress, Failure> {
         let id = apps::id(config, service);
-        traffic::traffic(&Apps::new(config, &id, cx, key, service)?, weights, state)
+        traffic::traffic(&Apps::new(config, &id, cx, key, service)?.leading(), weights, state)
     }
 
     fn instances(

@@ -6,15 +6,18 @@ use basb_cloud_kit::{Alphabet, Owner, TagStyle, digest, name};
 use basb_plugin::ServiceRef;
 use serde_json::Value;
 
+use crate::api::model::Revision;
 use crate::config::Config;
 
 /// How Azure wants tags named.
-const TAGS: TagStyle = TagStyle::Colon;
+pub const TAGS: TagStyle = TagStyle::Colon;
 /// The longest name that an app may have.
 const LONGEST_APP: usize = 32;
 /// The most that a revision's id takes of a suffix: with 7 characters for its content and the app before it, a name
 /// stays a part of a host name.
 const LONGEST_REVISION: usize = 20;
+/// So many digits of its content's digest stand in a revision's name.
+const DIGITS: usize = 6;
 
 /// The variable that tells a container its revision, and us whose revision of the app is which: revisions have no tags.
 pub const REVISION_VARIABLE: &str = "BASB_REVISION";
@@ -32,7 +35,7 @@ pub fn app(config: &Config, service: &ServiceRef) -> String {
 /// made. The same content has the same name, so that making it again makes nothing.
 pub fn suffix(revision: &str, template: &str, scale: &Value) -> String {
     let content = digest(format!("{template}\n{scale}").as_bytes());
-    let content: String = content.chars().skip("sha256:".len()).take(6).collect();
+    let content: String = content.chars().skip("sha256:".len()).take(DIGITS).collect();
     format!("{}-{content}", name(&[revision], Alphabet::Label, LONGEST_REVISION))
 }
 
@@ -57,6 +60,28 @@ pub fn tags(config: &Config, service: &ServiceRef) -> BTreeMap<String, String> {
 /// Whose an app with these tags is.
 pub fn owner(tags: &BTreeMap<String, String>) -> Option<Owner> {
     Owner::from_tags(TAGS, tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+/// Whether a tag says that an app is of somebody else than this service: another value of one of ours.
+pub fn is_of_others(tags: &BTreeMap<String, String>, service: &ServiceRef) -> bool {
+    Owner::of_service(service).tags(TAGS).iter().any(|(key, value)| tags.get(key).is_some_and(|there| there != value))
+}
+
+/// Whether a tag is named like ours.
+pub fn is_own_tag(key: &str) -> bool {
+    key.starts_with(&TAGS.key(""))
+}
+
+/// Whether a revision of an app is one of a service's: it has our variables in a container with the service's name, and the
+/// name that we give to what has them.
+pub fn is_of_service(app: &str, service: &ServiceRef, revision: &Revision) -> bool {
+    let Some(template) = revision.template() else { return false };
+    let (id, content) = (variable(template, REVISION_VARIABLE), variable(template, TEMPLATE_VARIABLE));
+    let container = template.pointer("/containers/0/name").and_then(Value::as_str);
+    let stem = id.map(|id| format!("{app}--{}-", name(&[id], Alphabet::Label, LONGEST_REVISION)));
+    let digits = stem.as_ref().and_then(|stem| revision.name.strip_prefix(stem.as_str()));
+    let is_named = digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    content.is_some() && container == Some(service.service.as_str()) && is_named
 }
 
 /// The value of a variable of a template's first container.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::apps::Apps;
 use crate::deploy::pinned;
 use crate::settings;
+use crate::surplus::Users;
 use crate::table::Table;
 use crate::template::Wanted;
 use crate::view::View;
@@ -29,7 +30,8 @@ pub fn plan(apps: &Apps<'_>, desired: &Desired) -> Result<ServicePlan, Failure> 
     };
     settings::check(apps, &view)?;
     plan_pin(apps, &view, &mut actions);
-    let differences = settings::differences(apps, &view)?;
+    let users = Users::of(&view, &desired.revision, &wanted);
+    let differences = settings::differences(apps, &view, &users)?;
     if !differences.is_empty() {
         let mut settings = action(
             ActionKind::Update,
@@ -43,7 +45,25 @@ pub fn plan(apps: &Apps<'_>, desired: &Desired) -> Result<ServicePlan, Failure> 
         actions.push(settings);
     }
     plan_revision(apps, desired, &wanted, &view, &mut actions);
+    say_staying(apps, &settings::staying(apps, &view, &users)?, &mut actions);
     Ok(ServicePlan { observed: view.observed(apps)?, actions })
+}
+
+/// What stays is no action: a run would carry it out for ever. It is said with the last one, and where there is none, in the
+/// log.
+fn say_staying(apps: &Apps<'_>, staying: &[String], actions: &mut [PlannedAction]) {
+    if staying.is_empty() {
+        return;
+    }
+    let said = format!(
+        "{} stays with the app, although the configuration does not name it: what was ours goes with a later run, once no \
+         other revision runs and nothing needs it",
+        staying.join(", ")
+    );
+    match actions.last_mut() {
+        Some(action) => action.summary = format!("{}; {said}", action.summary),
+        None => apps.api.client().cx().log().warn(format!("the container app {}: {said}", apps.name)),
+    }
 }
 
 /// Pinning the traffic of an app that others made.

@@ -2,7 +2,7 @@
 //! tags. It is compared and changed apart from revisions; only what differs is sent.
 //!
 //! Of an app that others made, only what our revisions need is changed: the mode, and registries and secrets that are
-//! missing.
+//! missing. Of one of ours, what is configured no more goes as `surplus` says.
 
 use basb_cloud_kit::Differences;
 use basb_plugin::Failure;
@@ -10,7 +10,11 @@ use serde_json::{Map, Value, json};
 
 use crate::apps::Apps;
 use crate::names;
+use crate::surplus::{self, Users};
 use crate::view::{Standing, View};
+
+/// The lists of an app's configuration, and what tells what is in them apart.
+const LISTS: [(&str, &str); 2] = [("registries", "server"), ("secrets", "name")];
 
 /// How requests come in, without who gets them.
 pub fn ingress(apps: &Apps<'_>) -> Value {
@@ -39,7 +43,7 @@ pub fn create(apps: &Apps<'_>, template: &Value) -> Value {
         "tags": names::tags(config, apps.service),
         "properties": properties,
     });
-    if let (Some(identity), Some(fields)) = (identity(apps), body.as_object_mut()) {
+    if let (Some(identity), Some(fields)) = (surplus::new_identity(apps), body.as_object_mut()) {
         fields.insert("identity".into(), identity);
     }
     body
@@ -84,23 +88,66 @@ pub fn check(apps: &Apps<'_>, view: &View) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`change`].
-pub fn differences(apps: &Apps<'_>, view: &View) -> Result<Differences, Failure> {
+pub fn differences(apps: &Apps<'_>, view: &View, users: &Users<'_>) -> Result<Differences, Failure> {
     let mut differences = Differences::new();
-    let Some(change) = change(apps, view)? else { return Ok(differences) };
-    for (pointer, path) in [("/tags", "tags"), ("/identity", "identity"), ("/properties", "app")] {
-        if let Some(wanted) = change.pointer(pointer) {
-            let there = match path {
-                "tags" => view.app.tags.as_ref().map(|tags| json!(tags)),
-                "identity" => view.app.identity.clone(),
-                _ => Some(json!({
-                    "configuration": view.app.properties.configuration,
-                    "workloadProfileName": view.app.properties.workload_profile_name,
-                })),
-            };
-            differences.json(path, there.as_ref(), wanted);
+    let Some(change) = change(apps, view, users)? else { return Ok(differences) };
+    if let Some(tags) = change.get("tags") {
+        let there = view.app.tags.as_ref().map(|tags| json!(tags));
+        for (name, before) in surplus_tags(apps, view) {
+            differences.value(&format!("tags.{name}"), Some(before), None);
         }
+        differences.json("tags", there.as_ref(), &without_nulls(tags));
+    }
+    if let Some(identity) = change.get("identity") {
+        for id in surplus::taken_away(view, identity) {
+            differences.value("identity.userAssignedIdentities", Some(id), None);
+        }
+        differences.json("identity", view.app.identity.as_ref(), &without_nulls(identity));
+    }
+    if let Some(wanted) = change.get("properties") {
+        let mut configuration = view.app.properties.configuration.clone().unwrap_or_default();
+        // What goes from a list is told by its name; the rest of the list is compared as it would be without it.
+        for (name, key) in LISTS {
+            let Some(after) = wanted.pointer(&format!("/configuration/{name}")).and_then(Value::as_array) else {
+                continue;
+            };
+            let Some(there) = configuration.get_mut(name).and_then(Value::as_array_mut) else { continue };
+            let stays = |item: &Value| after.iter().any(|of| of.get(key) == item.get(key));
+            for gone in there.iter().filter(|item| !stays(item)).filter_map(|item| item.get(key)?.as_str()) {
+                differences.value(&format!("app.configuration.{name}"), Some(gone.to_owned()), None);
+            }
+            there.retain(stays);
+        }
+        let there = json!({
+            "configuration": configuration,
+            "workloadProfileName": view.app.properties.workload_profile_name,
+        });
+        differences.json("app", Some(&there), wanted);
     }
     Ok(differences)
+}
+
+fn without_nulls(change: &Value) -> Value {
+    let Value::Object(fields) = change else { return change.clone() };
+    let fields = fields.iter().filter(|(_, value)| !value.is_null());
+    Value::Object(fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+}
+
+/// What an app of ours keeps although the configuration does not name it, in words: it may be somebody else's, or is used.
+///
+/// # Errors
+/// As [`change`].
+pub fn staying(apps: &Apps<'_>, view: &View, users: &Users<'_>) -> Result<Vec<String>, Failure> {
+    let lists = lists(apps, view, users)?;
+    let after: Vec<(&str, Vec<Value>)> = lists.into_iter().map(|list| (list.name, list.after)).collect();
+    Ok(surplus::staying(apps, view, users, &after))
+}
+
+/// The tags that are named like ours and are not wanted.
+fn surplus_tags(apps: &Apps<'_>, view: &View) -> Vec<(String, String)> {
+    let wanted = names::tags(apps.config, apps.service);
+    let there = view.app.tags.clone().unwrap_or_default().into_iter();
+    there.filter(|(name, _)| names::is_own_tag(name) && !wanted.contains_key(name)).collect()
 }
 
 /// The change that makes the settings as they should be; none where they are.
@@ -108,14 +155,12 @@ pub fn differences(apps: &Apps<'_>, view: &View) -> Result<Differences, Failure>
 /// # Errors
 /// [`basb_plugin::FailureCode::Conflict`] where secrets of others would be lost: Azure takes a list whole, and does not
 /// tell what is in it.
-pub fn change(apps: &Apps<'_>, view: &View) -> Result<Option<Value>, Failure> {
+pub fn change(apps: &Apps<'_>, view: &View, users: &Users<'_>) -> Result<Option<Value>, Failure> {
     let there = |pointer: &str| view.app.configuration(pointer);
     let mut configuration = Map::new();
-    for (name, key) in [("registries", "server"), ("secrets", "name")] {
-        let list = there(&format!("/{name}")).and_then(Value::as_array).cloned().unwrap_or_default();
-        if let Some(list) = list_change(apps, view, (name, key), &list)? {
-            configuration.insert(name.into(), list);
-        }
+    let lists = lists(apps, view, users)?;
+    for list in lists.iter().filter(|list| list.differs) {
+        configuration.insert(list.name.into(), list.after.clone().into());
     }
     let mut body = Map::new();
     if view.standing == Standing::Ours {
@@ -136,10 +181,15 @@ pub fn change(apps: &Apps<'_>, view: &View) -> Result<Option<Value>, Failure> {
         }
         let tags = names::tags(apps.config, apps.service);
         let now = view.app.tags.clone().unwrap_or_default();
-        if tags.iter().any(|(name, value)| now.get(name) != Some(value)) {
-            body.insert("tags".into(), json!(tags));
+        let surplus = surplus_tags(apps, view);
+        if !surplus.is_empty() || tags.iter().any(|(name, value)| now.get(name) != Some(value)) {
+            let gone = surplus.into_iter().map(|(name, _)| (name, Value::Null));
+            let tags: Map<String, Value> =
+                tags.into_iter().map(|(name, value)| (name, value.into())).chain(gone).collect();
+            body.insert("tags".into(), Value::Object(tags));
         }
-        if let Some(identity) = identity(apps).filter(|wanted| !has_identity(view.app.identity.as_ref(), wanted)) {
+        let read: Vec<Value> = lists.into_iter().flat_map(|list| list.after).collect();
+        if let Some(identity) = surplus::identity_change(apps, view, users, &read) {
             body.insert("identity".into(), identity);
         }
     }
@@ -183,7 +233,8 @@ fn configuration(apps: &Apps<'_>) -> Value {
     configuration
 }
 
-fn wanted_list(apps: &Apps<'_>, name: &str) -> Vec<Value> {
+/// A list as the configuration has it.
+pub fn wanted_list(apps: &Apps<'_>, name: &str) -> Vec<Value> {
     let config = apps.config;
     match name {
         "registries" => {
@@ -197,63 +248,58 @@ fn wanted_list(apps: &Apps<'_>, name: &str) -> Vec<Value> {
     }
 }
 
-/// The whole list with what is missing or different; none where nothing is.
-fn list_change(
+/// A list of the app, which Azure takes whole.
+struct List {
+    name: &'static str,
+    /// As it should be.
+    after: Vec<Value>,
+    differs: bool,
+}
+
+/// The lists with what is missing or different, and without what goes. Registries come first: they refer to secrets.
+fn lists(apps: &Apps<'_>, view: &View, users: &Users<'_>) -> Result<Vec<List>, Failure> {
+    let mut lists: Vec<List> = Vec::new();
+    for (name, key) in LISTS {
+        let there = view.app.configuration(&format!("/{name}")).and_then(Value::as_array).cloned().unwrap_or_default();
+        let registries: Vec<Value> = lists.iter().flat_map(|list| list.after.clone()).collect();
+        lists.push(list(apps, users, (name, key), there, &registries)?);
+    }
+    Ok(lists)
+}
+
+fn list(
     apps: &Apps<'_>,
-    view: &View,
-    (name, key): (&str, &str),
-    there: &[Value],
-) -> Result<Option<Value>, Failure> {
+    users: &Users<'_>,
+    (name, key): (&'static str, &str),
+    there: Vec<Value>,
+    registries: &[Value],
+) -> Result<List, Failure> {
     let wanted = wanted_list(apps, name);
     let is = |one: &Value, other: &Value| one.get(key).is_some() && one.get(key) == other.get(key);
-    let missing = wanted.iter().any(|item| {
+    let is_missing = wanted.iter().any(|item| {
         let found = there.iter().find(|found| is(found, item));
         found.is_none_or(|found| differs(Some(found), item))
     });
-    if !missing {
-        return Ok(None);
-    }
-    let others: Vec<&Value> = match view.standing {
-        Standing::Ours => Vec::new(),
-        Standing::Adopted => there.iter().filter(|of| !wanted.iter().any(|item| is(of, item))).collect(),
-    };
-    if name == "secrets" && others.iter().any(|of| of.get("keyVaultUrl").is_none_or(Value::is_null)) {
+    let others = there.iter().filter(|of| !wanted.iter().any(|item| is(of, item)));
+    let (gone, kept): (Vec<&Value>, Vec<&Value>) = others.partition(|of| users.let_go(name, of, registries));
+    // A list is sent whole, and what Azure does not tell cannot be sent: it would be lost.
+    let has_url = |of: &&Value| of.get("keyVaultUrl").and_then(Value::as_str).is_some_and(|url| !url.is_empty());
+    let is_told = name != "secrets" || kept.iter().all(has_url);
+    if is_missing && !is_told {
         return Err(Failure::conflict(format!(
-            "the container app {} was made by others and has secrets whose values Azure does not tell: add those of the \
-             configuration to it yourself",
+            "the container app {} was given secrets by others whose values Azure does not tell, and a list of secrets is sent \
+             whole: add those of the configuration to it yourself",
             apps.name
         )));
     }
-    Ok(Some(others.into_iter().cloned().chain(wanted).collect()))
-}
-
-fn identity(apps: &Apps<'_>) -> Option<Value> {
-    let identity = apps.config.identity.as_ref()?;
-    let kind = match (identity.system, identity.user.is_empty()) {
-        (true, true) => "SystemAssigned",
-        (true, false) => "SystemAssigned,UserAssigned",
-        (false, false) => "UserAssigned",
-        (false, true) => return Some(json!({"type": "None"})),
-    };
-    let mut value = json!({"type": kind});
-    if !identity.user.is_empty() {
-        let all: Map<String, Value> = identity.user.iter().map(|id| (id.clone(), json!({}))).collect();
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("userAssignedIdentities".into(), Value::Object(all));
-        }
+    if !is_missing && (gone.is_empty() || !is_told) {
+        return Ok(List { name, after: there, differs: false });
     }
-    Some(value)
-}
-
-fn has_identity(there: Option<&Value>, wanted: &Value) -> bool {
-    let kind = |of: &Value| of.get("type").and_then(Value::as_str).unwrap_or("None").replace(' ', "");
-    let ids = |of: &Value| -> Vec<String> {
-        let all = of.get("userAssignedIdentities").and_then(Value::as_object);
-        all.into_iter().flatten().map(|(id, _)| id.to_ascii_lowercase()).collect()
-    };
-    let none = json!({});
-    let there = there.unwrap_or(&none);
-    kind(there) == kind(wanted) && ids(wanted).iter().all(|id| ids(there).contains(id))
+    let stays = there.iter().filter(|of| !gone.iter().any(|gone| is(gone, of)));
+    let as_wanted = stays.map(|of| wanted.iter().find(|item| is(item, of)).unwrap_or(of).clone());
+    let new = wanted.iter().filter(|item| !there.iter().any(|of| is(of, item))).cloned();
+    let after = as_wanted.chain(new).collect();
+    Ok(List { name, after, differs: true })
 }
 
 /// Whether what is there lacks anything of what is wanted. Azure writes some words in capitals.

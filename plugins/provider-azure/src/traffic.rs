@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::apps::Apps;
 use crate::settings;
 use crate::table::Table;
+use crate::view::Standing;
 
 /// Weights are whole percents.
 const UNITS: u16 = 100;
@@ -35,6 +36,13 @@ pub fn traffic(apps: &Apps<'_>, weights: &[(String, Weight)], state: Option<&str
             Some((revision, _)) => Err(apps.gone(revision)),
         };
     };
+    if view.standing == Standing::Untagged {
+        apps.api.client().cx().log().warn(format!(
+            "the container app {} has revisions of {} and not its tags: somebody else changed them. Its traffic is set all the \
+             same, and nothing else of it until they are put back",
+            apps.name, apps.service.service
+        ));
+    }
     if view.app.is_busy() {
         return Ok(apps.look_again(&waiting, "Azure is busy with it"));
     }

@@ -16,6 +16,8 @@ pub enum Standing {
     Ours,
     /// Others made it, and the configuration names it.
     Adopted,
+    /// We made it, as a revision of ours in it tells, and its tags do not say so any more. Only its traffic is set and read.
+    Untagged,
 }
 
 /// What is there.
@@ -187,7 +189,7 @@ impl View {
 
     /// The ids of the revisions that are there. Of an app that others made, theirs count where somebody is led to them.
     pub fn ids(&self) -> Vec<&str> {
-        let counts = |seen: &&Seen| seen.is_ours || self.standing == Standing::Ours || self.weight(seen.name()) > 0;
+        let counts = |seen: &&Seen| seen.is_ours || self.standing != Standing::Adopted || self.weight(seen.name()) > 0;
         let mut ids: Vec<&str> = self.active().filter(counts).map(|seen| seen.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();

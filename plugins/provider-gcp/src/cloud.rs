@@ -110,6 +110,25 @@ impl<'a> Cloud<'a> {
         Ok(view)
     }
 
+    /// What is there, if users may be led to other revisions of it: the way back is not held up by who changed labels.
+    /// Where they are missing and nobody else's, a revision of ours in it tells that it is ours.
+    ///
+    /// # Errors
+    /// As [`View::check_owner`].
+    pub fn led_view(&self) -> Result<Option<View<'a>>, Failure> {
+        let view = self.view()?;
+        if let Some(view) = &view
+            && let Err(refused) = view.check_owner()
+        {
+            if !view.has_lost_labels() {
+                return Err(refused);
+            }
+            let log = self.api.client().cx().log();
+            log.warn(format!("{}. Its traffic is read and set all the same", refused.message));
+        }
+        Ok(view)
+    }
+
     /// What a call goes on from.
     ///
     /// # Errors
@@ -157,6 +176,27 @@ impl<'a> Cloud<'a> {
     pub fn change(
         &self,
         first: View<'a>,
+        change: impl FnMut(&View<'a>) -> Result<Option<Change>, Failure>,
+    ) -> Result<Option<Operation>, Failure> {
+        self.change_what(Self::our_view, first, change)
+    }
+
+    /// Changes who is led where, of what [`Cloud::led_view`] has seen.
+    ///
+    /// # Errors
+    /// As [`Cloud::change`].
+    pub fn lead(
+        &self,
+        first: View<'a>,
+        change: impl FnMut(&View<'a>) -> Result<Option<Change>, Failure>,
+    ) -> Result<Option<Operation>, Failure> {
+        self.change_what(Self::led_view, first, change)
+    }
+
+    fn change_what(
+        &self,
+        read: impl Fn(&Self) -> Result<Option<View<'a>>, Failure>,
+        first: View<'a>,
         mut change: impl FnMut(&View<'a>) -> Result<Option<Change>, Failure>,
     ) -> Result<Option<Operation>, Failure> {
         let mut view = first;
@@ -167,7 +207,7 @@ impl<'a> Cloud<'a> {
                 Ok(operation) => return Ok(Some(operation)),
                 Err(refused) if refused.code() == "ABORTED" && conflicts < MOST_CONFLICTS => {
                     conflicts += 1;
-                    view = self.our_view()?.ok_or_else(|| Failure::from(refused))?;
+                    view = read(self)?.ok_or_else(|| Failure::from(refused))?;
                 }
                 Err(refused) => return Err(refused.into()),
             }

@@ -325,13 +325,16 @@ pub fn same_targets(one: &[TrafficTarget], other: &[TrafficTarget]) -> bool {
     shares(one) == shares(other) && tags(one) == tags(other)
 }
 
-/// Our labels, where the service does not carry them: it was made by others, or the configuration has others now.
+/// Our labels, where the service does not carry them: it was made by others, or the configuration has others now. Those
+/// that were ours and are not wanted any more go.
 fn labels(cloud: &Cloud<'_>, view: &View<'_>, change: &mut Change) {
     let wanted = cloud.config.labels(&Owner::of_service(cloud.service));
     let there = &view.service.labels;
-    if wanted.iter().any(|(key, value)| there.get(key) != Some(value)) {
+    let surplus = view.surplus_labels(&wanted);
+    if !surplus.is_empty() || wanted.iter().any(|(key, value)| there.get(key) != Some(value)) {
         let mut all = there.clone();
         all.extend(wanted);
+        all.retain(|key, _| !surplus.contains_key(key));
         change.set("labels", json!(all));
     }
     if !view.is_labelled() {

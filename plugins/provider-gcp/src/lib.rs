@@ -75,7 +75,8 @@ impl Provider for Gcp {
 
     fn read(cx: &ProviderContext, config: &Config, service: &ServiceRef) -> Result<Option<Observed>, Failure> {
         let place = Place::of(config, service)?;
-        let view = Cloud::new(config, &place, cx, &service.service, service).our_view()?;
+        // As traffic sees it: what was set is read back.
+        let view = Cloud::new(config, &place, cx, &service.service, service).led_view()?;
         Ok(view.and_then(|view| view.observed()))
     }
 

@@ -137,7 +137,11 @@ fn service_fields(cloud: &Cloud<'_>, view: &View<'_>, actions: &mut Vec<PlannedA
     own_fields(cloud, Some(view), &mut change);
     let mut differences = Differences::new();
     let owner = basb_cloud_kit::Owner::of_service(cloud.service);
-    for (key, value) in cloud.config.labels(&owner) {
+    let wanted = cloud.config.labels(&owner);
+    for (key, value) in view.surplus_labels(&wanted) {
+        differences.value(&format!("service.labels.{key}"), Some(value), None);
+    }
+    for (key, value) in wanted {
         differences.value(&format!("service.labels.{key}"), view.service.labels.get(&key).cloned(), Some(value));
     }
     let ingress = change.body.get("ingress").and_then(Value::as_str).map(str::to_owned);

@@ -2,15 +2,14 @@
 //!
 //! Cloud Run does not let a service's latest revision go. So the service's template becomes that of the revision that has the
 //! traffic once more, and that one the latest; whoever changes the service by hand does not start from what was rolled back.
-//! Where Cloud Run will not have that, the other is left without tag and traffic, costs nothing and can be reached by nobody;
-//! a later retirement takes it along.
+//! Where Cloud Run will not have that, whatever it says against it, the other is left without tag and traffic, costs nothing
+//! and can be reached by nobody; a later retirement takes it along.
 
-use basb_cloud_kit::Class;
-use basb_plugin::Failure;
 use basb_plugin::provider::Progress;
+use basb_plugin::{Failure, Retry, extra};
 use serde_json::{Value, json};
 
-use crate::api::{Run, TrafficTarget, short};
+use crate::api::TrafficTarget;
 use crate::cloud::{Change, Cloud, Settled};
 use crate::deploy::{pinned, replicas};
 use crate::names;
@@ -76,21 +75,39 @@ pub fn retire(cloud: &Cloud<'_>, revision: &str, state: Option<&str>) -> Result<
         let is_there = cloud.our_view()?.is_some_and(|again| again.all(revision).next().is_some());
         return if is_there { Ok(cloud.again(waiting, format!("revision {revision} is there still"))) } else { gone() };
     };
-    if failed.is_none()
-        && let Some(change) = back(&view, &kept)
-    {
-        match cloud.send(&view, &change, Run::ForReal) {
-            Ok(operation) => {
+    let why = match failed {
+        Some(failure) => Some(failure),
+        None if back(&view, &kept).is_none() => None,
+        None => match cloud.change(view, |view| Ok(back(view, &kept))) {
+            Ok(Some(operation)) => {
                 let note = format!("the service's template is that of what has its traffic, so that {kept} can go");
                 return Ok(cloud.follow(waiting, operation, note));
             }
-            Err(refused) if refused.class() == Some(Class::Conflict) => {}
-            Err(refused) => return Err(refused.into()),
-        }
+            // Somebody else was faster, and has made another template of it.
+            Ok(None) => return Ok(cloud.again(waiting, format!("revision {kept} is the service's latest no more"))),
+            Err(failure) if is_refused(&failure) => Some(failure),
+            Err(failure) => return Err(failure),
+        },
+    };
+    if let Some(why) = why {
+        cloud.api.client().cx().log().warn(format!(
+            "the Cloud Run revision {kept} is left, without tag and traffic, as the service's latest, and goes with a later \
+             retirement; Cloud Run says: {}",
+            why.message
+        ));
     }
     Ok(Progress::done(format!(
         "nobody is led to revision {revision} any more; Cloud Run keeps {kept} as the service's latest until another one is"
     )))
+}
+
+/// Whether Cloud Run will not have a change, which is no reason to hold a retirement up: what nobody can reach may stay. Not
+/// where we may not ask, or should ask again: then it has not said so.
+fn is_refused(failure: &Failure) -> bool {
+    let status = extra(&failure.extras, "status").and_then(|status| status.parse::<u16>().ok());
+    let is_of_the_change =
+        status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 403 | 429));
+    is_of_the_change && failure.retry == Retry::Never
 }
 
 /// The change that makes the revision with the most traffic the latest one, where that is one to be removed; `None` where
@@ -114,7 +131,7 @@ fn is_all(view: &View<'_>, revision: &str) -> bool {
 
 fn has_traffic(view: &View<'_>, revision: &str) -> bool {
     let is_it = |name: &str| view.revisions.iter().any(|seen| seen.name == name && seen.id() == revision);
-    let is_led = view.service.traffic_statuses.iter().any(|of| of.percent > 0 && is_it(short(&of.revision)));
+    let is_led = view.statuses().any(|of| of.percent > 0 && is_it(&of.revision));
     is_led || view.targets().iter().any(|target| target.percent > 0 && is_it(&target.revision))
 }
 

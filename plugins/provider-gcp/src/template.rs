@@ -17,6 +17,9 @@ pub const DIGEST_LABEL: &str = "basb-host_digest";
 /// call makes another one.
 pub const ATTEMPT_LABEL: &str = "basb-host_attempt";
 
+/// What the project runs revisions as that say nothing: Cloud Run writes it down where the template does not.
+const DEFAULT_ACCOUNT: &str = "-compute@developer.gserviceaccount.com";
+
 /// What a service may say in `workload.settings` for Cloud Run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -99,6 +102,13 @@ impl Wanted {
             fields.remove("labels");
         }
         differences.json("template", before.as_ref(), &after);
+        // Of what Cloud Run fills in nobody has to hear; of an identity and a way into a network that are gone, they have.
+        for field in ["serviceAccount", "vpcAccess"] {
+            let gone = before.as_ref().and_then(|of| of.get(field)).filter(|_| after.get(field).is_none());
+            let gone = gone.map(|gone| gone.as_str().map_or_else(|| gone.to_string(), str::to_owned));
+            let gone = gone.filter(|gone| !gone.ends_with(DEFAULT_ACCOUNT));
+            differences.value(&format!("template.{field}"), gone, None);
+        }
         let old = there.map(environment).unwrap_or_default();
         differences.environment("template.env", &old, &environment(&Value::Object(self.template.clone())));
         differences

@@ -6,7 +6,7 @@ use basb_plugin::provider::Progress;
 use basb_plugin::{Failure, Weight};
 use serde_json::json;
 
-use crate::api::{TrafficTarget, short};
+use crate::api::TrafficTarget;
 use crate::cloud::{Change, Cloud, Settled};
 use crate::deploy::{pinned, same_targets};
 use crate::names;
@@ -25,7 +25,7 @@ pub fn traffic(cloud: &Cloud<'_>, weights: &[(String, Weight)], state: Option<&s
         Settled::Over => None,
         Settled::Failed(failure) => Some(failure),
     };
-    let Some(view) = cloud.our_view()? else {
+    let Some(view) = cloud.led_view()? else {
         return match percents.first() {
             None => Ok(Progress::done("no traffic: the service is not there")),
             Some((revision, _)) => Err(Failure::not_found(format!(
@@ -54,14 +54,14 @@ pub fn traffic(cloud: &Cloud<'_>, weights: &[(String, Weight)], state: Option<&s
     if let Some(failure) = failed {
         return Err(failure);
     }
-    let operation = cloud.change(view, |view| {
+    let operation = cloud.lead(view, |view| {
         let wanted = targets(cloud, view, &percents)?;
         if is_asked(view, &wanted) {
             return Ok(None);
         }
         let mut change = Change::default();
         change.set("traffic", json!(wanted));
-        if view.is_unreleased() {
+        if view.is_marked_unreleased() {
             let mut annotations = view.service.annotations.clone();
             annotations.remove(UNRELEASED);
             change.set("annotations", json!(annotations));
@@ -75,7 +75,7 @@ pub fn traffic(cloud: &Cloud<'_>, weights: &[(String, Weight)], state: Option<&s
 }
 
 fn is_asked(view: &View<'_>, wanted: &[TrafficTarget]) -> bool {
-    !view.follows_latest() && !view.is_unreleased() && same_targets(wanted, &pinned(view))
+    !view.follows_latest() && !view.is_marked_unreleased() && same_targets(wanted, &pinned(view))
 }
 
 /// The targets for these shares, with the tags that are there.
@@ -100,9 +100,8 @@ fn targets(cloud: &Cloud<'_>, view: &View<'_>, percents: &[(String, u16)]) -> Re
 
 /// Whether the traffic goes where it is asked to go.
 fn leads_there(view: &View<'_>, wanted: &[TrafficTarget]) -> bool {
-    let statuses = view.service.traffic_statuses.iter();
     let there: Vec<TrafficTarget> =
-        statuses.map(|of| TrafficTarget::to(short(&of.revision), of.percent, &of.tag)).collect();
+        view.statuses().map(|of| TrafficTarget::to(&of.revision, of.percent, &of.tag)).collect();
     same_targets(&there, wanted)
 }
 
@@ -117,6 +116,8 @@ fn nobody(
     if let Some(failure) = failed {
         return Err(failure);
     }
+    // The service goes here, and not only its traffic: its labels have to say that it is ours.
+    view.check_owner()?;
     if !view.is_made_by_us() || view.revisions.iter().any(|seen| seen.kind == Kind::Foreign) {
         return Err(Failure::conflict(format!(
             "Cloud Run has no service without traffic, and {} was not made by basb-host, or has revisions of others: lead \

@@ -190,12 +190,45 @@ impl<'a> View<'a> {
                 owner.service.service, owner.service.deployment, owner.service.environment
             ))),
             None if self.place.written.service.is_some() => Ok(()),
+            None if self.has_lost_labels() => Err(Failure::conflict(format!(
+                "the Cloud Run service {name} has revisions of {} and not its labels, so it is left as it is: somebody \
+                 else changed them. Put them back: {}",
+                self.of.service,
+                self.own_labels().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+            ))),
             None => Err(Failure::conflict(format!(
                 "there is a Cloud Run service {name} that basb-host did not make: to adopt it, name it under \
                  `services.{}.service` in the provider's configuration and run `basb-host import`",
                 self.of.service
             ))),
         }
+    }
+
+    fn own_labels(&self) -> impl Iterator<Item = (String, String)> {
+        Owner::of_service(self.of).tags(TagStyle::Underscore).into_iter()
+    }
+
+    /// Whether it is ours by a revision of ours in it, and only its labels do not say so: they are missing or cut, and
+    /// none of them names somebody else.
+    pub fn has_lost_labels(&self) -> bool {
+        let there = &self.service.labels;
+        let names_others = self.own_labels().any(|(key, value)| there.get(&key).is_some_and(|of| *of != value));
+        self.owner().is_none() && !names_others && self.revisions.iter().any(|seen| seen.kind != Kind::Foreign)
+    }
+
+    /// The service's labels that were ours and are not `wanted` any more: those by which we know our own, and those that a
+    /// revision of ours was made with, which nobody can change. Of a service that others made, all may be theirs.
+    pub fn surplus_labels(&self, wanted: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if !self.is_made_by_us() {
+            return BTreeMap::new();
+        }
+        let prefix = TagStyle::Underscore.key("");
+        let ours = || self.revisions.iter().filter(|seen| seen.kind != Kind::Foreign);
+        let was_ours = |key: &str, value: &String| {
+            key.starts_with(&prefix) || ours().any(|seen| seen.revision.labels.get(key) == Some(value))
+        };
+        let there = self.service.labels.iter().filter(|(key, _)| !wanted.contains_key(*key));
+        there.filter(|(key, value)| was_ours(key, value)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// Whether the service carries our labels already.
@@ -210,7 +243,12 @@ impl<'a> View<'a> {
 
     /// Whether the host has never given it any traffic.
     pub fn is_unreleased(&self) -> bool {
-        self.is_made_by_us() && self.service.annotations.contains_key(UNRELEASED)
+        self.is_made_by_us() && self.is_marked_unreleased()
+    }
+
+    /// Whether it says that the host has never given it any traffic, whatever its labels say.
+    pub fn is_marked_unreleased(&self) -> bool {
+        self.service.annotations.contains_key(UNRELEASED)
     }
 
     /// Whether Cloud Run is still busy with what was asked for last.
@@ -251,6 +289,15 @@ impl<'a> View<'a> {
         all
     }
 
+    /// Where the traffic goes, by the revision that has it: of what follows the latest one, Cloud Run does not name it.
+    pub fn statuses(&self) -> impl Iterator<Item = TrafficStatus> {
+        let latest = short(&self.service.latest_ready_revision);
+        self.service.traffic_statuses.iter().map(move |status| TrafficStatus {
+            revision: if status.revision.is_empty() { latest.to_owned() } else { short(&status.revision).to_owned() },
+            ..status.clone()
+        })
+    }
+
     /// Whether some traffic follows whatever revision is the latest one.
     pub fn follows_latest(&self) -> bool {
         self.service.traffic.is_empty() || self.service.traffic.iter().any(|target| target.revision.is_empty())
@@ -285,17 +332,17 @@ impl<'a> View<'a> {
     }
 
     /// What a target's preview is, as Cloud Run has it.
-    pub fn status(&self, tag: &str) -> Option<&TrafficStatus> {
-        self.service.traffic_statuses.iter().find(|status| !tag.is_empty() && status.tag == tag)
+    pub fn status(&self, tag: &str) -> Option<TrafficStatus> {
+        self.statuses().find(|status| !tag.is_empty() && status.tag == tag)
     }
 
     /// Where a revision alone can be reached.
     pub fn preview_url(&self, id: &str, name: &str) -> Option<String> {
         let tag = names::tag(&self.place.name, id);
-        let status = self.status(&tag).filter(|status| short(&status.revision) == name)?;
+        let status = self.status(&tag).filter(|status| status.revision == name)?;
         let written = self.place.written.preview_url.as_ref();
         let filled = written.map(|url| url.replace("{tag}", &tag).replace("{revision}", id));
-        filled.or_else(|| Some(status.uri.clone()).filter(|uri| !uri.is_empty()))
+        filled.or_else(|| Some(status.uri).filter(|uri| !uri.is_empty()))
     }
 
     /// Where users reach the service.
@@ -317,12 +364,7 @@ impl<'a> View<'a> {
 
     /// As the host wants to see it; `None` where nothing of it can be reached.
     pub fn observed(&self) -> Option<Observed> {
-        let shares: Vec<(String, u64)> = self
-            .service
-            .traffic_statuses
-            .iter()
-            .map(|of| (short(&of.revision).to_owned(), of.percent.into()))
-            .collect();
+        let shares: Vec<(String, u64)> = self.statuses().map(|of| (of.revision, of.percent.into())).collect();
         let weight = |name: &str| {
             let parts = from_units(&shares);
             let sum = parts.iter().filter(|(of, _)| of == name).map(|(_, weight)| weight.hundredths()).sum();

@@ -1,12 +1,12 @@
 //! Apps that others made: left alone, or adopted where the configuration names them.
 
 use basb_plugin::FailureCode;
-use basb_plugin::provider::ActionKind;
+use basb_plugin::provider::{ActionKind, Provider};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
-use super::{Caller, config, desired};
-use crate::names;
+use super::{Caller, config, desired, service};
+use crate::{Azure, names};
 
 /// An app that somebody's own program made.
 fn theirs(cloud: &Cloud, app: &str, mode: &str, traffic: Value) {
@@ -28,7 +28,8 @@ fn theirs(cloud: &Cloud, app: &str, mode: &str, traffic: Value) {
             "provisioningState": "Provisioned", "healthState": "Healthy", "runningState": "Running", "template": template,
             "fqdn": format!("{name}.happy-1.westeurope.azurecontainerapps.io")}})
     };
-    state.app = Some(json!({"name": app, "location": "West Europe", "tags": {"team": "red"}, "properties": {
+    state.app = Some(json!({"name": app, "location": "West Europe", "tags": {"team": "red"},
+        "identity": {"type": "SystemAssigned"}, "properties": {
         "provisioningState": "Succeeded", "managedEnvironmentId": environment,
         "latestRevisionName": format!("{app}--two"), "latestReadyRevisionName": format!("{app}--two"),
         "configuration": {"activeRevisionsMode": mode, "ingress": ingress,
@@ -153,7 +154,7 @@ fn an_adopted_app_keeps_its_settings_and_secrets() {
     let caller = adopting(json!({"secrets": [{"name": "s", "keyVaultUrl": "https://v.vault.azure.net/secrets/s"}]}));
     theirs(&caller.cloud, "legacy", "Multiple", json!([{"revisionName": "legacy--two", "weight": 100}]));
     let failure = caller.deploy("r1", 1).unwrap_err();
-    assert!(failure.message.contains("secrets whose values Azure does not tell"), "{failure:?}");
+    assert!(failure.message.contains("secrets by others whose values Azure does not tell"), "{failure:?}");
     let mut caller = adopting(json!({}));
     theirs(&caller.cloud, "legacy", "Multiple", json!([{"revisionName": "legacy--two", "weight": 100}]));
     caller.config.ingress.target_port = 9_000;
@@ -163,6 +164,69 @@ fn an_adopted_app_keeps_its_settings_and_secrets() {
     let id = names::adopted("legacy--two");
     caller.scale(&id, 2).unwrap();
     assert_eq!(caller.scale(&id, 5).unwrap_err().code, FailureCode::Invalid);
+}
+
+/// What Azure Policy or Terraform make of an app's tags.
+fn retag(caller: &Caller, tags: &Value) {
+    caller.cloud.0.borrow_mut().app.as_mut().unwrap()["tags"] = tags.clone();
+}
+
+#[test]
+fn the_way_back_is_not_held_up_by_others_tags() {
+    for tags in [Value::Null, json!({"costs": "7"}), json!({"basb-host:deployment": "shop", "by": "policy"})] {
+        let caller = Caller::released();
+        caller.deploy("r2", 1).unwrap();
+        caller.traffic(&[("r1", 5_000), ("r2", 5_000)]).unwrap();
+        retag(&caller, &tags);
+        caller.cloud.changes();
+        caller.traffic(&[("r1", 10_000)]).unwrap();
+        assert_eq!(caller.cloud.changes(), ["PATCH"], "its traffic and nothing else");
+        assert_eq!(caller.shares(), [("r1".into(), 10_000, (1, 1)), ("r2".into(), 0, (1, 1))], "and read back");
+        let host = caller.cloud.host();
+        let weights = [("r1".to_owned(), basb_plugin::Weight::FULL)];
+        Azure::traffic(&host.provider_context(), &caller.config, "key", &service(), &weights, None).unwrap();
+        let told = host.log_lines();
+        assert!(told.iter().any(|(_, line)| line.contains("somebody else changed them")), "{told:?}");
+        // Nothing else of it is touched, and what would help is said.
+        let failures = [
+            caller.deploy("r3", 1).unwrap_err(),
+            caller.retire("r2").unwrap_err(),
+            caller.scale("r1", 2).unwrap_err(),
+            caller.plan(&desired("r1", 1)).unwrap_err(),
+        ];
+        for failure in failures {
+            assert_eq!(failure.code, FailureCode::Conflict, "{failure:?}");
+            assert!(failure.message.contains("Put them back: basb-host:managed-by=basb-host"), "{failure:?}");
+        }
+        assert_eq!(caller.cloud.changes(), [""; 0]);
+    }
+    // What names somebody else is theirs, whatever is in it.
+    for (key, value) in [("basb-host:deployment", "other"), ("basb-host:managed-by", "terraform")] {
+        let caller = Caller::released();
+        retag(&caller, &json!({key: value, "basb-host:service": "web"}));
+        assert_eq!(caller.traffic(&[("r1", 10_000)]).unwrap_err().code, FailureCode::Conflict, "{key}");
+    }
+    // Nor is it enough that something calls itself like one of ours.
+    type Change = fn(&mut Value);
+    let forged: [Change; 3] = [
+        |revision| revision["name"] = "shop-prod-web--r1-mine".into(),
+        |revision| revision["properties"]["template"]["containers"][0]["name"] = "other".into(),
+        |revision| revision["properties"]["template"]["containers"][0]["env"] = json!([]),
+    ];
+    for change in forged {
+        let caller = Caller::released();
+        retag(&caller, &Value::Null);
+        {
+            let mut state = caller.cloud.0.borrow_mut();
+            change(&mut state.revisions[0]);
+            let name = state.revisions[0]["name"].clone();
+            let app = &mut state.app.as_mut().unwrap()["properties"];
+            app["configuration"]["ingress"]["traffic"][0]["revisionName"] = name.clone();
+            (app["latestRevisionName"], app["latestReadyRevisionName"]) = (name.clone(), name);
+        }
+        let failure = caller.traffic(&[("r1", 10_000)]).unwrap_err();
+        assert!(failure.message.contains("was not made by basb-host"), "{failure:?}");
+    }
 }
 
 #[test]

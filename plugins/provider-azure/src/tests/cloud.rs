@@ -289,6 +289,9 @@ impl State {
         assert_eq!(body["location"], now["location"], "every body has a location");
         let mut then = now.clone();
         merge(&mut then, body);
+        if let Some(refused) = used(&mut then) {
+            return refused;
+        }
         if let Some(table) = then.pointer("/properties/configuration/ingress/traffic").and_then(Value::as_array) {
             let sum: u64 = table.iter().map(|line| line["weight"].as_u64().unwrap()).sum();
             let active = |line: &Value| {
@@ -385,6 +388,38 @@ impl State {
         }
         Reply::status(200)
     }
+}
+
+/// What Azure says where something refers to what is not there; and what a type of identity takes away.
+fn used(app: &mut Value) -> Option<Response> {
+    let properties = app["properties"].clone();
+    let names = |list: &str, name: &str| -> Vec<Value> {
+        let all = properties["configuration"][list].as_array().cloned().unwrap_or_default();
+        all.iter().map(|of| of[name].clone()).collect()
+    };
+    let secrets = names("secrets", "name");
+    let env = properties["template"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+    if let Some(missing) = env.iter().find(|of| of["secretRef"].is_string() && !secrets.contains(&of["secretRef"])) {
+        return Some(error(400, "ContainerAppSecretRefNotFound", &format!("{missing}")));
+    }
+    let kind = app["identity"]["type"].as_str().unwrap_or("None").to_owned();
+    if !kind.contains("UserAssigned")
+        && let Some(identity) = app.get_mut("identity").and_then(Value::as_object_mut)
+    {
+        identity.remove("userAssignedIdentities");
+    }
+    let users = app["identity"]["userAssignedIdentities"].as_object().cloned().unwrap_or_default();
+    if kind.contains("UserAssigned") && users.is_empty() {
+        return Some(error(400, "InvalidIdentity", "the type says that there are some"));
+    }
+    let is_there = |id: &Value| match id.as_str() {
+        Some("system") => kind.contains("SystemAssigned"),
+        Some("") | None => true,
+        Some(id) => users.keys().any(|of| of.eq_ignore_ascii_case(id)),
+    };
+    let used = [names("registries", "identity"), names("secrets", "identity")].concat();
+    let missing = used.iter().find(|id| !is_there(id))?;
+    Some(error(400, "InvalidIdentity", &format!("{missing} is none of the app's")))
 }
 
 /// RFC 7396.

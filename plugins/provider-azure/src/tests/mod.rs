@@ -8,6 +8,7 @@ mod operations;
 mod rollout;
 mod settings;
 mod sizes;
+mod surplus;
 
 use basb_plugin::provider::{
     Action, ActionKind, Desired, InstanceReport, Observed, Progress, Provider, Scaling, ServicePlan,

@@ -53,7 +53,9 @@ fn settings_are_made_compared_and_changed() {
     assert_eq!(plan.actions[0].kind, ActionKind::Update);
     assert!(plan.actions[0].irreversible.as_ref().unwrap().contains("a rollback does not change them back"));
     let paths: Vec<_> = plan.actions[0].changes.iter().map(|change| change.path.as_str()).collect();
-    assert_eq!(paths, ["app.configuration.registries.0.server", "app.configuration.ingress.external"]);
+    let registries = "app.configuration.registries";
+    let (server, identity) = (format!("{registries}.0.server"), format!("{registries}.0.identity"));
+    assert_eq!(paths, [registries, &server, &identity, "app.configuration.ingress.external"], "one goes, one comes");
     caller.cloud.changes();
     caller.to_end(|state| caller.apply(&action, state)).unwrap();
     assert_eq!(

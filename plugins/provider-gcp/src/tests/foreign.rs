@@ -10,18 +10,18 @@ use crate::Gcp;
 
 const PARENT: &str = "projects/shop-1/locations/europe-west3/services";
 
-/// A service that somebody made by other means: its traffic follows the latest revision.
+/// A service that somebody made by other means: its traffic follows the latest revision, which Cloud Run does not name
+/// beside it.
 fn theirs(model: &Model, labels: &Value) {
     let name = format!("{PARENT}/{NAME}/revisions/{NAME}-00001-abc");
     let mut state = model.0.borrow_mut();
-    state.service = Some(
-        json!({"name": format!("{PARENT}/{NAME}"), "labels": labels, "generation": "1", "etag": "\"e\"",
+    state.service =
+        Some(json!({"name": format!("{PARENT}/{NAME}"), "labels": labels, "generation": "1", "etag": "\"e\"",
         "observedGeneration": "1", "template": {"containers": [{"image": "theirs"}]},
         "traffic": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}], "uri": "https://theirs.run.app",
-        "trafficStatuses": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "revision": format!("{NAME}-00001-abc"), "percent": 100}],
+        "trafficStatuses": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}],
         "latestCreatedRevision": name, "latestReadyRevision": name,
-        "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"}}),
-    );
+        "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"}}));
     state
         .revisions
         .push(json!({"name": name, "containers": [{"image": "theirs"}], "createTime": "2025-01-01T00:00:00Z",
@@ -99,6 +99,82 @@ fn what_others_made_is_seen_adopted_and_left() {
     assert_eq!(model.names().len(), 2);
     let failure = model.traffic_with(&named, &[]).unwrap_err();
     assert_eq!(failure.code, FailureCode::Conflict, "a service that others made is not removed");
+}
+
+#[test]
+fn ours_that_follows_the_latest_revision_is_seen_and_pinned_again() {
+    let model = Model::new();
+    model.deploy("k1", "rev1").unwrap();
+    model.deploy("k2", "rev2").unwrap();
+    model.traffic(&[("rev1", 100)]).unwrap();
+    {
+        // As `gcloud run services update-traffic --to-latest` leaves it: tags are gone, and the revision is not named.
+        let mut state = model.0.borrow_mut();
+        let service = state.service.as_mut().unwrap();
+        let latest = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST";
+        service["traffic"] = json!([{"type": latest, "percent": 100}]);
+        service["trafficStatuses"] =
+            json!([{"type": latest, "percent": 100, "uri": "https://shop-prod-web-abc.run.app"}]);
+    }
+    assert_eq!(model.shares(), [("rev2".into(), 100, 2, 2)], "the latest one has it");
+    assert_eq!(model.retire("rev2").unwrap_err().code, FailureCode::Conflict, "it has traffic");
+    model.changes();
+    model.traffic(&[("rev2", 100)]).unwrap();
+    assert_eq!(model.changes().len(), 1, "it is pinned where it is");
+    model.traffic(&[("rev1", 100)]).unwrap();
+    assert_eq!(model.shares(), [("rev1".into(), 100, 2, 2), ("rev2".into(), 0, 2, 2)]);
+}
+
+/// What `gcloud run services update --update-labels` or Terraform make of a service's labels.
+fn relabel(model: &Model, labels: &Value) {
+    let mut state = model.0.borrow_mut();
+    state.service.as_mut().unwrap()["labels"] = labels.clone();
+}
+
+#[test]
+fn the_way_back_is_not_held_up_by_others_labels() {
+    for labels in [json!({}), json!({"team": "shop"}), json!({"basb-host_deployment": "shop", "managed": "terraform"})]
+    {
+        let model = Model::new();
+        model.deploy("k1", "rev1").unwrap();
+        model.traffic(&[("rev1", 100)]).unwrap();
+        model.deploy("k2", "rev2").unwrap();
+        model.traffic(&[("rev1", 50), ("rev2", 50)]).unwrap();
+        relabel(&model, &labels);
+        // Also where somebody is faster meanwhile, and it is read again.
+        model.0.borrow_mut().meddle = 1;
+        model.traffic(&[("rev1", 100)]).unwrap();
+        assert_eq!(model.shares().iter().find(|of| of.0 == "rev1").map(|of| of.1), Some(100), "and read back");
+        let host = model.host();
+        Gcp::read(&host.provider_context(), &config(json!({})), &service()).unwrap();
+        let told = host.log_lines();
+        assert!(told.iter().any(|(_, line)| line.contains("Its traffic is read and set all the same")), "{told:?}");
+        // Nothing else of it is touched, and what would help is said.
+        model.changes();
+        let cx = model.host().provider_context();
+        let failures = [
+            model.deploy("k3", "rev3").unwrap_err(),
+            model.retire("rev2").unwrap_err(),
+            model.scale("rev1", 3).unwrap_err(),
+            model.traffic(&[]).unwrap_err(),
+            Gcp::plan(&cx, &config(json!({})), &desired("rev1", 2)).unwrap_err(),
+        ];
+        for failure in failures {
+            assert_eq!(failure.code, FailureCode::Conflict, "{failure:?}");
+            assert!(failure.message.contains("Put them back: basb-host_managed-by=basb-host"), "{failure:?}");
+        }
+        assert_eq!(model.changes(), [""; 0]);
+    }
+    // What names somebody else is theirs, whatever is in it.
+    for (key, value) in [("basb-host_deployment", "other"), ("basb-host_managed-by", "terraform")] {
+        let model = Model::new();
+        model.deploy("k1", "rev1").unwrap();
+        model.deploy("k2", "rev2").unwrap();
+        relabel(&model, &json!({key: value, "basb-host_service": "web"}));
+        model.changes();
+        assert_eq!(model.traffic(&[("rev2", 100)]).unwrap_err().code, FailureCode::Conflict);
+        assert_eq!(model.changes(), [""; 0]);
+    }
 }
 
 #[test]

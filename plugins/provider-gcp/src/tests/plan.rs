@@ -59,6 +59,52 @@ fn a_plan_tells_every_change_and_sees_none_where_there_is_none() {
 }
 
 #[test]
+fn what_is_taken_out_of_the_configuration_is_shown_and_goes() {
+    let model = Model::new();
+    let with = |more| config(more);
+    let first =
+        with(json!({"labels": {"team": "shop", "cost": "7"}, "serviceAccount": "web@shop-1.iam.gserviceaccount.com",
+        "vpc": {"network": "main"}}));
+    model.deploy_with(&first, "k1", "rev1", 2).unwrap();
+    let labels = |model: &Model| model.0.borrow().service.as_ref().unwrap()["labels"].clone();
+    {
+        // What others add is theirs, and so is another value of ours; what begins like our own is ours.
+        let mut state = model.0.borrow_mut();
+        let labels = &mut state.service.as_mut().unwrap()["labels"];
+        (labels["theirs"], labels["cost"], labels["basb-host_old"]) = ("x".into(), "8".into(), "y".into());
+    }
+    let gone = |plan: &ServicePlan, path: &str| {
+        let mut changes = plan.actions.iter().flat_map(|action| &action.changes);
+        changes.any(|change| change.path == path && change.before.is_some() && change.after.is_none())
+    };
+    let next = plan_of(&model, &with(json!({})), "rev1", 2);
+    for path in ["service.labels.team", "service.labels.basb-host_old", "template.serviceAccount", "template.vpcAccess"]
+    {
+        assert!(gone(&next, path), "{path} {next:?}");
+    }
+    for path in ["service.labels.theirs", "service.labels.cost", "service.labels.basb-host_service"] {
+        assert!(!gone(&next, path), "{path} {next:?}");
+    }
+    model.deploy_with(&with(json!({})), "k2", "rev1", 2).unwrap();
+    let left = labels(&model);
+    assert_eq!((&left["theirs"], &left["cost"], &left["basb-host_service"]), (&json!("x"), &json!("8"), &json!("web")));
+    assert!(left.get("team").is_none() && left.get("basb-host_old").is_none(), "{left}");
+    assert_eq!(plan_of(&model, &with(json!({})), "rev1", 2).actions, [], "and a run has nothing to repair");
+
+    // Where the revision stays as it is, the service's labels are put right all the same.
+    model.0.borrow_mut().service.as_mut().unwrap()["labels"]["basb-host_old"] = "y".into();
+    assert!(gone(&plan_of(&model, &with(json!({})), "rev1", 2), "service.labels.basb-host_old"));
+    model.deploy("k3", "rev1").unwrap();
+    assert!(labels(&model).get("basb-host_old").is_none());
+    assert_eq!(plan_of(&model, &with(json!({})), "rev1", 2).actions, []);
+
+    // Of a service that others made, all of them may be theirs.
+    model.0.borrow_mut().service.as_mut().unwrap()["annotations"]["basb-host/adopted"] = "true".into();
+    model.0.borrow_mut().service.as_mut().unwrap()["labels"]["basb-host_old"] = "y".into();
+    assert_eq!(plan_of(&model, &with(json!({})), "rev1", 2).actions, []);
+}
+
+#[test]
 fn what_cloud_run_would_refuse_is_told_by_the_plan() {
     let model = Model::new();
     let said = "spec.template.spec.containers[0].resources.limits.memory: Invalid value specified";

@@ -4,8 +4,8 @@ use basb_plugin::FailureCode;
 use basb_plugin::provider::Provider;
 use serde_json::json;
 
-use super::cloud::{Model, NAME};
-use super::{config, service};
+use super::cloud::{Fault, Model, NAME, error};
+use super::{config, service, to_end};
 use crate::Gcp;
 
 #[test]
@@ -103,6 +103,45 @@ fn what_was_rolled_back_leaves_nothing() {
         let template = &state.service.as_ref().unwrap()["template"];
         assert_eq!(template["containers"], state.revisions[0]["containers"], "nobody starts from what was rolled back");
     }
+}
+
+#[test]
+fn whatever_cloud_run_says_against_the_clean_up_is_told_and_holds_nothing_up() {
+    let retiring = |answers: &[(u16, &str)]| {
+        let model = Model::new();
+        model.deploy("k1", "rev1").unwrap();
+        // It never came up, so it has no tag: the one change is that of the template.
+        model.0.borrow_mut().broken.insert("rev2".into());
+        model.deploy("k2", "rev2").unwrap_err();
+        for (status, code) in answers {
+            model.fault("PATCH", Fault::Before(Ok(error(*status, code, "it will not be"))));
+        }
+        let host = model.host();
+        let cx = host.provider_context();
+        let done = to_end(|state| Gcp::retire(&cx, &config(json!({})), "k", &service(), "rev2", state));
+        (done.map(|(said, _)| said), host.log_lines(), model)
+    };
+    for (status, code) in [
+        (400, "INVALID_ARGUMENT"),
+        (400, "FAILED_PRECONDITION"),
+        (404, "NOT_FOUND"),
+        (409, "ALREADY_EXISTS"),
+        (412, ""),
+        (422, "SOMETHING_NEW"),
+    ] {
+        let (done, told, model) = retiring(&[(status, code)]);
+        assert!(done.unwrap().contains("Cloud Run keeps shop-prod-web-rev2-"), "{status} {code}");
+        assert!(told.iter().any(|(_, line)| line.contains("is left") && line.contains("it will not be")), "{told:?}");
+        assert_eq!((model.shares(), model.names().len()), (vec![("rev1".into(), 100, 2, 2)], 2));
+    }
+    for (status, code) in [(401, "UNAUTHENTICATED"), (403, "PERMISSION_DENIED"), (429, "RESOURCE_EXHAUSTED")] {
+        let failure = retiring(&[(status, code)]).0.unwrap_err();
+        assert!(failure.message.contains("it will not be"), "{failure:?}");
+    }
+    // Somebody else was faster: once more, from what is there.
+    let (done, told, model) = retiring(&[(409, "ABORTED")]);
+    assert!(done.unwrap().contains("is gone"));
+    assert_eq!((model.names().len(), told.len()), (1, 0), "{told:?}");
 }
 
 #[test]
