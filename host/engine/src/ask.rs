@@ -149,7 +149,7 @@ impl Ask {
                 let plan = plan.clone().unwrap_or_else(|| view.run.start().plan_digest());
                 let open = view.run.gates().into_iter().find(|g| g.name == *gate);
                 let order = open.as_ref().and_then(|g| g.order);
-                let came_to = view.run.would_approve(gate, person, &plan, order).map_err(|why| {
+                let came_to = view.run.would_approve(gate, person, &plan, order, now()).map_err(|why| {
                     let code =
                         if plan == view.run.start().plan_digest() { "gate/refused" } else { "gate/plan-changed" };
                     let message = format!("the approval of {person} at gate {gate} does not count: {why}");

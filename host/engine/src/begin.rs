@@ -127,7 +127,7 @@ impl Session {
             let void: Vec<String> =
                 view.iter().flat_map(|view| view.run.gates()).flat_map(|gate| gate.approvals).collect();
             match view {
-                Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared) => {
+                Some(view) if choice == RunChoice::ContinueIfUnfinished && same(&view, &prepared, planned) => {
                     self.must_be_whole(&id).await?;
                     let entries = view.seq;
                     let mut started = Self::take_up(view, lease, Arc::clone(&prepared.plugins));
@@ -225,7 +225,7 @@ impl Session {
     async fn run_start(&self, prepared: &Prepared) -> Result<RunStart, EngineError> {
         let deployment = &prepared.deployment;
         let mut services = self.service_starts(prepared).await?;
-        planned::ask_the_provider(prepared, &mut services).await;
+        planned::ask_the_provider(deployment, &prepared.plugins, &mut services).await;
         let info = prepared.plugins.provider_info();
         let plugins = prepared.plugins.identities();
         let plan = plan_digest(deployment, &services, &plugins);
@@ -271,11 +271,16 @@ fn write_lock(prepared: &Prepared) -> Result<Option<String>, EngineError> {
     }
 }
 
-/// Whether an unfinished run is for what the file describes now, with the same plugins.
-fn same(view: &RunView, prepared: &Prepared) -> bool {
+/// Whether an unfinished run is for what the file describes now, in the same way and with the same plugins; and where a plan
+/// is carried out, for that very plan.
+fn same(view: &RunView, prepared: &Prepared, planned: Option<&PlanFile>) -> bool {
     let start = view.run.start();
     let candidates: BTreeMap<_, _> = start.services.iter().map(|(n, s)| (n.clone(), s.candidate.clone())).collect();
     start.deployment == prepared.deployment
         && candidates == prepared.revisions
         && start.plugins == prepared.plugins.identities()
+        // A rollout, an undo and an import of the same revisions are not the same: one takes steps, one takes none, and one
+        // changes nothing.
+        && start.services.values().all(|service| service.mode == prepared.mode)
+        && planned.is_none_or(|planned| planned.plan_digest == start.plan_digest())
 }

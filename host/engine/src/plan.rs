@@ -1,14 +1,16 @@
 //! What a run would do, without doing it.
 
+use crate::drift::{self, DifferenceKind, Seen};
 use crate::plugins::PluginSet;
 use crate::{EngineError, Prepared, bounds, convert, stable};
-use basb_core::model::Service;
-use basb_core::run::{Failure, ObservedRevision, StableRevision};
+use basb_core::model::{Deployment, Service};
+use basb_core::run::{Failure, StableRevision};
 use basb_core::{Millis, PluginName, RevisionId, ServiceName, Weight};
 use basb_journal::Journal;
 use basb_runtime::wit::{provider, strategy};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How many services the plugins are asked about at once: enough to keep a cloud's latency from adding up, few enough
 /// to stay below what its APIs throttle.
@@ -57,6 +59,9 @@ pub struct ServicePlan {
     pub actions: Vec<PlannedAction>,
     /// The steps of the rollout.
     pub steps: Vec<PlannedStep>,
+    /// What is not as it should be of a stable revision that stays: the run repairs it. Each in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<String>,
     /// The revisions that were left over by rollouts which never came to an end, and would be removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<RevisionId>,
@@ -114,7 +119,7 @@ impl ServicePlan {
     /// Whether there is something to do.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.releases() || !self.strays.is_empty()
+        self.releases() || !self.repairs.is_empty() || !self.strays.is_empty()
     }
 
     /// Whether the service itself changes: it gets another revision, or its own in another way.
@@ -167,42 +172,54 @@ async fn plan_service(
     candidate: &RevisionId,
     stable: Option<&StableRevision>,
 ) -> Result<ServicePlan, EngineError> {
-    let actions = actions(prepared, name, service, candidate).await?;
-    let stable = stable.map(|s| s.revision.clone());
+    let actions = actions(&prepared.deployment, &prepared.plugins, name, service, candidate).await?;
     let uses = prepared.deployment.strategies.get(&service.strategy);
     // The same revision in another size is changed in place, as a repair is: without steps.
-    let steps = match uses.filter(|_| stable.as_ref() != Some(candidate)) {
+    let steps = match uses.filter(|_| stable.map(|s| &s.revision) != Some(candidate)) {
         Some(uses) => steps(&prepared.plugins, uses, prepared, name, stable.is_none()).await?,
         None => Vec::new(),
     };
-    let planned =
-        ServicePlan { service: name.clone(), stable, candidate: candidate.clone(), actions, steps, strays: Vec::new() };
-    // Where candidates are kept for good, nothing but a release tells them from what is left over.
-    if !planned.releases() && service.abort_scale_down_delay.is_none() {
-        return Ok(planned);
-    }
     let there = prepared.plugins.look(convert::service_ref(&prepared.deployment, name)).await;
-    let there = there.map_err(|f| unanswered(name, f))?.map(convert::observed);
-    let strays = strays(there.into_iter().flat_map(|there| there.revisions), &planned);
-    Ok(ServicePlan { strays, ..planned })
+    let there = drift::seen(there.map_err(|f| unanswered(name, f))?);
+    let mut planned = ServicePlan {
+        service: name.clone(),
+        stable: stable.map(|s| s.revision.clone()),
+        candidate: candidate.clone(),
+        actions,
+        steps,
+        repairs: Vec::new(),
+        strays: Vec::new(),
+    };
+    if let Some(stable) = stable.filter(|_| !planned.releases()) {
+        let differences = drift::compare(Some(stable), None, &there);
+        planned.repairs =
+            differences.iter().filter(|of| of.kind != DifferenceKind::Stray).map(ToString::to_string).collect();
+    }
+    // Where candidates are kept for good, nothing but a release tells them from what is left over.
+    if service.abort_scale_down_delay.is_some() || planned.stable.as_ref() != Some(candidate) {
+        planned.strays = strays(&there, &planned);
+    }
+    Ok(planned)
 }
 
-/// Every revision but the candidate and the stable one.
-fn strays(there: impl Iterator<Item = ObservedRevision>, planned: &ServicePlan) -> Vec<RevisionId> {
+/// Every revision but the candidate and the stable one, in order. What cannot be an id of ours is not for us to touch.
+fn strays(there: &[Seen], planned: &ServicePlan) -> Vec<RevisionId> {
     let known = |id: &RevisionId| *id == planned.candidate || Some(id) == planned.stable.as_ref();
-    there.map(|revision| revision.revision).filter(|id| !known(id)).collect()
+    let ids: BTreeSet<RevisionId> = there.iter().filter_map(|seen| RevisionId::new(seen.id.clone()).ok()).collect();
+    ids.into_iter().filter(|id| !known(id)).collect()
 }
 
 /// What the provider would do for a service.
 pub(crate) async fn actions(
-    prepared: &Prepared,
+    deployment: &Deployment,
+    plugins: &PluginSet,
     name: &ServiceName,
     service: &Service,
     candidate: &RevisionId,
 ) -> Result<Vec<PlannedAction>, EngineError> {
     let listen = service.listen.as_deref();
-    let desired = convert::desired(&prepared.deployment, name, listen, candidate, &service.workload, service.replicas);
-    let planned = prepared.plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
+    let desired = convert::desired(deployment, name, listen, candidate, &service.workload, service.replicas);
+    let planned = plugins.plan(desired).await.map_err(|f| unanswered(name, f))?;
     let actions = bounds::list("actions", planned.actions).map_err(|f| unanswered(name, f))?;
     Ok(actions.into_iter().map(action).collect())
 }

@@ -101,6 +101,8 @@ pub enum What {
     Actions,
     /// The rollout would take other steps.
     Steps,
+    /// Something else of a stable revision that stays would be repaired.
+    Repairs,
     /// Other revisions are left over, and would be removed.
     Strays,
     /// What a run starts from differs in another way.
@@ -119,6 +121,7 @@ impl fmt::Display for Moved {
             What::Candidate => write!(f, "{name}: the candidate was {was}, is {is}"),
             What::Actions => write!(f, "{name}: the actions were `{was}`, are `{is}`"),
             What::Steps => write!(f, "{name}: the steps were `{was}`, are `{is}`"),
+            What::Repairs => write!(f, "{name}: to be repaired was {was}, is {is}"),
             What::Strays => write!(f, "{name}: left over was {was}, is {is}"),
             What::Plan => write!(f, "{name}: was {was}, is {is}"),
         }
@@ -328,10 +331,10 @@ impl PlanFile {
                         if all.is_empty() { "none".to_owned() } else { all.join("; ") }
                     };
                     differ(What::Steps, shown, &steps(old), &steps(new));
-                    let strays = |s: &ServicePlan| {
-                        let all: Vec<&str> = s.strays.iter().map(RevisionId::as_str).collect();
-                        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
-                    };
+                    let listed = |all: Vec<&str>| if all.is_empty() { "nothing".to_owned() } else { all.join(", ") };
+                    let repairs = |s: &ServicePlan| listed(s.repairs.iter().map(String::as_str).collect());
+                    differ(What::Repairs, shown, &repairs(old), &repairs(new));
+                    let strays = |s: &ServicePlan| listed(s.strays.iter().map(RevisionId::as_str).collect());
                     differ(What::Strays, shown, &strays(old), &strays(new));
                 }
                 (old, _) => {

@@ -2,9 +2,11 @@
 
 use crate::plan::{self, AT_ONCE};
 use crate::plan_file::{Made, PlanFile};
+use crate::plugins::PluginSet;
 use crate::session::Session;
 use crate::{EngineError, Prepared, now, stable};
 use basb_core::ServiceName;
+use basb_core::model::Deployment;
 use basb_core::run::{ServiceStart, StartMode, plan_digest};
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
@@ -59,9 +61,14 @@ enum Told {
     Outdated(Vec<String>),
 }
 
-/// Asks the provider what it would do. One that does not answer does not keep the run from beginning, which asks it again;
-/// of a change, that it is not known what of it cannot be undone is told instead.
-pub(crate) async fn ask_the_provider(prepared: &Prepared, services: &mut BTreeMap<ServiceName, ServiceStart>) {
+/// Asks the provider what it would do. One that does not answer does not keep the run from beginning, and no answer is none
+/// that says that all is well: of a change, it is told that it is not known what of it cannot be undone; and what is stable
+/// already is carried out once more, which changes nothing where nothing is to be changed.
+pub(crate) async fn ask_the_provider(
+    deployment: &Deployment,
+    plugins: &PluginSet,
+    services: &mut BTreeMap<ServiceName, ServiceStart>,
+) {
     let is_stable = |start: &ServiceStart| start.stable.as_ref().is_some_and(|s| s.revision == start.candidate);
     // What is adopted is left as it is, and an undo of what is stable already is about nothing.
     let asks = |start: &ServiceStart| match start.mode {
@@ -70,9 +77,9 @@ pub(crate) async fn ask_the_provider(prepared: &Prepared, services: &mut BTreeMa
         StartMode::Adopt => false,
     };
     let asked = services.iter().filter(|(_, start)| asks(start)).filter_map(|(name, start)| {
-        let spec = prepared.deployment.services.get(name)?;
+        let spec = deployment.services.get(name)?;
         Some(async move {
-            let actions = plan::actions(prepared, name, spec, &start.candidate).await;
+            let actions = plan::actions(deployment, plugins, name, spec, &start.candidate).await;
             let told = match (actions, is_stable(start)) {
                 (Ok(actions), true) => Told::Outdated(actions.iter().map(|action| action.in_a_line()).collect()),
                 (Ok(actions), false) => {
@@ -81,7 +88,7 @@ pub(crate) async fn ask_the_provider(prepared: &Prepared, services: &mut BTreeMa
                         cannot.filter_map(|a| Some(format!("{}: {}", a.in_a_line(), a.irreversible.as_ref()?)));
                     Told::Irreversible(cannot.collect())
                 }
-                (Err(_), true) => Told::Outdated(Vec::new()),
+                (Err(e), true) => Told::Outdated(vec![format!("it is not known what, and is done once more: {e}")]),
                 (Err(e), false) => Told::Irreversible(vec![format!("it is not known what cannot be undone: {e}")]),
             };
             (name.clone(), told)

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::cause::Cause;
+use crate::kept::KeptPlugins;
 use crate::plugins::{self, PluginSet};
 use crate::{EngineError, bounds, revision};
 use basb_core::model::{Deployment, Use};
@@ -177,21 +178,52 @@ fn refusal(e: EngineError) -> Refusal {
     Refusal { pointer: String::new(), code: e.code().to_owned(), message: e.to_string(), help: e.next_step() }
 }
 
-/// Loads the plugins of a run that was written down before: the very bytes that it began with.
+/// The plugins of a run that was written down before.
+pub struct Reloaded {
+    /// As they were when it began.
+    pub plugins: PluginSet,
+    /// Those whose files, or basb-host itself, were replaced since.
+    pub replaced: Vec<PluginName>,
+}
+
+/// Loads the plugins of a run that was written down before: the very bytes that it began with, from where they are kept when
+/// they were replaced since. Otherwise nobody could even go back with it after an upgrade.
 ///
 /// # Errors
 /// The first that does not load, or that is not what it was.
-pub async fn reload(start: &RunStart, runtime: &Runtime, base: &Path) -> Result<PluginSet, EngineError> {
-    let deployment = &start.deployment;
+pub async fn reload(
+    start: &RunStart,
+    runtime: &Runtime,
+    base: &Path,
+    kept: &KeptPlugins,
+) -> Result<Reloaded, EngineError> {
+    let mut deployment = start.deployment.clone();
+    let (mut bytes, mut replaced) = (BTreeMap::new(), Vec::new());
+    for (name, source) in &mut deployment.plugins {
+        let Some(was) = start.plugins.get(name).and_then(|identity| plugins::digest_of(identity)) else { continue };
+        if plugins::plugin_bytes(&source.source, base).is_ok_and(|today| Digest::of(&today) == was) {
+            continue;
+        }
+        if let Ok(found) = kept.find(name.as_str(), &was) {
+            // Who signed these very bytes was seen when the run began; the signature that is there now is of others.
+            source.publisher = None;
+            bytes.insert(source.source.clone(), found);
+            replaced.push(name.clone());
+        }
+    }
+    let deployment = &deployment;
     let access = Access::of(deployment, runtime.capabilities(), base).map_err(|problems| {
         let all: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect();
         EngineError::Call { code: "credential/bad-config".to_owned(), message: all.join("; ") }
     })?;
-    let resolved =
-        resolve(deployment, base, |source| plugins::plugin_bytes(source, base).map_err(refusal)).map_err(|all| {
-            let all: Vec<String> = all.iter().map(|r| format!("{}: {}; {}", r.pointer, r.message, r.help)).collect();
-            EngineError::Call { code: "plugin/unusable".to_owned(), message: all.join("; ") }
-        })?;
+    let resolved = resolve(deployment, base, |source| match bytes.get(source) {
+        Some(kept) => Ok(Cow::Owned(kept.clone())),
+        None => plugins::plugin_bytes(source, base).map_err(refusal),
+    })
+    .map_err(|all| {
+        let all: Vec<String> = all.iter().map(|r| format!("{}: {}; {}", r.pointer, r.message, r.help)).collect();
+        EngineError::Call { code: "plugin/unusable".to_owned(), message: all.join("; ") }
+    })?;
     let mut plugins = BTreeMap::new();
     for (name, loaded) in load_all(deployment, runtime, resolved.plugins).await {
         plugins.insert(name.clone(), loaded?);
@@ -205,12 +237,13 @@ pub async fn reload(start: &RunStart, runtime: &Runtime, base: &Path) -> Result<
         .map(|(name, was)| format!("{name} was {was}, is {}", now.get(name).map_or("gone", String::as_str)))
         .collect();
     if changed.is_empty() {
-        return Ok(set);
+        return Ok(Reloaded { plugins: set, replaced });
     }
-    Err(EngineError::Call {
-        code: "run/plugins-changed".to_owned(),
-        message: format!("the run began with other plugins: {}", changed.join("; ")),
-    })
+    Err(EngineError::refused(
+        "run/plugins-changed",
+        format!("the run began with other plugins, which are not kept: {}", changed.join("; ")),
+        "put them back; or `basb-host run` begins anew with what is there now, and this run is superseded",
+    ))
 }
 
 /// Checks every configuration against the schema that its plugin carries. Defaults are the plugin's own business: one

@@ -8,9 +8,9 @@ use crate::owner::Owner;
 use crate::plugins::PluginSet;
 use crate::revision::{self, Programs};
 use crate::session::{NONE_UNFINISHED, RUN_FINISHED, Session};
-use crate::{EngineError, prepare};
+use crate::{EngineError, planned, prepare};
 use basb_core::ServiceName;
-use basb_core::run::{RunOutcome, RunStart, ServiceStart, Verb, plan_digest};
+use basb_core::run::{RECORD_VERSION, RunOutcome, RunStart, ServiceStart, StartMode, Verb, plan_digest};
 use basb_journal::{Origin, RunFilter, RunRecord, RunState};
 use std::collections::BTreeMap;
 
@@ -153,7 +153,9 @@ impl Session {
         for (name, service) in &old.deployment.services {
             let was = old.services.get(name).map(|s| &s.candidate);
             let is_other = |was| !revision::is(was, &service.workload, &mut programs);
-            if was.is_some_and(is_other) && old.services.get(name).is_some_and(|s| s.mode.is_rollout()) {
+            // What was adopted is not known, and is not deployed.
+            let deploys = old.services.get(name).is_some_and(|s| s.mode != StartMode::Adopt);
+            if deploys && was.is_some_and(is_other) {
                 let was = was.map(ToString::to_string).unwrap_or_default();
                 let is = revision::of(&service.workload, &mut programs);
                 let message =
@@ -165,16 +167,20 @@ impl Session {
         let notes = RunNotes::of(record)?.of_retry(id.clone());
         self.ensure_agent_for(&old.deployment).await?;
         let runtime = self.runtime(notes.base())?;
-        let plugins = prepare::reload(old, &runtime, notes.base()).await?;
+        let plugins = prepare::reload(old, &runtime, notes.base(), &self.kept()).await?.plugins;
         plugins.access().check().await?;
         self.recall(&old.deployment, &plugins).await?;
         let mut services = BTreeMap::new();
         for (name, from) in &old.services {
             let stable = self.stable_revision(&old.deployment, name).await?;
-            services.insert(name.clone(), ServiceStart { stable, ..from.clone() });
+            // What the provider said then is not what it says now.
+            let fresh = ServiceStart { stable, irreversible: Vec::new(), outdated: Vec::new(), ..from.clone() };
+            services.insert(name.clone(), fresh);
         }
+        planned::ask_the_provider(&old.deployment, &plugins, &mut services).await;
         let plan = plan_digest(&old.deployment, &services, &old.plugins);
-        let start = RunStart { run: begin::new_run_id()?, services, plan: Some(plan), ..old.clone() };
+        let (version, run) = (RECORD_VERSION, begin::new_run_id()?);
+        let start = RunStart { version, run, services, plan: Some(plan), ..old.clone() };
         Ok((start, notes, plugins))
     }
 }

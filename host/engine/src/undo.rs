@@ -92,7 +92,8 @@ impl Session {
     }
 
     /// Chooses what each service goes back to, and makes the deployment one that does it. Without names, all services
-    /// are meant whose stable revision came with the newest one; a number or an id means those that have it.
+    /// are meant whose stable revision came with the newest one, whatever was repaired since; a number or an id means those
+    /// that have it.
     ///
     /// # Errors
     /// [`EngineError::Refused`] when there is nothing to go back to, it is not known what it ran, or its program has
@@ -168,7 +169,7 @@ impl Session {
             return Ok(named.iter().cloned().collect());
         }
         let deployment = &prepared.deployment;
-        let stable = self.journal().stable_services(&deployment.name, &deployment.environment).await?;
+        let stable = self.journal().stable_since(&deployment.name, &deployment.environment).await?;
         let stable = stable.into_iter().filter(|s| deployment.services.contains_key(&s.service.service));
         let stable: Vec<StableRevision> = stable.collect();
         let newest = stable.iter().max_by_key(|s| s.ordinal).map(|s| s.run.clone());

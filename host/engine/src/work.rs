@@ -8,6 +8,7 @@ use crate::drive::{Around, Control, Ended, EventSink, First, drive, written_as};
 use crate::hands::PluginHands;
 use crate::history::RunView;
 use crate::lease::HeldLease;
+use crate::prepare::Reloaded;
 use crate::session::{Session, effects_of};
 use crate::{EngineError, mailbox, prepare};
 use basb_core::RunId;
@@ -117,10 +118,18 @@ impl Session {
         let notes = RunNotes::of(record)?;
         self.ensure_agent_for(&view.run.start().deployment).await?;
         let runtime = self.runtime(notes.base())?;
-        let plugins = prepare::reload(view.run.start(), &runtime, notes.base()).await?;
+        let Reloaded { plugins, replaced } =
+            prepare::reload(view.run.start(), &runtime, notes.base(), &self.kept()).await?;
         plugins.access().check().await?;
         self.recall(&view.run.start().deployment, &plugins).await?;
-        Ok(Self::take_up(view, lease, Arc::new(plugins)))
+        let mut started = Self::take_up(view, lease, Arc::new(plugins));
+        if !replaced.is_empty() {
+            let names: Vec<&str> = replaced.iter().map(|name| name.as_str()).collect();
+            let message =
+                format!("plugins that were replaced since it began are used as they were: {}", names.join(", "));
+            started.messages.push(message);
+        }
+        Ok(started)
     }
 
     /// What the calls of a run need, with those that were cut off when it was last driven.

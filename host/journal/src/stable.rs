@@ -63,6 +63,34 @@ impl Journal {
         .await
     }
 
+    /// How the stable revision of every service of a deployment in an environment became stable, by name. A repair and a change
+    /// of the number of instances write it down again: what counts is when it took the place of another one.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub async fn stable_since(
+        &self,
+        deployment: &ServiceName,
+        environment: &PluginName,
+    ) -> Result<Vec<StableRevision>, JournalError> {
+        let (deployment, environment) = (deployment.clone(), environment.clone());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "WITH here AS (SELECT ordinal, service, revision FROM stable_revisions \
+                 WHERE deployment = ?1 AND environment = ?2), \
+                 newest AS (SELECT service, revision, max(ordinal) AS last FROM here GROUP BY service), \
+                 others AS (SELECT here.service, max(here.ordinal) AS last FROM here JOIN newest USING (service) \
+                 WHERE here.revision <> newest.revision GROUP BY here.service), \
+                 since AS (SELECT here.service, min(here.ordinal) AS first FROM here LEFT JOIN others USING (service) \
+                 WHERE here.ordinal > coalesce(others.last, 0) GROUP BY here.service) \
+                 SELECT {COLUMNS} FROM stable_revisions WHERE ordinal IN (SELECT first FROM since) ORDER BY service"
+            ))?;
+            let parameters = params![deployment.as_str(), environment.as_str()];
+            Ok(statement.query_map(parameters, revision)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// The stable revision of every service of a deployment in an environment, by name.
     ///
     /// # Errors

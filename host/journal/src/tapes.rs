@@ -219,9 +219,10 @@ impl Journal {
         let (deployment, environment) = (deployment.clone(), environment.clone());
         self.write(move |connection| {
             let by = row::to_column("a time", by.0)?;
-            // A run that is not finished has no such time, and is none of them.
-            let which =
-                "run IN (SELECT run FROM runs WHERE finished_at <= ?1 AND deployment = ?2 AND environment = ?3)";
+            // A run that is not finished has no such time, and is none of them; and one that was imported ended long ago, and
+            // was brought here to be looked at.
+            let which = "run IN (SELECT run FROM runs WHERE finished_at <= ?1 AND deployment = ?2 AND environment = ?3) \
+                         AND run NOT IN (SELECT run FROM imported)";
             prune(connection, which, params![by, deployment.as_str(), environment.as_str()])
         })
         .await

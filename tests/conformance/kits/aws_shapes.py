@@ -134,10 +134,11 @@ ACTION = (rf"Actions{LIST}\.(Type|ForwardConfig\.TargetGroups{LIST}\.(TargetGrou
           r"|FixedResponseConfig\.(StatusCode|ContentType|MessageBody))")
 TAG = rf"Tags{LIST}\.(Key|Value)"
 CHECK = [r"Matcher\.HttpCode", "HealthCheckEnabled", "HealthCheckProtocol", "HealthCheckPath", "HealthCheckIntervalSeconds",
-         "HealthyThresholdCount", "UnhealthyThresholdCount"]
+         "HealthCheckTimeoutSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount"]
 # Each action's required parameters, and the others.
 ELB = {
     "DescribeRules": ([], ["ListenerArn", rf"RuleArns{LIST}", "Marker", "PageSize"]),
+    "DescribeListeners": ([], ["LoadBalancerArn", rf"ListenerArns{LIST}", "Marker", "PageSize"]),
     "DescribeTags": (["ResourceArns.member.1"], [rf"ResourceArns{LIST}"]),
     "CreateRule": (["ListenerArn", "Priority", "Conditions.member.1.Field", "Actions.member.1.Type"], [CONDITION, ACTION, TAG]),
     "ModifyRule": (["RuleArn"], [CONDITION, ACTION]),

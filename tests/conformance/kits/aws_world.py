@@ -13,11 +13,13 @@ NAMESPACE = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
 ELB_ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012"
 ECS_ARN = "arn:aws:ecs:eu-west-1:123456789012"
 # For users, and for what is tried out.
+BALANCER = f"{ELB_ARN}:loadbalancer/app/main/1"
 LISTENERS = (f"{ELB_ARN}:listener/app/main/1/1", f"{ELB_ARN}:listener/app/main/1/2")
 
 
 # How a target group checks its targets, with the defaults of one that checks by HTTP.
-CHECK = {"HealthCheckPath": "/", "HealthCheckIntervalSeconds": "30", "HealthyThresholdCount": "5", "UnhealthyThresholdCount": "2"}
+CHECK = {"HealthCheckPath": "/", "HealthCheckIntervalSeconds": "30", "HealthCheckTimeoutSeconds": "5",
+         "HealthyThresholdCount": "5", "UnhealthyThresholdCount": "2"}
 CODES = {"Matcher.HttpCode": "200"}
 
 
@@ -243,11 +245,19 @@ class Aws:
                 f"<VpcId>{group['vpc']}</VpcId><Protocol>HTTP</Protocol><Port>{group['port']}</Port>"
                 f"<TargetType>{group['type']}</TargetType>"
                 + "".join(f"<{key}>{escape(group[key])}</{key}>" for key in CHECK)
-                + f"<Matcher><HttpCode>{group['Matcher.HttpCode']}</HttpCode></Matcher></member>")
+                + f"<Matcher><HttpCode>{group['Matcher.HttpCode']}</HttpCode></Matcher>{self.balancer_of(group)}</member>")
+
+    def balancer_of(self, group):
+        used = any(arn == group["arn"] for rule in self.rules.values() for arn, _ in rule["targets"])
+        return f"<LoadBalancerArns><member>{BALANCER}</member></LoadBalancerArns>" if used else ""
 
     def read_check(self, form, group):
         """What is left out stays as it is; of a new group it is AWS's default."""
-        group.update({key: form.get(key, group.get(key, default)) for key, default in {**CHECK, **CODES}.items()})
+        check = {key: form.get(key, group.get(key, default)) for key, default in {**CHECK, **CODES}.items()}
+        interval, timeout = int(check["HealthCheckIntervalSeconds"]), int(check["HealthCheckTimeoutSeconds"])
+        if not (5 <= interval <= 300 and 2 <= timeout <= 120 and timeout < interval):
+            raise Refused("ValidationError", "Health check timeout must be smaller than the interval")
+        group.update(check)
 
     def elb_CreateTargetGroup(self, form):
         name, settings = form["Name"], (form["VpcId"], form["Port"], form["TargetType"])
@@ -256,10 +266,11 @@ class Aws:
             raise Refused("DuplicateTargetGroupName", "A target group with the same name exists, but with different settings")
         if there:
             return f"<TargetGroups>{self.group_xml(name, there)}</TargetGroups>"
+        group = {"arn": f"{ELB_ARN}:targetgroup/{name}/{self.next()}",
+                 "vpc": form["VpcId"], "port": form["Port"], "type": form["TargetType"], "drain": "300"}
+        self.read_check(form, group)
         self.made["group"] += 1
-        self.groups[name] = {"arn": f"{ELB_ARN}:targetgroup/{name}/{self.next()}",
-                             "vpc": form["VpcId"], "port": form["Port"], "type": form["TargetType"], "drain": "300"}
-        self.read_check(form, self.groups[name])
+        self.groups[name] = group
         return f"<TargetGroups>{self.group_xml(name, self.groups[name])}</TargetGroups>"
 
     def elb_ModifyTargetGroup(self, form):
@@ -268,10 +279,18 @@ class Aws:
         return f"<TargetGroups>{self.group_xml(name, group)}</TargetGroups>"
 
     def elb_DescribeTargetGroups(self, form):
+        if "TargetGroupArns.member.1" in form:
+            name, group = self.group({"TargetGroupArn": form["TargetGroupArns.member.1"]})
+            return f"<TargetGroups>{self.group_xml(name, group)}</TargetGroups>"
         name = form["Names.member.1"]
         if name not in self.groups:
             raise Refused("TargetGroupNotFound", "One or more target groups not found")
         return f"<TargetGroups>{self.group_xml(name, self.groups[name])}</TargetGroups>"
+
+    def elb_DescribeListeners(self, form):
+        if form.get("LoadBalancerArn") != BALANCER:
+            raise Refused("LoadBalancerNotFound", "Load balancer not found")
+        return "<Listeners>" + "".join(f"<member><ListenerArn>{arn}</ListenerArn></member>" for arn in LISTENERS) + "</Listeners>"
 
     def group(self, form):
         for name, group in self.groups.items():

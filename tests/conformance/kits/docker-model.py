@@ -120,6 +120,10 @@ class World:
             return 404, {"message": f"No such container: {name}"}
         state = container["State"]
         if method == "DELETE":
+            if state["Status"] == "running" and "force" not in query:
+                return 409, {"message": f"You cannot remove a running container {name}. Stop the container before"}
+            if state["Status"] == "running":
+                self.violations.append(f"{name} was killed to remove it")
             del self.containers[name]
             return 204, None
         if parts[2] == "json":

@@ -2,6 +2,7 @@
 
 use basb_e2e::{FileOptions, Lab, Mcp, swap};
 use serde_json::{Value, json};
+use std::time::UNIX_EPOCH;
 
 /// A lab whose environment asks for approvals, with this after `approve:`.
 fn lab(approve: &str) -> Lab {
@@ -69,9 +70,8 @@ fn another_plan_needs_other_approvals() {
 #[test]
 fn a_repair_waits_for_approval_too() {
     let lab = lab("{ approvals: 1 }");
-    // A service that is gone would not pass its readiness probe.
     let text = FileOptions { config: "{ steps: [ { setWeight: 50 } ] }", ..FileOptions::default() };
-    let text = swap(&text.text(lab.port(), lab.second_port()), "    readiness: [health]\n", "");
+    let text = text.text(lab.port(), lab.second_port());
     let approve = "  local:\n    provider: { plugin: local }\n    approve: { approvals: 1 }\n";
     lab.write_text(&swap(&text, "  local:\n    provider: { plugin: local }\n", approve));
     lab.run(1).exits(4);
@@ -100,6 +100,23 @@ fn a_repair_waits_for_approval_too() {
     lab.verify_journal(&events.run());
     // And then nothing is left to ask for.
     assert_eq!(lab.run(1).exits(0).events().count("gate.opened"), 0);
+}
+
+/// Nobody was at work when the gate's time was up: an approval that comes then does not decide.
+#[test]
+fn an_approval_after_the_time_of_the_gate_does_not_count() {
+    let lab = lab("{ approvals: 1, timeout: 1s }");
+    let mut run = lab.start(1);
+    run.until_kind("gate.opened");
+    let id = run.kill().events().run();
+    let status = lab.host(&["--json", "status"]).exits(0).json();
+    let until = status["unfinished"][0]["gates"][0]["until"].as_u64().unwrap_or_else(|| panic!("{status}"));
+    let now = || UNIX_EPOCH.elapsed().unwrap().as_millis();
+    basb_e2e::wait_for("the gate's time to be up", || (now() > u128::from(until)).then_some(()));
+    lab.host(&["approve", "local", "--by", "ann"]).exits(1).says("gate/refused", &["its time was up at ", "onTimeout"]);
+    lab.untouched();
+    let events = lab.host(&["--json", "resume", &id]).exits(1).events();
+    assert!(events.titles("service.failed").pop().unwrap().contains("nobody approved in time: 0 of 1 approvals"));
 }
 
 #[test]

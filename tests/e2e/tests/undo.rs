@@ -64,6 +64,69 @@ fn back_in_one_go_without_steps() {
     assert_eq!(stable(&lab, "organize"), first.1, "only that service");
 }
 
+/// A repair writes down once more what is stable; that is no release, and no reason to go back with less or with more.
+#[test]
+fn what_was_repaired_since_does_not_change_what_the_last_release_is() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { two: Two::Yes, ..FileOptions::default() });
+    lab.run(1).exits(0);
+    let first = (stable(&lab, "capture"), stable(&lab, "organize"));
+    lab.run(2).exits(0);
+    lab.behind("lab.local.organize", "PUT", "/traffic", &json!({ "weights": {} }));
+    let second = stable(&lab, "organize");
+
+    // Its readiness cannot be asked of a service that nobody is led to, and that is no reason not to repair it.
+    let said = format!("    repair {second}: should be 100% of the traffic, is 0% of the traffic\n");
+    let out = lab.host(&["plan", "--set", "release=2", "--out", "plan.json"]).exits(2);
+    assert!(out.stdout.contains(&said) && out.stdout.contains("1 of 2 services change"), "{}", out.stdout);
+    let events = lab.host(&["--json", "run", "plan.json"]).exits(0).events();
+    assert_eq!((events.weights("capture").len(), events.weights("organize")), (0, vec![100]));
+    let stale = lab.host(&["run", "plan.json"]).exits(1);
+    stale.says("plan/stale", &["organize: to be repaired was ", "is nothing"]);
+
+    lab.host(&["undo"]).exits(0);
+    assert_eq!((stable(&lab, "capture"), stable(&lab, "organize")), first);
+}
+
+/// A rollout to a revision and an undo to the same one are not the same run: one takes steps.
+#[test]
+fn an_undo_does_not_go_on_with_a_rollout() {
+    let lab = Lab::new();
+    lab.write(&FileOptions { config: "{ steps: [ { setWeight: 50 }, { pause: {} } ] }", ..FileOptions::default() });
+    lab.run(1).exits(0);
+    let first = stable(&lab, "capture");
+    lab.run(2).exits(4);
+    lab.host(&["promote"]).exits(0);
+    let rollout = lab.run(1).exits(4).events().run();
+    let out = lab.host(&["--json", "undo"]).exits(0);
+    let events = out.events();
+    assert_ne!(events.run(), rollout);
+    assert!(out.stderr.contains(&format!("run {rollout} was unfinished and is superseded")), "{}", out.stderr);
+    assert_eq!((events.weights("capture").pop(), events.count("step.started")), (Some(100), 0));
+    assert_eq!(stable(&lab, "capture"), first);
+}
+
+/// After an upgrade, an unfinished run goes on, or back, with the plugins that it began with.
+#[test]
+fn a_plugin_that_was_replaced_keeps_no_run_from_going_back() {
+    let lab = Lab::new();
+    let text =
+        lab.write(&FileOptions { config: "{ steps: [ { setWeight: 50 }, { pause: {} } ] }", ..FileOptions::default() });
+    let plugin = |name: &str| {
+        let builtin = basb_builtins::find(name).unwrap();
+        std::fs::write(lab.root().join("own.wasm"), builtin.bytes).unwrap();
+    };
+    plugin("strategy-canary");
+    lab.write_text(&swap(&text, "builtin:strategy-canary", "./own.wasm"));
+    lab.run(1).exits(0);
+    let first = stable(&lab, "capture");
+    lab.run(2).exits(4);
+    plugin("strategy-rolling");
+    let out = lab.host(&["abort"]).exits(3);
+    assert!(out.stderr.contains("plugins that were replaced since it began are used as they were: "), "{}", out.stderr);
+    assert_eq!(stable(&lab, "capture"), first);
+}
+
 #[test]
 fn an_undo_that_was_cut_off_is_gone_on_with_and_not_turned_round() {
     let lab = Lab::new();

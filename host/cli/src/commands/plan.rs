@@ -91,6 +91,9 @@ fn show_service(service: &ServicePlan, printer: Printer) {
             printer.line(&format!("        {} cannot be undone: {why}", style("!").red()));
         }
     }
+    for repair in &service.repairs {
+        printer.line(&format!("    repair {repair}"));
+    }
     for stray in &service.strays {
         printer.line(&format!("    delete revision {stray}, which is left over"));
     }

@@ -88,6 +88,11 @@ impl Agenda {
         self.asking > 0
     }
 
+    /// The services that depend on this one.
+    pub(super) fn dependents(&self, service: &ServiceName) -> impl Iterator<Item = &ServiceName> {
+        self.dependents.get(service).into_iter().flatten()
+    }
+
     /// The services with orders to hand out, by name.
     pub(super) fn ready(&self) -> impl Iterator<Item = &ServiceName> {
         self.ready.iter()
@@ -186,7 +191,7 @@ impl Run {
         while !self.agenda.news.is_empty() {
             let mut look = BTreeSet::new();
             for (name, succeeded) in std::mem::take(&mut self.agenda.news) {
-                for dependent in self.agenda.dependents.get(&name).into_iter().flatten() {
+                for dependent in self.agenda.dependents(&name) {
                     let Some(run) = self.services.get(dependent) else { continue };
                     if run.waits() && (!succeeded || run.awaits(&name)) {
                         look.insert(dependent.clone());

@@ -9,12 +9,22 @@ use crate::event::Body;
 
 impl ServiceRun {
     /// What is to be removed beside a service that is as it should be. Not for an undo, which does nothing to what is stable
-    /// already; and not where candidates are kept for good after an abort: nothing tells those from what is left over.
+    /// already.
     pub(super) fn to_clear_away(&self) -> Vec<RevisionId> {
-        if self.rules != Rules::Now || self.mode != StartMode::Rollout || self.spec.abort_scale_down_delay.is_none() {
+        if self.rules != Rules::Now || self.mode != StartMode::Rollout || self.keeps_candidates() {
             return Vec::new();
         }
         self.leftovers()
+    }
+
+    /// Whether candidates are kept for good after an abort: nothing tells those from what is left over.
+    fn keeps_candidates(&self) -> bool {
+        self.spec.abort_scale_down_delay.is_none()
+    }
+
+    /// Whether a repair leaves other revisions where they are, as a run that finds nothing to repair does.
+    pub(super) fn keeps_what_is_there(&self) -> bool {
+        self.rules == Rules::Now && self.repair && self.keeps_candidates()
     }
 
     /// Removes what is left over, as soon as it may.

@@ -96,6 +96,20 @@ fn count(quorum: Option<&Quorum>, given: &[String], by: &str) -> Result<Approved
     Ok(Approved { have, needed })
 }
 
+/// Why a gate whose time is up does not pass by who comes then.
+fn time_is_up(until: Timestamp) -> String {
+    format!("its time was up at {until}: `basb-host resume` lets happen what its `onTimeout` says")
+}
+
+impl ServiceRun {
+    /// Why the gate that it is at does not pass any more by who comes now.
+    pub(super) fn is_late_at_gate(&self, at: Timestamp) -> Option<String> {
+        // In a pause its time stands still.
+        let (_, until) = self.gate().filter(|_| self.paused().is_none() && self.rules == Rules::Now)?;
+        until.filter(|until| *until <= at).map(time_is_up)
+    }
+}
+
 impl RunGate {
     /// The gate of a run that changes something by what is recorded, where the environment has one: it is open from the
     /// start.
@@ -204,11 +218,18 @@ impl Run {
         own.chain(services).collect()
     }
 
-    /// What an approval would come to.
+    /// What an approval would come to now.
     ///
     /// # Errors
     /// Why it would come to nothing, in words for a person.
-    pub fn would_approve(&self, gate: &str, by: &str, plan: &Digest, order: Option<u32>) -> Result<Approved, String> {
+    pub fn would_approve(
+        &self,
+        gate: &str,
+        by: &str,
+        plan: &Digest,
+        order: Option<u32>,
+        at: Timestamp,
+    ) -> Result<Approved, String> {
         if let Some(outcome) = self.finished() {
             return Err(format!("the run is finished: {}", outcome.sentence()));
         }
@@ -227,6 +248,10 @@ impl Run {
         if order.is_some() && order != found.order {
             return Err(format!("the gate of {gate} that it was meant for is over"));
         }
+        // Nobody may have been at work to see it: what the gate then does is not for who comes late to decide.
+        if let Some(until) = found.until.filter(|until| *until <= at && self.start.rules() == Rules::Now) {
+            return Err(time_is_up(until));
+        }
         count(found.quorum.as_ref(), &found.approvals, by)
     }
 
@@ -239,7 +264,7 @@ impl Run {
     ) -> Vec<(Option<ServiceName>, Body)> {
         let (gate, by, plan, order) = given;
         let service = self.services.keys().find(|name| name.as_str() == gate).cloned();
-        let came_to = match self.would_approve(gate, by, plan, order) {
+        let came_to = match self.would_approve(gate, by, plan, order, at) {
             Ok(came_to) => came_to,
             Err(reason) => {
                 let verb = format!("approve {gate}");

@@ -187,7 +187,6 @@ impl Run {
     ) -> bool {
         let mut changed = false;
         for member in members {
-            let blocked = self.blocked_by(member, members);
             let Some(run) = self.services.get_mut(member).filter(|r| r.outcome.is_none() && r.is_grouped()) else {
                 continue;
             };
@@ -200,16 +199,19 @@ impl Run {
                 changed = true;
             }
             if run.retreat.is_some() {
-                match blocked {
-                    Blocked::No => {
-                        out.extend(run.start_back(at));
-                        changed = true;
+                let blocked = self.blocked_by(member, name);
+                if let Some(run) = self.services.get_mut(member) {
+                    match blocked {
+                        Blocked::No => {
+                            out.extend(run.start_back(at));
+                            changed = true;
+                        }
+                        Blocked::ForGood(by) => {
+                            out.extend(run.cannot_go_back(&by));
+                            changed = true;
+                        }
+                        Blocked::Yet => {}
                     }
-                    Blocked::ForGood(by) => {
-                        out.extend(run.cannot_go_back(&by));
-                        changed = true;
-                    }
-                    Blocked::Yet => {}
                 }
             }
             bodies.extend(out.into_iter().map(|body| (Some(member.clone()), body)));
@@ -219,12 +221,10 @@ impl Run {
     }
 
     /// Whether a member of the group that depends on this one is in the way of its way back.
-    fn blocked_by(&self, member: &ServiceName, members: &[ServiceName]) -> Blocked {
+    fn blocked_by(&self, member: &ServiceName, group: &PluginName) -> Blocked {
         let mut blocked = Blocked::No;
-        for other in members.iter().filter_map(|m| self.services.get(m)) {
-            if !other.spec().depends_on.contains(member) {
-                continue;
-            }
+        let others = self.agenda.dependents(member).filter_map(|other| self.services.get(other));
+        for other in others.filter(|other| other.group.as_ref() == Some(group)) {
             match other.outcome() {
                 Some(ServiceOutcome::RollbackFailed) => return Blocked::ForGood(other.name().clone()),
                 Some(_) => {}

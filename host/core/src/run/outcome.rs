@@ -1,5 +1,6 @@
 //! What came of an effect, and what it means for the service.
 
+use super::rules::Rules;
 use super::service::{Current, Seen, ServiceRun, Todo};
 use super::{Effect, Failure, Gate, Last, Observed, OnTimeout, Outcome, Phase, Side};
 use crate::analysis::Sample;
@@ -138,7 +139,10 @@ impl ServiceRun {
     pub(super) fn done(&mut self, effect: Effect, attempt: u32, outcome: &Outcome, out: &mut Vec<Body>) {
         self.seen = Seen::Before;
         match (effect, outcome) {
-            (Effect::Observe, Outcome::Observed { observed }) => self.observed(observed.as_ref()),
+            (Effect::Observe, Outcome::Observed { observed }) => {
+                self.observed(observed.as_ref());
+                self.pass_over_what_nobody_answers();
+            }
             (Effect::Probe { probe, phase }, Outcome::Measured { sample }) => {
                 self.probed(probe, phase, sample, attempt, out);
             }
@@ -220,6 +224,15 @@ impl ServiceRun {
             |r: &RevisionId| *r == self.candidate.revision || self.stable.as_ref().is_some_and(|s| s.revision == *r);
         self.strays =
             observed.into_iter().flat_map(|o| &o.revisions).map(|r| r.revision.clone()).filter(|r| !known(r)).collect();
+    }
+
+    /// Readiness is asked of what is stable. Where nothing of that can answer, the answer is known: what there is to find out
+    /// is that the service has to be repaired, and a probe that fails would keep it from that for good.
+    fn pass_over_what_nobody_answers(&mut self) {
+        let nobody = |stable: &Side| stable.available == 0 || stable.weight == Weight::ZERO;
+        if self.rules == Rules::Now && self.phase == Phase::Readiness && self.stable.as_ref().is_some_and(nobody) {
+            self.queue.retain(|todo| !matches!(todo, Todo::Probe(_)));
+        }
     }
 
     /// Revisions of rollouts that were never finished. The stable one is none of them, even where it is no way back.

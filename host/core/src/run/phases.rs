@@ -125,7 +125,7 @@ impl ServiceRun {
                     .stable
                     .iter()
                     .map(|s| s.revision.clone())
-                    .chain(self.strays.iter().cloned())
+                    .chain(self.strays.iter().filter(|_| !self.keeps_what_is_there()).cloned())
                     .filter(|r| *r != candidate)
                     .collect();
                 if !old.is_empty() {

@@ -98,8 +98,8 @@ impl ServiceRun {
             return Err("what this was meant for is over".to_owned());
         }
         match verb {
-            Verb::Promote => self.would_promote(),
-            Verb::PromoteFull => self.would_promote_in_full(),
+            Verb::Promote => self.is_late_at_gate(at).map_or_else(|| self.would_promote(), Err),
+            Verb::PromoteFull => self.is_late_at_gate(at).map_or_else(|| self.would_promote_in_full(), Err),
             Verb::Pause => self.would_pause(),
             Verb::Resume => self.would_resume(at),
             Verb::Abort => self.would_abort(),

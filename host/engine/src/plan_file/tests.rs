@@ -14,6 +14,7 @@ fn service(name: &str) -> ServicePlan {
             irreversible: Some("its data is lost".into()),
         }],
         steps: vec![PlannedStep { summary: "20 %".into(), weight: None, achieved: None, duration: None }],
+        repairs: Vec::new(),
         strays: Vec::new(),
     }
 }
@@ -109,7 +110,7 @@ fn a_plan_is_known_by_its_first_words_and_nothing_else_is_written_over() {
 #[test]
 fn everything_that_moved_is_named() {
     type Change = fn(&mut PlanFile);
-    let cases: [(What, &str, Change); 12] = [
+    let cases: [(What, &str, Change); 13] = [
         (What::Deployment, "environment: was local, is other", |p| {
             p.made_from.environment = PluginName::new("other").unwrap();
         }),
@@ -129,6 +130,9 @@ fn everything_that_moved_is_named() {
         (What::Actions, "a: the actions were `replace the volume`, are `nothing`", |p| p.services[0].actions.clear()),
         (What::Actions, "size: 1 -> -", |p| p.services[0].actions[0].changes[0].after = None),
         (What::Steps, "a: the steps were `20 %`, are `50 %`", |p| p.services[0].steps[0].summary = "50 %".into()),
+        (What::Repairs, "a: to be repaired was nothing, is r1: no traffic", |p| {
+            p.services[0].repairs.push("r1: no traffic".into());
+        }),
         (What::Strays, "b: left over was nothing, is r0", |p| {
             p.services[1].strays.push(RevisionId::new("r0").unwrap());
         }),

@@ -43,6 +43,11 @@ async fn revisions_are_kept_for_undo() {
     let all = journal.stable_services(&service("second-brain"), &local).await.unwrap();
     let seen: Vec<_> = all.iter().map(|s| (s.service.service.as_str(), s.revision.as_str())).collect();
     assert_eq!(seen, [("capture", "r1"), ("express", "r9")]);
+    // Written down again, as by a repair: it became stable when it took the other one's place.
+    journal.set_stable(&run, stable("capture", "r1", 5)).await.unwrap();
+    let since = journal.stable_since(&service("second-brain"), &local).await.unwrap();
+    let seen: Vec<_> = since.iter().map(|s| (s.service.service.as_str(), s.revision.as_str(), s.at.0)).collect();
+    assert_eq!(seen, [("capture", "r1", 3), ("express", "r9", 4)]);
     let nobody = run_id("nobody");
     assert_eq!(journal.set_stable(&nobody, stable("a", "r1", 1)).await.unwrap_err().code(), "journal/unknown-run");
 }

@@ -1,8 +1,9 @@
 //! Tapes, and calls that are open.
 
 use super::{entry, run_id, service, start, with_run};
-use crate::{Append, Fence, JournalError, NewTape, OpenCall, OpenExchange, Pruned, RunStart};
+use crate::{Append, FILE_NAME, Fence, JournalError, NewTape, OpenCall, OpenExchange, Pruned, RunStart};
 use basb_core::{Millis, PluginName, Timestamp};
+use rusqlite::Connection;
 
 fn tape(call: u64) -> NewTape {
     NewTape {
@@ -94,19 +95,22 @@ async fn old_texts_are_dropped_and_what_names_them_stays() {
 
 #[tokio::test]
 async fn what_ended_long_ago_is_dropped_by_its_end_and_place() {
-    let (_folder, journal, run) = with_run("01r").await;
+    let (folder, journal, run) = with_run("01r").await;
     let other = RunStart { environment: PluginName::new("other").unwrap(), ..start("01t", 1000) };
     let elsewhere = RunStart { deployment: service("elsewhere"), ..start("01u", 1000) };
-    for start in [start("01s", 1000), start("01v", 1000), other, elsewhere] {
+    for start in [start("01s", 1000), start("01v", 1000), start("01w", 1000), other, elsewhere] {
         journal.start_run(start).await.unwrap();
     }
-    for name in ["01r", "01s", "01t", "01u", "01v"] {
+    for name in ["01r", "01s", "01t", "01u", "01v", "01w"] {
         journal.append(&run_id(name), Append::from(entry(1, "called")).tape(tape(1))).await.unwrap();
     }
     // The tapes are all as old; the ends of the runs are not, and the last one goes on.
-    for (name, end) in [("01r", 3000), ("01s", 3001), ("01t", 3000), ("01u", 3000)] {
+    for (name, end) in [("01r", 3000), ("01s", 3001), ("01t", 3000), ("01u", 3000), ("01w", 3000)] {
         journal.finish_run(&run_id(name), Timestamp(end), "done", "{}").await.unwrap();
     }
+    // Brought here to be looked at, however long ago it ended.
+    let file = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    file.execute("INSERT INTO imported (run) VALUES ('01w')", []).unwrap();
     let here = (service("second-brain"), PluginName::new("local").unwrap());
     let by = |at| journal.prune_ended(&here.0, &here.1, Timestamp(at));
     assert_eq!(by(2999).await.unwrap(), Pruned::default());
@@ -118,6 +122,7 @@ async fn what_ended_long_ago_is_dropped_by_its_end_and_place() {
         assert!(kept(name).await, "{name}");
     }
     assert_eq!(by(u64::MAX >> 1).await.unwrap().tapes, 1);
+    assert!(kept("01w").await);
     assert!(kept("01v").await, "it is not finished: it may have to be taken up again");
     journal.verify(&run).await.unwrap();
 }

@@ -5,8 +5,8 @@ use super::plan::{revision, sample, service_name, simple};
 use crate::event::Body;
 use crate::model::{Approve, Group, Quorum};
 use crate::run::{
-    Effect, Failure, Observed, ObservedRevision, OnTimeout, Order, Outcome, Phase, Record, Run, RunOutcome, RunStart,
-    ServiceOutcome, StartMode, Verb,
+    Effect, Failure, Observed, ObservedRevision, OnTimeout, Order, Outcome, Phase, RECORD_VERSION, Record, Run,
+    RunOutcome, RunStart, ServiceOutcome, StartMode, Verb,
 };
 use crate::{Millis, PluginName, RevisionId, ServiceName, Timestamp, Verdict, Weight};
 use std::collections::BTreeMap;
@@ -199,7 +199,10 @@ fn a_repair_that_nobody_approves_changes_nothing() {
         several.clock = 1499;
         several.push(&Record::GateElapsed);
         assert_eq!(several.run.gates().len(), 1, "its time is not up");
+        // Nobody was at work to see the end of its time: whoever comes now is too late all the same.
         several.clock = 1500;
+        several.approve("ann");
+        assert_eq!((several.count("request.refused"), several.run.gates().len()), (1, 1));
         several.push(&Record::GateElapsed);
         several.play();
         let wanted = match on_timeout {
@@ -208,6 +211,36 @@ fn a_repair_that_nobody_approves_changes_nothing() {
         };
         assert_eq!((several.outcome("a").unwrap(), several.changed.is_empty()), wanted);
     }
+}
+
+/// A probe for readiness that nobody can answer would keep a service that is down from ever being repaired.
+#[test]
+fn what_is_down_is_repaired_whatever_readiness_asks() {
+    let ready = |version: u32, candidate: &str| {
+        let mut start = recorded(&[("a", &[])]);
+        let probe = PluginName::new("health").unwrap();
+        let mut spec = (*start.deployment.services[&service_name("a")]).clone();
+        spec.readiness = vec![probe];
+        start.deployment.services.insert(service_name("a"), spec.into());
+        start.services.values_mut().for_each(|s| s.candidate = revision(candidate));
+        start.version = version;
+        Several::new(start)
+    };
+    let asked = |several: &Several| several.count("probe.measured");
+    for there in [Vec::new(), vec![instances("new", 0, Weight::FULL)], vec![instances("new", 4, Weight::ZERO)]] {
+        let mut several = ready(RECORD_VERSION, "new");
+        several.there.insert(service_name("a"), there);
+        several.play();
+        assert_eq!((asked(&several), several.outcome("a")), (0, Some(ServiceOutcome::Promoted)));
+    }
+    // Who can answer is asked, and a run of an older version goes by its own rules.
+    let mut several = ready(RECORD_VERSION, "new");
+    several.play();
+    assert_eq!((asked(&several), several.outcome("a")), (1, Some(ServiceOutcome::Unchanged)));
+    let mut several = ready(2, "new");
+    gone(&mut several, "a");
+    several.play();
+    assert_eq!(asked(&several), 1);
 }
 
 #[test]
@@ -365,6 +398,14 @@ fn what_is_kept_on_purpose_stays() {
             (0, 0, 1)
         );
     }
+    // A repair does not touch it either.
+    let mut start = recorded(&[("a", &[])]);
+    kept(&mut start);
+    let mut several = Several::new(start);
+    several.there.insert(service_name("a"), vec![instances("mid", 4, Weight::ZERO), instances("new", 4, Weight::ZERO)]);
+    several.play();
+    assert_eq!(several.outcome("a"), Some(ServiceOutcome::Promoted));
+    assert!(several.there[&service_name("a")].iter().any(|r| r.revision == revision("mid")));
 }
 
 /// The time of the run's own gate stands still while everything that is left is paused.

@@ -208,6 +208,27 @@ fn the_time_of_a_gate_stands_still_in_a_pause() {
     assert!(matches!(one.came_to(&again, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
 }
 
+/// A process that slept through the end of a gate's time does not let it pass by who comes first.
+#[test]
+fn who_comes_after_the_time_of_a_gate_does_not_decide() {
+    for verb in [Verb::Promote, Verb::PromoteFull] {
+        let (mut one, order) = at_a_timed_gate(simple());
+        one.clock = 1100;
+        let said = one.run.would(None, verb, None, Timestamp(1100)).unwrap_err();
+        assert!(said.contains("its time was up at 1970-01-01T00:00:01.100Z"), "{said}");
+        assert!(matches!(one.ask(verb)[..], [Body::RequestRefused { .. }]));
+        assert!(one.run.services()[&service_name("a")].gate().is_some());
+        // An abort stays possible, and in a pause the time stands still.
+        assert!(one.run.would(None, Verb::Abort, None, Timestamp(1100)).is_ok());
+        assert!(matches!(one.came_to(&order, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+        let (mut one, _) = at_a_timed_gate(simple());
+        one.clock = 1000;
+        one.ask(Verb::Pause);
+        one.clock = 9000;
+        assert!(!one.ask(verb).iter().any(|body| matches!(body, Body::RequestRefused { .. })));
+    }
+}
+
 #[test]
 fn a_gate_of_a_run_of_version_2_goes_by_the_clock() {
     let mut start = simple();

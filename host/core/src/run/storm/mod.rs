@@ -192,8 +192,10 @@ impl Storm {
         let own = self.run.start().plan_digest();
         let plan = if self.reel.chance(80) { own.clone() } else { Digest::of(b"another plan") };
         let order = if self.reel.chance(80) { gate.order } else { Some(0) };
-        let would = self.run.would_approve(&gate.name, &by, &plan, order);
-        if let Some(quorum) = gate.quorum.as_ref().filter(|_| plan == own && (order == gate.order || order.is_none())) {
+        let would = self.run.would_approve(&gate.name, &by, &plan, order, Timestamp(self.clock));
+        let in_time = gate.until.is_none_or(|until| until.0 > self.clock);
+        let meant = plan == own && (order == gate.order || order.is_none());
+        if let Some(quorum) = gate.quorum.as_ref().filter(|_| in_time && meant) {
             let may = quorum.approvers.is_empty() || quorum.approvers.contains(&by);
             match &gate.service {
                 _ if !may => {}
@@ -403,8 +405,9 @@ proptest! {
 #[test]
 fn the_storm_reaches_every_corner() {
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    for i in 0..3000_u32 {
-        let bytes = (0..120_u32).map(|k| (k * k * 37 + i * 101 + k * 13 + i * i * k).to_le_bytes()[1]).collect();
+    for i in 0..10_000_u32 {
+        let mixed = |k: u32| (k * k * 37 + i * 101 + k * 13).wrapping_add(i.wrapping_mul(i).wrapping_mul(k));
+        let bytes = (0..120_u32).map(|k| mixed(k).to_le_bytes()[1]).collect();
         let weather = Weather { faults: (i % 25) as usize, wild: (i % 50) as usize };
         let storm = Storm::new(bytes, weather).play_out();
         storm.check_ends();
