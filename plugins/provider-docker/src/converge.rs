@@ -1,14 +1,15 @@
 //! Making the containers be what the agent counts on: it says which instances there are and on which port each of them is
 //! expected, and this makes it so. It compares first, so whatever was done before is not done again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use basb_plugin::provider::{Desired, Outcome, Progress, Scaling};
 use basb_plugin::{Failure, FailureCode, ServiceRef};
 use basb_plugin_agent::{
-    Agent, External, InstancePhase, PutRevision, PutService, RevisionState, ServiceState, listen_to_set,
+    Agent, External, InstancePhase, InstanceState, PutRevision, PutService, RevisionState, ServiceState, listen_to_set,
 };
+use serde_json::Value;
 
 use crate::Scope;
 use crate::engine::{Container, Engine, Inspected, Stopped};
@@ -16,6 +17,9 @@ use crate::template::{Names, Template};
 
 /// How soon to look again at what drains or stops.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How soon to look again once a container that took requests is made anew: before the agent's checks have missed twice (each
+/// 200 ms), it counts one as available that is not, and another one would be taken away beside it.
+const NOTICED: Duration = Duration::from_secs(1);
 /// Of a container that was never started.
 const NO_PORT: u16 = 0;
 /// So many containers are started in one call; the rest in the next.
@@ -32,15 +36,15 @@ pub fn deploy(scope: &Scope<'_>, desired: &Desired) -> Result<Progress, Failure>
     let engine = Engine::connect(scope.cx, &desired.service)?;
     let containers = of_revision(&engine, &desired.service, &desired.revision)?;
     let text = template.text();
+    let mut replaced_by_word = None;
     if !containers.iter().any(|container| container.template == text) {
         engine.require_image(template.image())?;
         if desired.replicas == 0 {
             // Whoever scales it up is not told what it is: one container that was never started says it.
-            let name = names.name(0);
-            if containers.iter().any(|container| container.name == name) {
-                engine.remove(&name)?;
+            match Container::find(&containers, &desired.revision, 0) {
+                None => engine.create(&names.name(0), &template.body(&names, 0, NO_PORT))?,
+                there => replaced_by_word = there,
             }
-            engine.create(&name, &template.body(&names, 0, NO_PORT))?;
         }
     }
     let there = agent.service()?;
@@ -49,7 +53,12 @@ pub fn deploy(scope: &Scope<'_>, desired: &Desired) -> Result<Progress, Failure>
     }
     let known = there.as_ref().and_then(|there| there.revision(&desired.revision));
     let state = expect(&agent, &desired.revision, desired.replicas, &template, known, &containers)?;
-    settle(&engine, &names, &template, &state, &desired.revision, &containers)
+    let progress = settle(&engine, &names, &template, &state, &desired.revision, &containers)?;
+    if let (Some(there), Progress::Done(_)) = (replaced_by_word, &progress) {
+        // Not before: until then it may have had requests.
+        make_anew(&engine, there, &template.body(&names, 0, NO_PORT))?;
+    }
+    Ok(progress)
 }
 
 /// Changes how many instances a revision has.
@@ -91,7 +100,9 @@ fn expect(
     let addresses: BTreeMap<u64, String> = containers
         .iter()
         .filter(|container| {
-            container.template == text && container.port != NO_PORT && !counted.contains(&container.instance)
+            let is_the_one = Container::find(containers, revision, container.instance) == Some(*container);
+            let is_right = container.template == text && container.port != NO_PORT;
+            is_right && is_the_one && !counted.contains(&container.instance)
         })
         .map(|container| (container.instance, format!("127.0.0.1:{}", container.port)))
         .collect();
@@ -127,60 +138,72 @@ fn settle(
         )
     })?;
     let text = template.text();
+    let there = |instance: &InstanceState| Container::find(containers, revision, instance.id);
+    let staying: Vec<&InstanceState> =
+        expected.instances.iter().filter(|instance| instance.state != InstancePhase::Draining).collect();
+    let labelled_right: Vec<(&Container, u16)> = staying
+        .iter()
+        .filter_map(|instance| Some((there(instance)?, instance.port)))
+        .filter(|(there, port)| there.template == text && there.port == *port)
+        .collect();
+    // One that was stopped is looked at too: to start what somebody changed would bring it back as it was.
+    let called: Vec<&str> = labelled_right.iter().map(|(there, _)| there.name.as_str()).collect();
+    let inspected = engine.inspect(&called)?;
+    let same = |port: u16, inspected: &Option<Inspected>| {
+        inspected.as_ref().is_some_and(|inspected| template.differences(port, inspected).is_empty())
+    };
+    let pairs = labelled_right.iter().zip(&inspected).filter(|((_, port), inspected)| same(*port, inspected));
+    let right: BTreeSet<&str> = pairs.map(|((there, _), _)| there.name.as_str()).collect();
     let mut started = 0;
-    let mut served: Vec<(String, u64, u16)> = Vec::new();
-    let mut wrong: Vec<(String, u64, u16)> = Vec::new();
-    for instance in expected.instances.iter().filter(|instance| instance.state != InstancePhase::Draining) {
-        let name = names.name(instance.id);
-        let there = containers.iter().find(|container| container.name == name);
-        let is_right = there.is_some_and(|there| there.template == text && there.port == instance.port);
-        match there {
-            Some(there) if there.is_up() && there.port == instance.port => {
-                let one = (name, instance.id, instance.port);
-                if is_right {
-                    served.push(one);
-                } else {
-                    wrong.push(one);
+    let mut wrong: Vec<(&Container, &InstanceState)> = Vec::new();
+    for instance in staying {
+        match there(instance) {
+            Some(there) if there.is_up() => {
+                if !right.contains(there.name.as_str()) {
+                    wrong.push((there, instance));
                 }
                 continue;
             }
-            Some(_) if is_right => {}
-            Some(_) => {
-                engine.remove(&name)?;
-                engine.create(&name, &template.body(names, instance.id, instance.port))?;
+            Some(there) if right.contains(there.name.as_str()) => engine.start(&there.name)?,
+            Some(there) => {
+                make_anew(engine, there, &template.body(names, instance.id, instance.port))?;
+                engine.start(&there.name)?;
             }
-            None => engine.create(&name, &template.body(names, instance.id, instance.port))?,
+            None => {
+                let name = names.name(instance.id);
+                engine.create(&name, &template.body(names, instance.id, instance.port))?;
+                engine.start(&name)?;
+            }
         }
-        engine.start(&name)?;
         started += 1;
         if started == AT_ONCE {
             let note = format!("revision {revision}: {started} containers more were started");
             return Ok(Progress::running("starting", Duration::from_millis(50), note));
         }
     }
-    if wrong.is_empty() {
-        let called: Vec<&str> = served.iter().map(|(name, ..)| name.as_str()).collect();
-        let inspected = engine.inspect(&called)?;
-        let differs = |port: u16, there: &Option<Inspected>| {
-            there.as_ref().is_some_and(|there| !template.differences(port, there).is_empty())
-        };
-        let pairs = served.iter().zip(&inspected).filter(|((.., port), there)| differs(*port, there));
-        wrong = pairs.map(|(one, _)| one.clone()).collect();
-    }
-    let takes = |id: u64| expected.instances.iter().any(|i| i.id == id && i.state == InstancePhase::Available);
     // One that takes no requests costs nobody anything. Of the others one at a time, and the next once all are back: they
     // carry its share meanwhile.
-    wrong.sort_by_key(|(_, instance, _)| takes(*instance));
-    if let Some((name, instance, port)) = wrong.into_iter().next() {
-        if !takes(instance) || expected.available >= expected.desired {
-            engine.remove(&name)?;
-            engine.create(&name, &template.body(names, instance, port))?;
-            engine.start(&name)?;
+    let takes = |instance: &InstanceState| instance.state == InstancePhase::Available;
+    wrong.sort_by_key(|(_, instance)| takes(instance));
+    if let Some((there, instance)) = wrong.into_iter().next() {
+        let name = &there.name;
+        let all_are_back = started == 0 && expected.available >= expected.desired;
+        if !takes(instance) || all_are_back {
+            // Stopped first, with the time that it has: it finishes what it was asked, and turns new requests away, which the
+            // agent then gives to another one. The agent takes none but its last instance out by number, so this one cannot
+            // be drained.
+            if engine.stop(&[name])? == Stopped::NotYet {
+                let note = format!("revision {revision}: {name} finishes its requests, to be made anew");
+                return Ok(Progress::running("stopping", LOOK_AGAIN, note));
+            }
+            make_anew(engine, there, &template.body(names, instance.id, instance.port))?;
+            engine.start(name)?;
         }
-        return Ok(Progress::running("replacing", LOOK_AGAIN, format!("revision {revision}: {name} is made anew")));
+        let again = if takes(instance) { NOTICED } else { LOOK_AGAIN };
+        return Ok(Progress::running("replacing", again, format!("revision {revision}: {name} is made anew")));
     }
     // Those that are not counted on any more; they are kept, stopped, to be started again at once.
-    let is_expected = |container: &Container| expected.instances.iter().any(|i| names.name(i.id) == container.name);
+    let is_expected = |container: &Container| expected.instances.iter().any(|i| there(i) == Some(container));
     let surplus: Vec<&str> =
         containers.iter().filter(|c| c.is_up() && !is_expected(c)).map(|c| c.name.as_str()).collect();
     let stopped = if surplus.is_empty() { Stopped::All } else { engine.stop(&surplus)? };
@@ -190,6 +213,12 @@ fn settle(
         return Ok(Progress::running("scaling-down", LOOK_AGAIN, note));
     }
     Ok(done(state, expected))
+}
+
+/// Puts another one in the place of a container that has stopped, under the same name.
+fn make_anew(engine: &Engine<'_>, there: &Container, body: &Value) -> Result<(), Failure> {
+    engine.remove(&there.name)?;
+    engine.create(&there.name, body)
 }
 
 fn done(state: &ServiceState, revision: &RevisionState) -> Progress {

@@ -1,12 +1,13 @@
 //! Services as containers of a Docker or Podman engine, behind the weighted proxy of the agent on this machine.
 //!
 //! The agent says which instances there are, and on which port of 127.0.0.1 each of them is expected; this provider makes
-//! containers be there. Everything it does can be done again without further effect: it looks first, by names that say
+//! containers be there. Everything it does can be done again without further effect: it looks first, by labels that say
 //! deployment, environment, service, revision and number. Containers of the last few revisions are kept, stopped, so that going
 //! back is a start and nothing more.
 //!
 //! What it must **never** do: touch a container that does not have both its name and its labels; change anything in `plan`,
-//! `read` or `instances`; stop a container while the agent sends requests to it.
+//! `read` or `instances`; stop a container while the agent sends requests to it, but for one that is made anew: that one is asked to
+//! stop, alone and with the time that it has, and the agent gives its share to the others; kill what runs to remove it.
 //!
 //! Access to an engine's socket is root on its machine. What this provider may ask of it is in the `containers` of its grant,
 //! and the host looks into every body that makes a container; see `docs/providers/docker.md`.

@@ -89,8 +89,8 @@ fn repairs(
     let staying = revision.instances.iter().filter(|instance| instance.state != InstancePhase::Draining);
     let (mut right, mut called) = (Vec::new(), Vec::new());
     for instance in staying {
-        let name = names.name(instance.id);
-        match own.iter().find(|container| container.name == name) {
+        let name = names.of_instance(own, &revision.id, instance.id);
+        match Container::find(own, &revision.id, instance.id) {
             None => {
                 actions.push(action(ActionKind::Create, format!("container {name}, which is not there"), Vec::new()));
             }

@@ -23,10 +23,8 @@ pub fn read(scope: &Scope<'_>, service: &ServiceRef) -> Result<Option<Observed>,
         Some(there) => {
             let mut observed = there.observed();
             for (seen, known) in observed.revisions.iter_mut().zip(&there.revisions) {
-                let names = Names::of(scope.config, service, &known.id)?;
                 let takes = |instance: &&InstanceState| {
-                    let up =
-                        containers.iter().find(|c| c.name == names.name(instance.id)).is_some_and(Container::is_up);
+                    let up = Container::find(&containers, &known.id, instance.id).is_some_and(Container::is_up);
                     instance.state == InstancePhase::Available && up
                 };
                 let takes = known.instances.iter().filter(takes).count();
@@ -73,7 +71,9 @@ pub fn instances(scope: &Scope<'_>, service: &ServiceRef, revision: &str) -> Res
         .ok_or_else(|| Failure::not_found(format!("service `{}` has no revision `{revision}`", agent.name())))?;
     let staying: Vec<&InstanceState> =
         found.instances.iter().filter(|instance| instance.state != InstancePhase::Draining).collect();
-    let called: Vec<String> = staying.iter().map(|instance| names.name(instance.id)).collect();
+    let containers = engine.list(service)?;
+    let called: Vec<String> =
+        staying.iter().map(|instance| names.of_instance(&containers, revision, instance.id)).collect();
     let inspected = engine.inspect(&called.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut report = InstanceReport {
         desired: found.desired,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Health, Mount, Network, Settings};
-use crate::engine::{Inspected, TAGS, label};
+use crate::engine::{Container, Inspected, TAGS, label};
 
 /// The version of the form in which it is written down.
 const VERSION: u32 = 1;
@@ -81,9 +81,14 @@ impl Names {
         Ok(Names { stem: format!("{stem}.{revision}"), labels })
     }
 
-    /// The name of one.
+    /// The name of a new one.
     pub fn name(&self, instance: u64) -> String {
         format!("{}.{instance}", self.stem)
+    }
+
+    /// The name of the one that is there, which keeps the prefix that it was made with; otherwise that of a new one.
+    pub fn of_instance(&self, containers: &[Container], revision: &str, instance: u64) -> String {
+        Container::find(containers, revision, instance).map_or_else(|| self.name(instance), |there| there.name.clone())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Way};
 use crate::compare::{Compared, compare_users_route};
 use crate::names;
 use crate::template::{self, set, set_at};
-use crate::view::is_adopted;
+use crate::view::{Labels, is_adopted};
 
 /// What a deployment that goes on waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ fn require_users_route(cluster: &Cluster<'_>, version: RouteVersion) -> Result<(
     if cluster.written.route.is_some() || cluster.writer().force == Force::Yes {
         return Ok(());
     }
-    let Some(route) = cluster.users_route_there(Kind::Route(version))? else { return Ok(()) };
+    let Some(route) = cluster.users_route_there(Kind::Route(version), Labels::Required, &[])? else { return Ok(()) };
     match compare_users_route(cluster, version, &route)? {
         Some(Compared { taken: Some(taken), .. }) => Err(left_alone(Failure::conflict(format!(
             "the HTTPRoute {} that leads users to {}: {}",

@@ -10,7 +10,7 @@
 //! What it must **never** do: change anything in `plan`, `read` or `instances` (a plan's requests carry `dryRun=All`);
 //! touch what has not our labels, but for what the configuration names; take a field from another manager without being
 //! told to (the number of instances and the shares of traffic excepted: a way back must not be held up); remove a revision that has
-//! traffic; take half a list for a whole one.
+//! traffic, be it by a route that nothing changes any more; take half a list for a whole one.
 
 mod api;
 mod cluster;
@@ -18,6 +18,7 @@ mod compare;
 mod config;
 mod deploy;
 mod instances;
+mod left;
 mod names;
 mod plan;
 mod retire;
@@ -36,6 +37,7 @@ use basb_plugin::{Failure, ServiceRef, Weight};
 
 use cluster::Cluster;
 pub use config::Config;
+use view::Labels;
 
 /// The provider of Kubernetes.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Provider for Kubernetes {
 
     fn read(cx: &ProviderContext, config: &Config, service: &ServiceRef) -> Result<Option<Observed>, Failure> {
         let cluster = Cluster::new(config, cx, &service.service, service)?;
-        cluster.view()?.observed(&cluster)
+        cluster.view(Labels::MayLack)?.observed(&cluster)
     }
 
     fn traffic(

@@ -83,6 +83,19 @@ pub fn owner_of(object: &Object) -> Option<Owner> {
     Owner::from_tags(LABELS, labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
+/// Whether a thing has no label that is not as this owner's are: it may lack some of them.
+pub fn lacks_only(object: &Object, owner: &Owner) -> bool {
+    let labels = &object.metadata.labels;
+    let as_ours = |(key, value): (String, String)| labels.get(&key).is_none_or(|there| *there == value);
+    let has_revision = labels.contains_key(&label("revision"));
+    owner.tags(LABELS).into_iter().all(as_ours) && has_revision == owner.revision.is_some()
+}
+
+/// Whether a label is one of those that say whose a thing is.
+pub fn is_of_owner(key: &str, owner: &Owner) -> bool {
+    owner.tags(LABELS).iter().any(|(known, _)| known == key)
+}
+
 /// The thing, if it is what we would have made under its name.
 ///
 /// # Errors

@@ -12,18 +12,21 @@ use crate::compare::{Compared, Taken, compare, compare_users_route, compare_user
 use crate::deploy::{pods, with_replicas};
 use crate::names;
 use crate::template;
-use crate::view::{Leads, Seen, View};
+use crate::view::{Labels, Leads, Seen, View};
 
 /// What `apply` and the first traffic would do.
 ///
 /// # Errors
-/// What Kubernetes says, and what cannot be made.
+/// What Kubernetes says, and what cannot be made; [`basb_plugin::FailureCode::Conflict`] where a release would take away what a
+/// route leads users to that nothing changes any more.
 pub fn plan(cluster: &Cluster<'_>, desired: &Desired) -> Result<ServicePlan, Failure> {
     let wanted = template::deployment(cluster, desired, desired.replicas)?;
-    let view = cluster.view()?;
+    // A label that users' Service lacks comes back with the next traffic: that is a change.
+    let view = cluster.view(Labels::MayLack)?;
     if let Way::Routes(_) = view.way {
         cluster.require_conditions()?;
     }
+    cluster.require_no_orphan(&view, &desired.revision)?;
     let mut actions = Vec::new();
     match view.revision(&desired.revision) {
         Some(seen) if seen.deployment.is_going() => {

@@ -9,7 +9,7 @@ use crate::api::{Kind, Object};
 use crate::cluster::{Cluster, Way};
 use crate::deploy::pods;
 use crate::names;
-use crate::view::is_adopted;
+use crate::view::{Labels, is_adopted};
 
 /// What a retirement waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,11 +22,17 @@ enum Step {
 /// Removes a revision without traffic; one that is not there is removed.
 ///
 /// # Errors
-/// [`basb_plugin::FailureCode::Conflict`] where it has traffic; else what Kubernetes says.
+/// [`basb_plugin::FailureCode::Conflict`] where it has traffic, by a route too that nothing changes any more; else what Kubernetes says.
 pub fn retire(cluster: &Cluster<'_>, revision: &str, state: Option<&str>) -> Result<Progress, Failure> {
-    let view = cluster.view()?;
+    let view = cluster.view(Labels::Required)?;
     if view.share(cluster, revision) > Weight::ZERO {
         return Err(Failure::conflict(format!("revision {revision} has traffic: give it to another one first")));
+    }
+    // Once it is on its way out, there is nothing left to keep.
+    if state.is_none()
+        && let Some(left) = cluster.left_route(view.way)?.filter(|left| left.leads_to(cluster, revision))
+    {
+        return Err(left.refusal(cluster, revision));
     }
     if is_adopted(revision) {
         return leave(cluster, revision);

@@ -19,13 +19,18 @@ pub type Backend = (String, u64);
 /// What a route of ours leads to; a Service that is not named has the weight 1.
 pub fn backends(route: &Object) -> Vec<Backend> {
     let all = route.spec.pointer("/rules/0/backendRefs").and_then(Value::as_array);
-    all.into_iter()
-        .flatten()
-        .filter_map(|backend| {
-            let name = backend.get("name")?.as_str()?.to_owned();
-            Some((name, backend.get("weight").and_then(Value::as_u64).unwrap_or(1)))
-        })
-        .collect()
+    all.into_iter().flatten().filter_map(named).collect()
+}
+
+/// Everything that a route leads to, by whatever rule of it.
+pub fn all_backends(route: &Object) -> Vec<Backend> {
+    let refs = |rule: &Value| rule.get("backendRefs").and_then(Value::as_array).cloned().unwrap_or_default();
+    rules(route).iter().flat_map(refs).filter_map(|backend| named(&backend)).collect()
+}
+
+fn named(backend: &Value) -> Option<Backend> {
+    let name = backend.get("name")?.as_str()?.to_owned();
+    Some((name, backend.get("weight").and_then(Value::as_u64).unwrap_or(1)))
 }
 
 /// The same shares in the smallest whole numbers: 9 and 1 in the place of 9000 and 1000.
@@ -152,12 +157,13 @@ impl Cluster<'_> {
         Ok(change)
     }
 
-    /// Users' route with these shares, and with everything else as it is there: what another manager has set stays. Where
-    /// it has not exactly one rule, nothing tells which of them the shares are of, and the rule is ours.
+    /// Users' route with these shares, and with everything else as it is there: what another manager has set stays, but for
+    /// the labels that say whose it is, without which it would be nobody's. Where it has not exactly one rule, nothing tells which of them the shares are of, and the rule is ours.
     pub fn users_route_kept(&self, version: RouteVersion, route: &Object, backends: &[Backend]) -> Value {
         let mut whole = self.users_route(version, backends);
         let labels = whole.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
-        for (key, label) in labels.into_iter().flatten() {
+        let owner = Owner::of_service(self.service);
+        for (key, label) in labels.into_iter().flatten().filter(|(key, _)| !names::is_of_owner(key, &owner)) {
             if let Some(there) = route.metadata.labels.get(key) {
                 *label = json!(there);
             }

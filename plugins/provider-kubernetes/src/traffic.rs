@@ -15,7 +15,7 @@ use crate::names;
 use crate::route::{Backend, reduced, same_shares};
 use crate::shares::{Wanted, achieved, counts};
 use crate::template::{set_at, users_service};
-use crate::view::{Seen, View, is_adopted};
+use crate::view::{Labels, Seen, View, is_adopted};
 
 /// All of the traffic, in hundredths of a percent: the finest share. What a route gets is the same share in smaller numbers.
 const UNITS: u16 = 10_000;
@@ -43,7 +43,8 @@ pub fn traffic(cluster: &Cluster<'_>, weights: &[(String, Weight)], state: Optio
         .filter(|(_, number)| *number > 0)
         .map(|(revision, number)| (revision, Weight::from_hundredths(number)))
         .collect();
-    let view = cluster.view()?;
+    // What somebody did to their labels holds no way back up, as long as they are nobody else's.
+    let view = cluster.view(Labels::PutBack)?;
     match view.way {
         Way::Routes(version) => by_route(cluster, version, &view, &wanted, state),
         Way::Pods(_) => by_pods(cluster, &view, &wanted, state),
@@ -79,7 +80,9 @@ fn by_route(
     }
     lead_front(cluster, view, wanted)?;
 
-    let Some(route) = cluster.users_route_there(kind)? else { return Ok(Progress::done(shown(wanted))) };
+    let Some(route) = cluster.users_route_there(kind, Labels::PutBack, &view.revisions)? else {
+        return Ok(Progress::done(shown(wanted)));
+    };
     let waiting = decode_state(state)?.unwrap_or_else(|| Waiting::begin(Step::Accepted, cluster.client().cx().now()));
     Ok(cluster.until_taken(&route, waiting)?.unwrap_or_else(|| Progress::done(shown(wanted))))
 }

@@ -65,12 +65,24 @@ pub fn is_adopted(revision: &str) -> bool {
     revision.strip_prefix('x').is_some_and(|hex| hex.len() == 12 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// What becomes of users' Service and route whose labels, which say whose they are, are not as we wrote them, although they lead
+/// to what is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// They are left alone, which is a failure.
+    Required,
+    /// Users' Service may lack some: a plan tells that as a change.
+    MayLack,
+    /// They are taken for ours unless the labels are those of another owner: what comes next puts ours back.
+    PutBack,
+}
+
 impl Cluster<'_> {
     /// Looks.
     ///
     /// # Errors
     /// What the server says; [`basb_plugin::FailureCode::Conflict`] where a name of ours is another's.
-    pub fn view(&self) -> Result<View, Failure> {
+    pub fn view(&self, labels: Labels) -> Result<View, Failure> {
         let way = self.way()?;
         let selector = names::query(&names::selector(self.service, None));
         let mut revisions: Vec<Seen> = self
@@ -83,9 +95,9 @@ impl Cluster<'_> {
             })
             .collect();
         revisions.sort_by(|one, other| one.id.cmp(&other.id));
-        let front = self.front()?;
+        let front = self.front(labels)?;
         let route = match way {
-            Way::Routes(version) => self.users_route_there(Kind::Route(version))?,
+            Way::Routes(version) => self.users_route_there(Kind::Route(version), labels, &revisions)?,
             Way::Pods(_) => None,
         };
         let adopted = self.adopted(way, front.as_ref(), route.as_ref())?;
@@ -93,23 +105,73 @@ impl Cluster<'_> {
     }
 
     /// Users' Service: ours, or the one that the configuration names.
-    pub fn front(&self) -> Result<Option<Object>, Failure> {
+    fn front(&self, labels: Labels) -> Result<Option<Object>, Failure> {
         let found = self.api.get(Kind::Service, &self.front_name())?;
         match &self.written.service {
             Some(name) if found.is_none() => Err(self.missing(Kind::Service, name, "service")),
             Some(_) => Ok(found),
-            None => names::ours("Service", found, &Owner::of_service(self.service)),
+            None => self.users_own(Kind::Service, found, labels, |front| Ok(self.leads_to(front) != Leads::Elsewhere)),
         }
     }
 
     /// Users' route: ours, or the one that the configuration names.
-    pub fn users_route_there(&self, kind: Kind) -> Result<Option<Object>, Failure> {
+    ///
+    /// # Errors
+    /// What the server says; [`basb_plugin::FailureCode::Conflict`] where it is another's.
+    pub fn users_route_there(&self, kind: Kind, labels: Labels, known: &[Seen]) -> Result<Option<Object>, Failure> {
         let found = self.api.get(kind, &self.route_name())?;
         match &self.written.route {
             Some(name) if found.is_none() => Err(self.missing(kind, name, "route")),
             Some(_) => Ok(found),
-            None => names::ours(kind.word(), found, &Owner::of_service(self.service)),
+            // A deployment refuses a route that lacks a label, so no plan may promise to put it back.
+            None if labels == Labels::MayLack => self.users_own(kind, found, Labels::Required, |_| Ok(false)),
+            None => self.users_own(kind, found, labels, |route| self.leads_to_ours_alone(route, known)),
         }
+    }
+
+    /// Users' own Service or route, by its labels; or by where it leads, where these may be other ones.
+    fn users_own(
+        &self,
+        kind: Kind,
+        found: Option<Object>,
+        labels: Labels,
+        leads_to_ours: impl FnOnce(&Object) -> Result<bool, Failure>,
+    ) -> Result<Option<Object>, Failure> {
+        let Some(object) = found else { return Ok(None) };
+        let (owner, now) = (Owner::of_service(self.service), names::owner_of(&object));
+        let may_be_ours = match labels {
+            Labels::Required => false,
+            Labels::MayLack => names::lacks_only(&object, &owner),
+            Labels::PutBack => now.as_ref().is_none_or(|now| now.is_of(self.service)),
+        };
+        if now.as_ref() == Some(&owner) || !may_be_ours || !leads_to_ours(&object)? {
+            return names::ours(kind.word(), Some(object), &owner);
+        }
+        if labels == Labels::PutBack {
+            self.client().cx().log().warn(format!(
+                "the labels of the {} {}, which say that it is ours, were taken off or changed: it leads to what is ours, so \
+                 the traffic is not held up, and they are put back",
+                kind.word(),
+                object.metadata.name
+            ));
+        }
+        Ok(Some(object))
+    }
+
+    /// Whether a route leads somewhere, and nowhere but to our revisions.
+    fn leads_to_ours_alone(&self, route: &Object, known: &[Seen]) -> Result<bool, Failure> {
+        let backends = route::all_backends(route);
+        for (name, _) in &backends {
+            if known.iter().any(|seen| names::of_revision(self.service, &seen.id) == *name) {
+                continue;
+            }
+            // One whose Deployment is gone, or which was never ours.
+            let service = self.api.get(Kind::Service, name)?;
+            if !service.and_then(|it| names::owner_of(&it)).is_some_and(|owner| owner.is_of(self.service)) {
+                return Ok(false);
+            }
+        }
+        Ok(!backends.is_empty())
     }
 
     fn missing(&self, kind: Kind, name: &str, key: &str) -> Failure {
@@ -117,7 +179,11 @@ impl Cluster<'_> {
             .at(format!("/services/{}/{key}", self.service.service))
     }
 
-    fn adopted(&self, way: Way, front: Option<&Object>, route: Option<&Object>) -> Result<Vec<Adopted>, Failure> {
+    /// What others made, where the Service or the route that the configuration names leads to it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn adopted(&self, way: Way, front: Option<&Object>, route: Option<&Object>) -> Result<Vec<Adopted>, Failure> {
         match (way, front, route) {
             (Way::Routes(_), _, Some(route)) if self.written.route.is_some() => {
                 let mut all = Vec::new();

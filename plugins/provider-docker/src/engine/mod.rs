@@ -98,7 +98,7 @@ impl<'a> Engine<'a> {
         let listed: Vec<model::Listed> = self.failures.whole(&self.ask(doing, Request::get(url))?, doing)?;
         // Names are what everything else goes by, so one that is not ours is not touched, whatever its labels say.
         let mut all: Vec<Container> = listed.into_iter().filter_map(Container::of).collect();
-        all.sort_by(|a, b| (&a.revision, a.instance).cmp(&(&b.revision, b.instance)));
+        all.sort_by(|a, b| (&a.revision, a.instance, &a.name).cmp(&(&b.revision, b.instance, &b.name)));
         Ok(all)
     }
 
@@ -158,13 +158,14 @@ impl<'a> Engine<'a> {
         Ok(stopped)
     }
 
-    /// Removes a container, running or not; one that is not there is done.
+    /// Removes a container that has stopped; one that is not there is done. It is not forced: the engine would kill what runs
+    /// (somebody may have started it meanwhile), requests under way and all.
     ///
     /// # Errors
-    /// What the engine says.
+    /// What the engine says: that it runs, for one, which is a conflict that passes once it was stopped.
     pub fn remove(&self, name: &str) -> Result<(), Failure> {
         let doing = format!("removing the container {name}");
-        let url = format!("{}/containers/{name}?force=true&v=true", self.base);
+        let url = format!("{}/containers/{name}?v=true", self.base);
         let response = self.send(&doing, Request::delete(url))?;
         if error::is_absent(&response) {
             return Ok(());

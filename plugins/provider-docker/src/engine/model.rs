@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use basb_cloud_kit::Owner;
+use basb_plugin::ServiceRef;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ pub(super) struct Listed {
 /// A container of this provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// Its name, which says all of what follows.
+    /// Its name as the engine has it. What it begins with may be a prefix that was configured before.
     pub name: String,
     /// The revision.
     pub revision: String,
@@ -45,7 +46,8 @@ impl Container {
         let name = listed.names.first()?.trim_start_matches('/').to_owned();
         let owner = Owner::from_tags(TAGS, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
         let (revision, instance) = (owner.revision?, label(label::INSTANCE)?);
-        let tail = format!(".{}.{revision}.{instance}", owner.service.service);
+        let ServiceRef { deployment, environment, service } = &owner.service;
+        let tail = format!(".{deployment}.{environment}.{service}.{revision}.{instance}");
         Some(Container {
             revision,
             instance: instance.parse().ok()?,
@@ -56,9 +58,15 @@ impl Container {
         })
     }
 
-    /// Whether its program runs, or is about to be started again.
+    /// Whether its program runs, is about to be started again, or has been asked to end and has not yet.
     pub fn is_up(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "restarting" | "paused")
+        matches!(self.state.as_str(), "running" | "restarting" | "paused" | "stopping")
+    }
+
+    /// The container of an instance, whatever its name begins with. Of two with the same labels, the one that runs.
+    pub fn find<'a>(all: &'a [Container], revision: &str, instance: u64) -> Option<&'a Container> {
+        let own = all.iter().filter(|one| one.revision == revision && one.instance == instance);
+        own.max_by_key(|one| (one.state == "running", one.is_up()))
     }
 }
 

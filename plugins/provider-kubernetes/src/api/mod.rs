@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use basb_cloud_kit::{ApiError, Class, Client, Dialect, IfFound, Page, Refused, UNRESERVED, pages};
 use basb_plugin::http::{Request, Response};
-use basb_plugin::{Failure, Timestamp};
+use basb_plugin::{Failure, FailureCode, Timestamp};
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -170,6 +170,32 @@ impl<'a> Api<'a> {
     pub fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, Failure> {
         let request = Request::get(self.url(kind, Some(name), "")).header("accept", "application/json");
         self.client.json::<Dialectic, _>(&format!("GET {} {name}", kind.word()), request).if_found()
+    }
+
+    /// The route of this name, in whichever version of the Gateway API the cluster has. None where it has none, and where the
+    /// role or the grants have no routes: whoever has never used a gateway need not allow them.
+    ///
+    /// # Errors
+    /// What else the server says.
+    pub fn route_if_told(&self, name: &str) -> Result<Option<Object>, Failure> {
+        for version in [RouteVersion::V1, RouteVersion::V1Beta1] {
+            let request =
+                Request::get(self.url(Kind::Route(version), Some(name), "")).header("accept", "application/json");
+            let refused = match self.client.json::<Dialectic, Object>(&format!("GET HTTPRoute {name}"), request) {
+                Ok(route) => return Ok(Some(route)),
+                Err(refused) => refused,
+            };
+            if refused.class() == Some(Class::NotFound) {
+                // Where it is the object that is not there, the server names it; otherwise it has not this version.
+                if refused.message().contains(name) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let failure = Failure::from(refused);
+            return if failure.code == FailureCode::Denied { Ok(None) } else { Err(failure) };
+        }
+        Ok(None)
     }
 
     /// Every object of this kind that a selector covers.

@@ -6,6 +6,8 @@
 mod adopted;
 mod cluster;
 mod errors;
+mod labels;
+mod left;
 mod pods;
 mod reads;
 mod routes;
