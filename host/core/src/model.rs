@@ -254,6 +254,14 @@ pub struct Analysis {
     pub metrics: Vec<Metric>,
 }
 
+impl Metric {
+    /// Whether no number of passes ends it: nothing but a failure does, or the end of what it runs beside.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.interval.is_some() && self.count.is_none() && self.consecutive_success_limit == 0
+    }
+}
+
 /// One metric of an analysis. Names and rules: Argo Rollouts' analysis templates, with the differences noted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

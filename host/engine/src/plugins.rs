@@ -94,6 +94,17 @@ pub fn plugin_bytes(source: &str, base: &Path) -> Result<Cow<'static, [u8]>, Eng
     })
 }
 
+/// A plugin that a deployment uses as two things: whatever it is, one of them is wrong.
+pub fn of_two_kinds(name: &PluginName, first: Kind, second: Kind) -> EngineError {
+    EngineError::Plugin {
+        name: name.to_string(),
+        code: "plugin/wrong-world".to_owned(),
+        message: format!("it is used as a {first} and as a {second}; a plugin is one of them"),
+        next: "name a plugin of the right kind in the other place; `basb-host plugin inspect FILE` tells the kind"
+            .to_owned(),
+    }
+}
+
 /// Loads one plugin whose bytes were read and checked.
 ///
 /// # Errors

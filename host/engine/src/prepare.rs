@@ -155,9 +155,13 @@ async fn load_all<'d>(
 ) -> Vec<(&'d PluginName, Result<Plugin, EngineError>)> {
     // The same bytes under several names are compiled once: the others find them in the cache, if they come after.
     let mut same: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    let (mut known, mut of_two_kinds) = (BTreeMap::new(), Vec::new());
     for (name, kind) in plugins::used(deployment) {
         if let (Some(from), Some(found)) = (deployment.plugins.get(name), found.remove(name)) {
+            known.insert(name, kind);
             same.entry(found.digest.to_string()).or_default().push((name, kind, from, found));
+        } else if let Some(first) = known.get(name) {
+            of_two_kinds.push((name, Err(plugins::of_two_kinds(name, *first, kind))));
         }
     }
     let one_by_one = async |group: Vec<_>| {
@@ -169,7 +173,7 @@ async fn load_all<'d>(
     };
     let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let groups: Vec<_> = stream::iter(same.into_values()).map(one_by_one).buffer_unordered(at_once).collect().await;
-    let mut all: Vec<_> = groups.into_iter().flatten().collect();
+    let mut all: Vec<_> = groups.into_iter().flatten().chain(of_two_kinds).collect();
     all.sort_by_key(|(name, _)| *name);
     all
 }

@@ -84,6 +84,9 @@ fn a_plugin_of_the_wrong_world() {
     let parts = ["it is used as a strategy", "it exports `basb:host/probe@0.1.0`", "it can be used as a probe"];
     refused(run_with("builtin:strategy-canary", "builtin:probe-tcp"), "plugin/wrong-world", &parts);
     refused(run_with_plugin(component("probe-tcp")), "plugin/wrong-world", &parts);
+    // One that is right in one place and wrong in another.
+    let parts = ["it is used as a strategy and as a probe; a plugin is one of them", "deployment.yaml:"];
+    refused(run_with("    plugin: http\n", "    plugin: rollout\n"), "plugin/wrong-world", &parts);
 }
 
 #[test]

@@ -108,6 +108,10 @@ fn a_run_is_taken_to_another_place_as_one_file() {
     let file = lab.root().join("run.jsonl");
     let file = file.to_str().unwrap();
     lab.host(&["tape", "export", &broken, file]).exits(0);
+    let deployment = std::fs::read_to_string(lab.file()).unwrap();
+    let refused = lab.host(&["tape", "export", &broken, lab.file().to_str().unwrap()]).exits(1);
+    refused.says("cli/file", &["is there already, and nothing is written over"]);
+    assert_eq!(std::fs::read_to_string(lab.file()).unwrap(), deployment);
     let other = lab.root().join("other");
     let other = other.to_str().unwrap();
     lab.host(&["--state", other, "tape", "import", file]).exits(0);

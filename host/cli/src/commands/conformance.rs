@@ -115,7 +115,7 @@ pub async fn record(
     kit.insert("counterpart".to_owned(), serde_json::json!({ "recording": recording }));
     let path = out.map_or_else(|| PathBuf::from(format!("{plugin}.recorded.json")), Path::to_owned);
     let text = serde_json::to_string_pretty(&kit).unwrap_or_default();
-    std::fs::write(&path, &text).map_err(|e| unwritten(&path, &e))?;
+    super::write_new(&path, &text)?;
     let left_out = found.tapes.len() - calls;
     match printer.form() {
         Form::Json => printer.json(&serde_json::json!({

@@ -87,6 +87,20 @@ fn decision(kind: &str, run: Option<&RunId>, what: serde_json::Value) -> serde_j
     line
 }
 
+/// Writes a new file. One that is there may be anything, such as what was meant to be read: it is left alone.
+pub fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    made.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
+        let shown = path.display();
+        if e.kind() == std::io::ErrorKind::AlreadyExists {
+            let message = format!("{shown} is there already, and nothing is written over");
+            return CliError::plain("cli/file", message, "give another name, or remove that file");
+        }
+        CliError::plain("cli/file", format!("{shown} cannot be written: {e}"), "check the path")
+    })
+}
+
 /// A problem with its source excerpt.
 pub fn render(diagnostic: &dyn miette::Diagnostic) -> String {
     let theme = if console::colors_enabled_stderr() {

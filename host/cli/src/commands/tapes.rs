@@ -1,6 +1,6 @@
 //! `basb-host replay`, `backtest`, `postmortem` and `tape`: what is done with runs after they were made.
 
-use super::{counted, session};
+use super::{counted, session, write_new};
 use crate::args::{BacktestArgs, TapeCommand};
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
@@ -177,7 +177,7 @@ pub async fn tape(command: &TapeCommand, state: Option<&Path>, printer: Printer)
         TapeCommand::Show { run, call } => show(&session, run.as_deref(), *call, printer).await,
         TapeCommand::Export { run, file } => {
             let (run, text) = export_tapes(session.journal(), run).await?;
-            std::fs::write(file, &text).map_err(|e| unusable(file, "written", &e))?;
+            write_new(file, &text)?;
             match printer.form() {
                 Form::Json => printer.json(&serde_json::json!({
                     "version": 1, "run": run, "file": file, "bytes": text.len(),

@@ -2,11 +2,12 @@
 
 use super::analyses::Analyses;
 use super::invariant;
+use super::rules::Rules;
 use super::service::{Current, Pace, Seen, ServiceRun, Todo};
 use super::{Action, Effect, Gate, Last, Order, Phase, Position, RolloutView, ServiceOutcome};
 use crate::analysis::Stop;
 use crate::event::Body;
-use crate::{Millis, RevisionId, Timestamp, Weight};
+use crate::{Millis, PluginName, RevisionId, Timestamp, Weight};
 use std::collections::BTreeMap;
 
 /// What a strategy's pause waits for, in its effect.
@@ -67,9 +68,12 @@ impl ServiceRun {
                 self.queue.push_back(Todo::Traffic(weights.clone()));
                 self.queue.push_back(Todo::VerifyTraffic(weights));
             }
-            Action::Analyse { analyses } => {
-                self.analysis = Some(Analyses::start(analyses, &self.known_analyses, Stop::AtCount, self.now));
-            }
+            Action::Analyse { analyses } => match self.never_ends(analyses) {
+                Some(reason) => self.give_up(reason, out),
+                None => {
+                    self.analysis = Some(Analyses::start(analyses, &self.known_analyses, Stop::AtCount, self.now));
+                }
+            },
             Action::Watch { analyses } => {
                 self.watch = Some(Analyses::start(analyses, &self.known_analyses, Stop::AtCount, self.now));
             }
@@ -85,6 +89,20 @@ impl ServiceRun {
             }
             Action::Abort { reason } => self.give_up(reason.clone(), out),
         }
+    }
+
+    /// Why one of these analyses would keep a step from ever ending.
+    fn never_ends(&self, analyses: &[PluginName]) -> Option<String> {
+        let (name, metric) = analyses
+            .iter()
+            .filter_map(|name| Some((name, self.known_analyses.get(name)?)))
+            .flat_map(|(name, analysis)| analysis.metrics.iter().map(move |metric| (name, metric)))
+            .find(|(_, metric)| metric.is_endless() && self.rules == Rules::Now)?;
+        let metric = &metric.name;
+        Some(format!(
+            "analysis {name} is a step and would never end: its metric {metric} has an `interval` and no `count`; add a count, or \
+             run it beside the steps"
+        ))
     }
 
     pub(super) fn view(&self) -> RolloutView {

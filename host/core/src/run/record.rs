@@ -14,7 +14,7 @@ use std::fmt;
 /// [`Effect::VerifyTraffic`] says that the shares are right and no more; from version 2 on it holds what was read, and
 /// nothing is read twice. From version 3 on a repair waits at the gate of the environment, revisions that are left over are
 /// removed where nothing else is to be done, the time of gates stands still in a pause, who comes after it does not let one pass,
-/// and readiness is not asked of a stable revision that cannot answer.
+/// readiness is not asked of a stable revision that cannot answer, and a step that no measurement could end is given up.
 pub const RECORD_VERSION: u32 = 3;
 
 /// One entry of the journal.

@@ -1,12 +1,13 @@
 //! Single verbs at chosen moments: what the storm cannot see, since it has no opinion on how long something should take.
 
-use super::plan::{revision, service_name, simple};
+use super::plan::{metric, revision, service_name, simple};
 use crate::event::Body;
+use crate::model::{Analysis, Metric};
 use crate::run::{
     Action, Effect, Failure, Gate, Observed, ObservedRevision, OnTimeout, Order, Outcome, Position, Record, Run,
     RunStart, ServiceOutcome, Verb,
 };
-use crate::{Millis, Timestamp, Weight};
+use crate::{Millis, PluginName, Timestamp, Weight};
 
 struct One {
     run: Run,
@@ -206,6 +207,30 @@ fn the_time_of_a_gate_stands_still_in_a_pause() {
     let again = one.next();
     one.clock = 5700;
     assert!(matches!(one.came_to(&again, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+}
+
+/// A step that waits for an analysis without an end would keep half of the users on a candidate for good.
+#[test]
+fn a_step_that_nothing_could_end_is_given_up() {
+    for (change, ends) in [
+        (&(|_: &mut Metric| ()) as &dyn Fn(&mut Metric), false),
+        (&|metric| metric.count = Some(3), true),
+        (&|metric| metric.consecutive_success_limit = 2, true),
+        (&|metric| metric.interval = None, true),
+    ] {
+        let mut start = simple();
+        let mut metric = Metric { count: None, interval: Some(Millis(10)), consecutive_success_limit: 0, ..metric() };
+        change(&mut metric);
+        let name = PluginName::new("forever").unwrap();
+        start.deployment.analyses.insert(name.clone(), Analysis { metrics: vec![metric] });
+        let mut one = One::of(start);
+        let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+        let position = Position { step: 1, steps: 2, label: "x".into() };
+        let action = Action::Analyse { analyses: vec![name] };
+        let told = one.came_to(&order, Outcome::Decided { action, state: "{}".into(), position });
+        let said = |body: &Body| matches!(body, Body::Aborted { reason, .. } if reason.contains("would never end: its metric"));
+        assert_eq!(!told.iter().any(said), ends, "{told:?}");
+    }
 }
 
 /// A process that slept through the end of a gate's time does not let it pass by who comes first.

@@ -67,7 +67,7 @@ fn service(reel: &mut Reel, depends_on: Vec<ServiceName>) -> Service {
     }
 }
 
-fn metric() -> Metric {
+pub(super) fn metric() -> Metric {
     Metric {
         name: name("m"),
         probe: name("p"),
