@@ -72,8 +72,8 @@ fn what_was_repaired_since_does_not_change_what_the_last_release_is() {
     lab.run(1).exits(0);
     let first = (stable(&lab, "capture"), stable(&lab, "organize"));
     lab.run(2).exits(0);
-    lab.behind("lab.local.organize", "PUT", "/traffic", &json!({ "weights": {} }));
     let second = stable(&lab, "organize");
+    lab.behind("lab.local.organize", "PUT", "/traffic", &json!({ "weights": {} }));
 
     // Its readiness cannot be asked of a service that nobody is led to, and that is no reason not to repair it.
     let said = format!("    repair {second}: should be 100% of the traffic, is 0% of the traffic\n");

@@ -110,6 +110,7 @@ async fn answer(session: &Session, answered: Answered, printer: Printer) -> Resu
                 printer.note(&line);
             }
             printer.note(&format!("nobody was at work on run {}: going on with it here", answer.run));
+            started.messages().iter().for_each(|message| printer.note(message));
             run::drive(session, *started, printer).await
         }
     }

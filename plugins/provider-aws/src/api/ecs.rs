@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Aws;
+use super::{Aws, null_as_default};
 
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 /// So many things one request may name (ECS API reference).
@@ -35,13 +35,20 @@ pub struct EcsService {
     pub service_arn: String,
     pub service_name: String,
     pub status: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub desired_count: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub running_count: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub pending_count: u32,
     pub task_definition: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub load_balancers: Vec<EcsLoadBalancer>,
+    #[serde(deserialize_with = "null_as_default")]
     pub deployments: Vec<EcsDeployment>,
+    #[serde(deserialize_with = "null_as_default")]
     pub events: Vec<EcsEvent>,
+    #[serde(deserialize_with = "null_as_default")]
     pub tags: Vec<EcsTag>,
     pub deployment_configuration: Value,
     pub launch_type: Option<String>,
@@ -56,7 +63,9 @@ pub struct EcsService {
 #[serde(rename_all = "camelCase", default)]
 pub struct CapacityShare {
     pub capacity_provider: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub weight: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub base: u32,
 }
 
@@ -83,6 +92,7 @@ pub struct EcsDeployment {
     pub status: String,
     pub rollout_state: Option<String>,
     pub rollout_state_reason: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub failed_tasks: u32,
 }
 
@@ -90,6 +100,7 @@ pub struct EcsDeployment {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct EcsEvent {
+    #[serde(deserialize_with = "null_as_default")]
     pub message: String,
 }
 
@@ -98,6 +109,7 @@ pub struct EcsEvent {
 #[serde(default)]
 pub struct EcsTag {
     pub key: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub value: String,
 }
 
@@ -107,9 +119,11 @@ pub struct EcsTag {
 pub struct EcsTask {
     pub task_arn: String,
     pub last_status: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub health_status: String,
     pub task_definition_arn: String,
     pub stopped_reason: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub containers: Vec<EcsContainer>,
 }
 
@@ -150,8 +164,10 @@ pub struct ServiceDeployment {
     pub status: String,
     pub status_reason: Option<String>,
     pub lifecycle_stage: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub source_service_revisions: Vec<RevisionSummary>,
     pub target_service_revision: Option<RevisionSummary>,
+    #[serde(deserialize_with = "null_as_default")]
     pub lifecycle_hook_details: Vec<HookDetail>,
     pub rollback: Option<Rollback>,
 }
@@ -161,7 +177,9 @@ pub struct ServiceDeployment {
 #[serde(rename_all = "camelCase", default)]
 pub struct RevisionSummary {
     pub arn: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub requested_task_count: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub running_task_count: u32,
     pub requested_production_traffic_weight: Option<f64>,
 }
@@ -194,6 +212,7 @@ struct Described<T> {
 #[serde(rename_all = "camelCase", default)]
 struct ListPage {
     #[serde(alias = "serviceArns", alias = "taskArns", alias = "taskDefinitionArns")]
+    #[serde(deserialize_with = "null_as_default")]
     arns: Vec<String>,
     next_token: Option<String>,
 }
@@ -201,6 +220,7 @@ struct ListPage {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct DeploymentsPage {
+    #[serde(deserialize_with = "null_as_default")]
     service_deployments: Vec<Brief>,
     next_token: Option<String>,
 }
@@ -217,13 +237,14 @@ pub struct Brief {
 #[serde(rename_all = "camelCase")]
 struct TaskDefinitionAnswer {
     task_definition: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     tags: Vec<EcsTag>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct DeletedAnswer {
+    #[serde(deserialize_with = "null_as_default")]
     failures: Vec<NotDeleted>,
 }
 
@@ -232,6 +253,7 @@ struct DeletedAnswer {
 #[serde(default)]
 struct NotDeleted {
     arn: String,
+    #[serde(deserialize_with = "null_as_default")]
     reason: String,
     detail: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use basb_cloud_kit::{Client, IfFound, Page, Refused, pages};
+use basb_cloud_kit::{Class, Client, IfFound, Page, Refused, pages};
 use basb_plugin::Failure;
 use basb_plugin::http::Request;
 
@@ -91,6 +91,8 @@ pub struct TargetGroup {
     pub health_codes: String,
     /// Seconds between two checks.
     pub health_interval: String,
+    /// Seconds that an answer to one may take; empty where the counterpart does not tell.
+    pub health_timeout: String,
     pub healthy_threshold: String,
     pub unhealthy_threshold: String,
     pub load_balancers: Vec<String>,
@@ -107,6 +109,8 @@ pub struct WantedGroup {
     pub health_codes: String,
     /// Seconds between two checks.
     pub health_interval: u32,
+    /// Seconds that an answer to one may take: fewer than there are between two.
+    pub health_timeout: u32,
     pub healthy_threshold: u32,
     pub unhealthy_threshold: u32,
     pub tags: Vec<(String, String)>,
@@ -236,11 +240,36 @@ impl<'a> ElbApi<'a> {
 
     /// A target group by its name, if it is there.
     pub fn group(&self, name: &str) -> Result<Option<TargetGroup>, Failure> {
+        Ok(self.described_groups("Names", name)?.into_iter().find(|group| group.name == name))
+    }
+
+    /// The load balancers that use a target group, by their ARNs.
+    pub fn load_balancers_of(&self, group: &str) -> Result<Vec<String>, Failure> {
+        let found = self.described_groups("TargetGroupArns", group)?.into_iter().find(|there| there.arn == group);
+        Ok(found.map(|there| there.load_balancers).unwrap_or_default())
+    }
+
+    fn described_groups(&self, by: &str, value: &str) -> Result<Vec<TargetGroup>, Failure> {
         let mut form = Form::new("DescribeTargetGroups", VERSION);
-        form.list("Names", &[name]);
+        form.list(by, &[value]);
         let found =
             self.call("DescribeTargetGroups", form, |result| result.members("TargetGroups", group)).if_found()?;
-        Ok(found.unwrap_or_default().into_iter().find(|group| group.name == name))
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The listeners of a load balancer, by their ARNs; none where it is not there.
+    pub fn listeners(&self, load_balancer: &str) -> Result<Vec<String>, Failure> {
+        pages("DescribeListeners", |marker| {
+            let mut form = Form::new("DescribeListeners", VERSION);
+            form.set("LoadBalancerArn", load_balancer);
+            form.set_some("Marker", marker);
+            let read = |result: Element<'_, '_>| Page {
+                items: result.members("Listeners", |of| of.text("ListenerArn").unwrap_or_default()),
+                next: result.text("NextMarker"),
+            };
+            let page = self.call("DescribeListeners", form, read).if_found()?;
+            Ok(page.unwrap_or(Page { items: Vec::new(), next: None }))
+        })
     }
 
     /// Makes a target group.
@@ -288,10 +317,13 @@ impl<'a> ElbApi<'a> {
     }
 
     /// Removes a target group; one that is not there is removed.
-    pub fn delete_group(&self, arn: &str) -> Result<(), Failure> {
+    pub fn delete_group(&self, arn: &str) -> Result<(), Refused> {
         let mut form = Form::new("DeleteTargetGroup", VERSION);
         form.set("TargetGroupArn", arn);
-        self.call("DeleteTargetGroup", form, |_| ()).if_found().map(drop)
+        match self.call("DeleteTargetGroup", form, |_| ()) {
+            Err(refused) if refused.class() == Some(Class::NotFound) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// How the targets of a group are.
@@ -332,6 +364,7 @@ fn set_check(form: &mut Form, wanted: &WantedGroup) {
     form.set("HealthCheckPath", &wanted.health_path);
     form.set("Matcher.HttpCode", &wanted.health_codes);
     form.set("HealthCheckIntervalSeconds", wanted.health_interval.to_string());
+    form.set("HealthCheckTimeoutSeconds", wanted.health_timeout.to_string());
     form.set("HealthyThresholdCount", wanted.healthy_threshold.to_string());
     form.set("UnhealthyThresholdCount", wanted.unhealthy_threshold.to_string());
 }
@@ -429,6 +462,7 @@ fn group(element: Element<'_, '_>) -> TargetGroup {
         health_path: text("HealthCheckPath"),
         health_codes: element.child("Matcher").and_then(|matcher| matcher.text("HttpCode")).unwrap_or_default(),
         health_interval: text("HealthCheckIntervalSeconds"),
+        health_timeout: text("HealthCheckTimeoutSeconds"),
         healthy_threshold: text("HealthyThresholdCount"),
         unhealthy_threshold: text("UnhealthyThresholdCount"),
         load_balancers: element.texts("LoadBalancerArns"),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Aws;
+use super::{Aws, null_as_default};
 
 /// Lambda, for one function.
 #[derive(Clone, Copy)]
@@ -26,20 +26,28 @@ pub struct LambdaApi<'a> {
 pub struct FunctionConfiguration {
     pub function_arn: String,
     pub version: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub description: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub role: String,
     pub handler: Option<String>,
     pub runtime: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub memory_size: u32,
+    #[serde(deserialize_with = "null_as_default")]
     pub timeout: u32,
     pub environment: Option<Environment>,
+    #[serde(deserialize_with = "null_as_default")]
     pub code_sha256: String,
     pub revision_id: Option<String>,
     pub state: Option<String>,
     pub state_reason: Option<String>,
+    pub state_reason_code: Option<String>,
     pub last_update_status: Option<String>,
     pub last_update_status_reason: Option<String>,
+    pub last_update_status_reason_code: Option<String>,
     pub package_type: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub architectures: Vec<String>,
     pub image_config_response: Option<ImageConfigResponse>,
 }
@@ -48,6 +56,7 @@ pub struct FunctionConfiguration {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Environment {
+    #[serde(deserialize_with = "null_as_default")]
     pub variables: BTreeMap<String, String>,
 }
 
@@ -62,6 +71,7 @@ pub struct ImageConfigResponse {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ImageConfig {
+    #[serde(deserialize_with = "null_as_default")]
     pub command: Vec<String>,
 }
 
@@ -70,7 +80,9 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Function {
     pub configuration: FunctionConfiguration,
+    #[serde(deserialize_with = "null_as_default")]
     pub code: Code,
+    #[serde(deserialize_with = "null_as_default")]
     pub tags: BTreeMap<String, String>,
 }
 
@@ -86,6 +98,7 @@ pub struct Code {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Alias {
     pub function_version: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub description: String,
     pub routing_config: Option<Routing>,
     pub revision_id: Option<String>,
@@ -95,12 +108,14 @@ pub struct Alias {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Routing {
+    #[serde(deserialize_with = "null_as_default")]
     pub additional_version_weights: BTreeMap<String, f64>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct VersionsPage {
+    #[serde(deserialize_with = "null_as_default")]
     versions: Vec<FunctionConfiguration>,
     next_marker: Option<String>,
 }

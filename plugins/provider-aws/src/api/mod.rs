@@ -12,10 +12,16 @@ mod xml;
 use basb_cloud_kit::{ApiError, Class, Dialect};
 use basb_plugin::Timestamp;
 use basb_plugin::http::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// How AWS puts errors, in all of its protocols.
 pub struct Aws;
+
+/// A field that is written as `null` is one that is not written: `#[serde(default)]` alone would make the whole answer one
+/// that cannot be read. Not for what names a thing: without its name there is no half of it.
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(of: D) -> Result<T, D::Error> {
+    Option::deserialize(of).map(Option::unwrap_or_default)
+}
 
 #[derive(Deserialize)]
 struct JsonError {

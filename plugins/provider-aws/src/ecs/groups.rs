@@ -8,6 +8,9 @@ use super::Fleet;
 use crate::api::elb::{TargetGroup, WantedGroup};
 use crate::{names, task};
 
+/// How long an answer to a check may take by default (ELB API reference), in seconds.
+const TIMEOUT: u32 = 5;
+
 /// What the target group of a revision should be.
 ///
 /// # Errors
@@ -43,6 +46,8 @@ pub fn group_like(
         health_path,
         health_codes: health_codes.to_owned(),
         health_interval: interval,
+        // ELB takes no timeout as long as the interval, and its default is as long as the shortest one.
+        health_timeout: TIMEOUT.min(interval.saturating_sub(1)),
         healthy_threshold: u32::try_from(ready_for).unwrap_or(10).clamp(2, 10),
         unhealthy_threshold: 2,
         tags,
@@ -75,10 +80,13 @@ pub fn immutable_differences(there: &TargetGroup, wanted: &WantedGroup, counts: 
 /// How a target group checks its targets, where that is not as it should be.
 pub fn check_differences(there: &TargetGroup, wanted: &WantedGroup) -> Differences {
     let mut differences = Differences::new();
+    // What is not told cannot be compared: it would differ for ever.
+    let timeout = if there.health_timeout.is_empty() { String::new() } else { wanted.health_timeout.to_string() };
     for (path, before, after) in [
         ("targetGroup.healthCheckPath", &there.health_path, wanted.health_path.clone()),
         ("targetGroup.healthCheckCodes", &there.health_codes, wanted.health_codes.clone()),
         ("targetGroup.healthCheckIntervalSeconds", &there.health_interval, wanted.health_interval.to_string()),
+        ("targetGroup.healthCheckTimeoutSeconds", &there.health_timeout, timeout),
         ("targetGroup.healthyThreshold", &there.healthy_threshold, wanted.healthy_threshold.to_string()),
         ("targetGroup.unhealthyThreshold", &there.unhealthy_threshold, wanted.unhealthy_threshold.to_string()),
     ] {

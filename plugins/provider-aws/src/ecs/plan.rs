@@ -152,6 +152,7 @@ fn plan_group(
 }
 
 fn plan_production(fleet: &Fleet<'_>, view: &View, actions: &mut Vec<PlannedAction>) -> Result<(), Failure> {
+    fleet.check_first(&view.listener_rules, view.production.as_ref())?;
     if let (Some(arn), Some(action)) = (&fleet.written.rule, view.foreign_action()) {
         let mut differences = Differences::new();
         differences.value("rule.action", Some(action.to_owned()), Some("forward".into()));

@@ -202,6 +202,50 @@ impl Fleet<'_> {
         Ok(rules.iter().find(ours).cloned())
     }
 
+    /// Makes the rule that users' requests go by, which is not there yet.
+    ///
+    /// # Errors
+    /// What AWS says, and as [`Fleet::check_first`].
+    pub fn create_production_rule(&self, rules: &[Rule], action: &RuleAction) -> Result<Rule, Failure> {
+        self.check_first(rules, None)?;
+        let priority = free_priority(rules, self.ecs.priorities.services)?;
+        let tags = Owner::of_service(self.service).tags(names::TAGS);
+        self.elb.create_rule(&self.ecs.listener, priority, &self.conditions()?, action, &tags)
+    }
+
+    /// Makes sure that users' requests come to the rule for them: the one that is there, or the one that would be made.
+    ///
+    /// # Errors
+    /// [`basb_plugin::FailureCode::Conflict`] where a rule that is not ours takes all of them before: everything would seem
+    /// done, and no user would ever be led to any revision.
+    pub fn check_first(&self, rules: &[Rule], ours: Option<&Rule>) -> Result<(), Failure> {
+        // What a rule that the configuration names applies to is for others to say.
+        if self.written.rule.is_some() {
+            return Ok(());
+        }
+        let priority = match ours.and_then(|rule| rule.priority.parse().ok()) {
+            Some(priority) => priority,
+            None => free_priority(rules, self.ecs.priorities.services)?,
+        };
+        let wanted = self.conditions()?;
+        let takes_all = |rule: &&Rule| {
+            rule.priority.parse::<u32>().is_ok_and(|of| of < priority)
+                && same_conditions(&rule.conditions, &wanted)
+                && !owner_of_pairs(&rule.tags).is_some_and(|owner| owner.is_of(self.service))
+        };
+        let Some(first) = rules.iter().find(takes_all) else { return Ok(()) };
+        let service = &self.service.service;
+        Err(Failure::conflict(format!(
+            "the listener rule {} (priority {}) has the conditions of {service} ({}) and is not ours, by its tags: it comes \
+             before ours (priority {priority}), so no request would ever reach a revision of {service}; write its ARN as \
+             `services.{service}.rule` to have it lead to them, or remove it, or give it a greater priority number",
+            first.arn,
+            first.priority,
+            shown(&wanted)
+        ))
+        .at(format!("/services/{service}")))
+    }
+
     /// Makes the rule of a revision alone be there and lead to this target group.
     ///
     /// # Errors

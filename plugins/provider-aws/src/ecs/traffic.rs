@@ -1,14 +1,12 @@
 //! Sharing users' requests out: one change of one rule, so that all shares change at the same moment.
 
-use basb_cloud_kit::{Owner, to_units};
+use basb_cloud_kit::to_units;
 use basb_plugin::provider::Progress;
 use basb_plugin::{Failure, Weight};
 
 use super::deploy::{gone, group_or};
-use super::rules::free_priority;
 use super::{Fleet, view};
 use crate::api::elb::{MOST_WEIGHT, RuleAction};
-use crate::names;
 
 /// Shares are set in tenths of a percent: 999 is the largest weight, so all of the traffic is one target group alone.
 const UNITS: u16 = 1_000;
@@ -30,17 +28,16 @@ pub fn traffic(fleet: &Fleet<'_>, weights: &[(String, Weight)]) -> Result<Progre
     match rule {
         // Also where it seems to be so already: what was read may be of a moment ago.
         Some(rule) => {
+            // No more than a word of it: what is led to here may be the way back.
+            if let Err(first) = fleet.check_first(&rules, Some(&rule)) {
+                fleet.client().cx().log().warn(first.message);
+            }
             let conditions = fleet.other_conditions(&rule)?;
             fleet.elb.modify_rule(&rule, conditions.as_deref(), &action)?;
         }
         // Nobody is asked for, and nobody would be reached.
         None if targets.is_empty() => {}
-        None => {
-            let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
-            let tags = Owner::of_service(fleet.service).tags(names::TAGS);
-            let conditions = fleet.conditions()?;
-            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &action, &tags)?;
-        }
+        None => drop(fleet.create_production_rule(&rules, &action)?),
     }
     let shown: Vec<_> = weights.iter().map(|(revision, weight)| format!("{revision} {weight}")).collect();
     Ok(Progress::done(if shown.is_empty() {

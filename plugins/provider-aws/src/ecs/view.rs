@@ -16,6 +16,8 @@ pub struct View {
     pub revisions: Vec<Seen>,
     /// The rule that users' requests go by.
     pub production: Option<Rule>,
+    /// The rules of the listener that users reach.
+    pub listener_rules: Vec<Rule>,
     /// The rules of the listener that revisions alone are reached by.
     pub rules: Vec<Rule>,
 }
@@ -130,8 +132,8 @@ impl Fleet<'_> {
             .collect();
         revisions.sort_by(|one, other| one.id.cmp(&other.id));
         let production = self.production_rule(&listener_rules)?;
-        let rules = rules.unwrap_or(listener_rules);
-        Ok(View { revisions, production, rules })
+        let rules = rules.unwrap_or_else(|| listener_rules.clone());
+        Ok(View { revisions, production, listener_rules, rules })
     }
 
     /// How many targets of a group can take requests.

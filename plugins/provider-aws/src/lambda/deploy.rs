@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use basb_cloud_kit::{Differences, Owner, Waiting, decode_state};
+use basb_cloud_kit::{Differences, Owner, Waiting, decode_state, digest};
 use basb_plugin::Failure;
 use basb_plugin::provider::{Desired, Outcome, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Functions, MARK, REVISION_VARIABLE};
+use super::{DIGEST, Functions, MARK, REVISION_VARIABLE, digest_of};
 use crate::api::lambda::{Function, FunctionConfiguration};
 use crate::config::ImageTags;
 use crate::{names, task};
@@ -43,6 +43,8 @@ struct S3 {
 enum Step {
     /// The function's code is not known to be this revision's.
     Code,
+    /// It is sent anew, since what was sent last failed before this call; the configuration has to be sent anew as well.
+    Anew,
     /// It is: what is left is the configuration, and publishing.
     Rest,
     /// Lambda found nothing new to publish, and its description was changed so that there is.
@@ -127,16 +129,47 @@ impl Wanted {
         Ok(Wanted { configuration, environment, code, image, sha256: settings.code_sha256, architecture })
     }
 
-    /// Every value that differs from what is there.
-    pub fn differences(&self, there: Option<&Function>) -> Differences {
+    /// Names configuration and code in few letters. The environment is the revision's own, and no part of it: what is in it
+    /// may be secret. Where this covers something else one day, [`DIGEST`] has to be another one too, or every function would
+    /// be published once more.
+    pub fn digest(&self) -> String {
+        let all = json!([self.configuration, self.code, self.sha256, self.architecture]);
+        let hex: String = digest(all.to_string().as_bytes()).chars().skip("sha256:".len()).take(12).collect();
+        format!("{DIGEST}{hex}")
+    }
+
+    /// Whether a version was published with this configuration and code. One without a digest is of an older basb-host: it
+    /// was right when it was published, and nothing tells more.
+    pub fn is_of(&self, version: &FunctionConfiguration) -> bool {
+        digest_of(version).is_none_or(|digest| digest == self.digest())
+    }
+
+    /// What differs from a version that was published with another configuration, as far as the version tells.
+    pub fn differences_of_version(&self, version: &FunctionConfiguration) -> Differences {
+        let mut differences = self.configured(Some(version));
+        if differences.is_empty() {
+            // Such as what the code was sent from, which no version tells.
+            let before = digest_of(version).map(str::to_owned);
+            differences.value("function.configurationAndCode", before, Some(self.digest()));
+        }
+        differences
+    }
+
+    fn configured(&self, now: Option<&FunctionConfiguration>) -> Differences {
         let mut differences = Differences::new();
-        let now = there.map(|function| &function.configuration);
         for (name, value) in &self.configuration {
             let before = now.map(|now| current(now, name));
             differences.json(&format!("function.{name}"), before.as_ref(), value);
         }
         let before = now.map(|now| now.architectures.join(", "));
         differences.value("function.architecture", before, Some(self.architecture.to_owned()));
+        differences
+    }
+
+    /// Every value that differs from what is there.
+    pub fn differences(&self, there: Option<&Function>) -> Differences {
+        let now = there.map(|function| &function.configuration);
+        let mut differences = self.configured(now);
         if let Some(image) = &self.image {
             let before = there.and_then(|function| function.code.image_uri.clone());
             let now = if is_fixed(image) { image.clone() } else { format!("{image}, as it is by then") };
@@ -221,7 +254,8 @@ fn current(now: &FunctionConfiguration, name: &str) -> Value {
 /// What AWS says, or what cannot be made.
 pub fn deploy(functions: &Functions<'_>, desired: &Desired, state: Option<&str>) -> Result<Progress, Failure> {
     let wanted = Wanted::of(functions, desired)?;
-    if let Some(version) = functions.versions()?.remove(&desired.revision) {
+    let there = functions.versions()?.remove(&desired.revision);
+    if let Some(version) = there.map(|of| of.newest).filter(|version| wanted.is_of(version)) {
         return Ok(published(functions, desired, &version));
     }
     let now = functions.api.client().cx().now();
@@ -249,21 +283,28 @@ pub fn deploy(functions: &Functions<'_>, desired: &Desired, state: Option<&str>)
         }
         Value::Object(body)
     };
-    let has_code = wanted.has_code(&function).unwrap_or(waiting.what != Step::Code);
+    // Of a change that failed Lambda may show what was asked for, and run what was there before. So nothing of it is
+    // published: where this call has sent it, that is the end; where it failed before, all of it is sent anew.
+    let failed = there.last_update_status.as_deref() == Some("Failed");
+    if failed && waiting.what != Step::Code {
+        return Err(update_failed(functions, there));
+    }
+    let anew = failed || waiting.what == Step::Anew;
+    let has_code = !failed && wanted.has_code(&function).unwrap_or(waiting.what != Step::Code);
     if !has_code {
         let mut body = wanted.code.clone();
         body.insert("Architectures".into(), json!([wanted.architecture]));
         functions.api.update_code(&locked(body)).map_err(Failure::from)?;
-        return again(Step::Rest, "its code is being changed");
+        return again(if anew { Step::Anew } else { Step::Rest }, "its code is being changed");
     }
-    if !wanted.is_configured(there) {
+    if anew || !wanted.is_configured(there) {
         let mut body = wanted.configuration.clone();
         body.insert("Environment".into(), json!({"Variables": wanted.environment}));
         functions.api.update_configuration(&locked(body)).map_err(Failure::from)?;
         return again(Step::Rest, "its configuration is being changed");
     }
     let mut body = Map::new();
-    let mark = format!("{MARK}{}", desired.revision);
+    let mark = format!("{MARK}{} {}", desired.revision, wanted.digest());
     body.insert("Description".into(), mark.clone().into());
     if !there.code_sha256.is_empty() {
         body.insert("CodeSha256".into(), there.code_sha256.clone().into());
@@ -296,14 +337,29 @@ fn published(functions: &Functions<'_>, desired: &Desired, version: &FunctionCon
 
 /// What the function is still busy with; nothing where it takes the next change.
 fn unsettled(there: &FunctionConfiguration) -> Result<Option<&'static str>, Failure> {
-    let why = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "Lambda does not say why".into());
     match (there.state.as_deref(), there.last_update_status.as_deref()) {
         (Some("Pending"), _) => Ok(Some("it is being made")),
         (Some("Failed"), _) => {
-            Err(Failure::unhealthy(format!("the function cannot be made: {}", why(&there.state_reason))))
+            let why = why(there.state_reason.as_ref(), there.state_reason_code.as_ref());
+            Err(Failure::unhealthy(format!("the function cannot be made: {why}")))
         }
         (_, Some("InProgress")) => Ok(Some("it is being changed")),
-        // The next change is a new try: what failed is told by it, if it fails again.
-        (_, Some("Failed")) | (_, _) => Ok(None),
+        (_, _) => Ok(None),
     }
+}
+
+/// The failure for a change that Lambda took and could not carry out.
+fn update_failed(functions: &Functions<'_>, there: &FunctionConfiguration) -> Failure {
+    let why = why(there.last_update_status_reason.as_ref(), there.last_update_status_reason_code.as_ref());
+    Failure::unhealthy(format!(
+        "function {}: its last change failed (LastUpdateStatus Failed): {why}; nothing was published: mend what Lambda \
+         names, such as the image or the role, and run again, which sends the change anew",
+        functions.place.function
+    ))
+}
+
+/// Lambda's reason and its code for it.
+fn why(reason: Option<&String>, code: Option<&String>) -> String {
+    let reason = reason.map_or("Lambda does not say why", String::as_str);
+    code.map_or_else(|| reason.to_owned(), |code| format!("{reason} ({code})"))
 }

@@ -8,8 +8,9 @@ mod deploy;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use basb_cloud_kit::Client;
+use basb_cloud_kit::{Client, Differences};
 use basb_plugin::provider::{
     Action, ActionKind, Desired, Instance, InstanceReport, Observed, ObservedRevision, PlannedAction, Progress,
     ProviderContext, ServicePlan,
@@ -22,6 +23,8 @@ use crate::names;
 
 /// What a version's description begins with; the revision follows.
 const MARK: &str = "basb-host revision ";
+/// What the digest of a version's configuration and code begins with, behind the revision. The number is that of its form.
+const DIGEST: &str = "config-1-";
 /// The variable that tells a function its revision. It makes each revision a version of its own, too: Lambda publishes
 /// nothing new where nothing changed.
 const REVISION_VARIABLE: &str = "BASB_REVISION";
@@ -69,7 +72,9 @@ impl<'a> Functions<'a> {
         let versions = self.versions()?;
         let alias = self.api.alias(&self.lambda.alias)?;
         let mut actions = Vec::new();
-        if !versions.contains_key(&desired.revision) {
+        if let Some(published) = versions.get(&desired.revision) {
+            actions.extend(self.planned_again(&wanted, &desired.revision, published, alias.as_ref()));
+        } else {
             let differences = wanted.differences(function.as_ref());
             let (kind, what) = match &function {
                 None => (ActionKind::Create, format!("function {}", self.place.function)),
@@ -89,6 +94,39 @@ impl<'a> Functions<'a> {
         }
         let observed = self.observed(&versions, alias.as_ref())?;
         Ok(ServicePlan { observed, actions })
+    }
+
+    /// What a plan says of a revision that is published. Another memory, time, role or architecture is no other revision; it
+    /// takes another version of this one, which the traffic after it goes to.
+    fn planned_again(
+        &self,
+        wanted: &deploy::Wanted,
+        revision: &str,
+        published: &Published,
+        alias: Option<&Alias>,
+    ) -> Option<PlannedAction> {
+        let (number, function) = (&published.newest.version, &self.place.function);
+        if !wanted.is_of(&published.newest) {
+            return Some(PlannedAction {
+                kind: ActionKind::Replace,
+                summary: format!(
+                    "version {number} of {function}, which revision {revision} is: a new one is published"
+                ),
+                changes: wanted.differences_of_version(&published.newest).into_changes(),
+                irreversible: None,
+            });
+        }
+        // Where that was cut off, or went wrong, before the traffic followed.
+        let shares = traffic::shares(alias);
+        let older = published.older.iter().find(|of| shares.iter().any(|(led_to, _)| *led_to == of.version))?;
+        let mut differences = Differences::new();
+        differences.value("alias.version", Some(older.version.clone()), Some(number.clone()));
+        Some(PlannedAction {
+            kind: ActionKind::Update,
+            summary: format!("the alias {} leads to an older version of revision {revision}", self.lambda.alias),
+            changes: differences.into_changes(),
+            irreversible: None,
+        })
     }
 
     /// Does it.
@@ -137,17 +175,19 @@ impl<'a> Functions<'a> {
     pub fn retire(&self, revision: &str) -> Result<Progress, Failure> {
         let versions = self.versions()?;
         let alias = self.api.alias(&self.lambda.alias)?;
-        let version = versions.get(revision);
-        if let Some(version) = version {
-            let has_traffic = |(of, weight): &(String, Weight)| *of == version.version && *weight > Weight::ZERO;
-            if traffic::shares(alias.as_ref()).iter().any(has_traffic) {
+        let published = versions.get(revision);
+        if let Some(published) = published {
+            if published.share(&traffic::shares(alias.as_ref())) > Weight::ZERO {
                 let message = format!("revision {revision} has traffic: give it to another one first");
                 return Err(Failure::conflict(message).retry_after(crate::A_MOMENT));
             }
+            let version = &published.newest;
             if !version.description.starts_with(MARK) {
                 return Ok(Progress::done(format!("version {} was published by others, so it stays", version.version)));
             }
-            self.api.delete_version(&version.version)?;
+            for version in published.older.iter().chain([version]) {
+                self.api.delete_version(&version.version)?;
+            }
         }
         // Also where the version was gone before: this may be the call that goes on where another one was cut off, or the
         // end of a revision that was given up before it was published.
@@ -155,7 +195,7 @@ impl<'a> Functions<'a> {
             self.api.delete_function()?;
             return Ok(Progress::done(format!("revision {revision} is gone, and the function with it")));
         }
-        let which = version.map(|version| format!(", version {},", version.version)).unwrap_or_default();
+        let which = published.map(|of| format!(", version {},", of.newest.version)).unwrap_or_default();
         Ok(Progress::done(format!("revision {revision}{which} is gone")))
     }
 
@@ -167,20 +207,23 @@ impl<'a> Functions<'a> {
     }
 
     /// The versions by their revisions. A version that others published is one too, by its number.
-    fn versions(&self) -> Result<BTreeMap<String, FunctionConfiguration>, Failure> {
-        let mut all = BTreeMap::new();
+    fn versions(&self) -> Result<BTreeMap<String, Published>, Failure> {
+        let mut all: BTreeMap<String, Published> = BTreeMap::new();
         for version in self.api.versions()? {
             let revision = match version.description.strip_prefix(MARK) {
                 Some(rest) => rest.split_whitespace().next().unwrap_or_default().to_owned(),
                 None => adopted_id(&version.version),
             };
-            all.insert(revision, version);
+            match all.entry(revision) {
+                Entry::Vacant(none) => drop(none.insert(Published { newest: version, older: Vec::new() })),
+                Entry::Occupied(there) => there.into_mut().add(version),
+            }
         }
         Ok(all)
     }
 
     fn version_of(&self, revision: &str) -> Result<FunctionConfiguration, Failure> {
-        self.versions()?.remove(revision).ok_or_else(|| {
+        self.versions()?.remove(revision).map(|of| of.newest).ok_or_else(|| {
             Failure::not_found(format!("the function {} has no version for revision {revision}", self.place.function))
                 // A list of Lambda's may be of a moment ago.
                 .retry_after(crate::A_MOMENT)
@@ -189,29 +232,27 @@ impl<'a> Functions<'a> {
 
     fn observed(
         &self,
-        versions: &BTreeMap<String, FunctionConfiguration>,
+        versions: &BTreeMap<String, Published>,
         alias: Option<&Alias>,
     ) -> Result<Option<Observed>, Failure> {
         let shares = traffic::shares(alias);
-        let is_listed = |number: &str| versions.values().any(|of| of.version == number);
+        let is_listed = |number: &str| versions.values().flat_map(Published::all).any(|of| of.version == number);
         if let Some((number, _)) = shares.iter().find(|(number, _)| !is_listed(number)) {
             let message = format!("the alias {} leads to version {number}, which is in no list yet", self.lambda.alias);
             return Err(Failure::conflict(message).retry_after(crate::A_MOMENT));
         }
-        let weight =
-            |version: &str| shares.iter().find(|(of, _)| of == version).map_or(Weight::ZERO, |(_, weight)| *weight);
         let revisions: Vec<ObservedRevision> = versions
             .iter()
             // What others published and nobody is led to is no revision of ours: functions gather old versions.
-            .filter(|(_, of)| of.description.starts_with(MARK) || weight(&of.version) > Weight::ZERO)
+            .filter(|(_, of)| of.newest.description.starts_with(MARK) || of.share(&shares) > Weight::ZERO)
             .map(|(revision, of)| ObservedRevision {
                 id: revision.clone(),
                 desired: 1,
-                available: u32::from(is_available(of)),
-                weight: weight(&of.version),
+                available: u32::from(is_available(&of.newest)),
+                weight: of.share(&shares),
                 preview_url: None,
-                workload_digest: Some(of.code_sha256.clone()).filter(|digest| !digest.is_empty()),
-                extras: vec![("version".into(), of.version.clone())],
+                workload_digest: Some(of.newest.code_sha256.clone()).filter(|digest| !digest.is_empty()),
+                extras: vec![("version".into(), of.newest.version.clone())],
             })
             .collect();
         Ok((!revisions.is_empty()).then(|| Observed {
@@ -221,6 +262,43 @@ impl<'a> Functions<'a> {
             extras: Vec::new(),
         }))
     }
+}
+
+/// The versions of one revision. It has more than one where the configuration was another one by the time it was deployed
+/// once more.
+struct Published {
+    /// The one that counts.
+    newest: FunctionConfiguration,
+    older: Vec<FunctionConfiguration>,
+}
+
+impl Published {
+    fn add(&mut self, version: FunctionConfiguration) {
+        let number = |of: &FunctionConfiguration| of.version.parse::<u64>().unwrap_or(0);
+        let older = if number(&version) > number(&self.newest) {
+            std::mem::replace(&mut self.newest, version)
+        } else {
+            version
+        };
+        self.older.push(older);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &FunctionConfiguration> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+
+    /// Its share of the invocations, whichever of its versions they go to.
+    fn share(&self, shares: &[(String, Weight)]) -> Weight {
+        let its = shares.iter().filter(|(number, _)| self.all().any(|of| of.version == *number));
+        let sum = its.fold(0_u16, |sum, (_, weight)| sum.saturating_add(weight.hundredths()));
+        Weight::from_hundredths(sum.min(Weight::FULL.hundredths()))
+    }
+}
+
+/// The digest of a version's configuration and code, where it was published with one of this form.
+fn digest_of(version: &FunctionConfiguration) -> Option<&str> {
+    let digest = version.description.strip_prefix(MARK)?.split_whitespace().nth(1)?;
+    digest.starts_with(DIGEST).then_some(digest)
 }
 
 fn is_available(version: &FunctionConfiguration) -> bool {

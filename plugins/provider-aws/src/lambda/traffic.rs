@@ -46,7 +46,7 @@ pub fn traffic(functions: &Functions<'_>, weights: &[(String, Weight)]) -> Resul
             ))
             .retry_after(crate::A_MOMENT)
         })?;
-        wanted.push((version.version.clone(), number));
+        wanted.push((version.newest.version.clone(), number));
     }
     let name = &functions.lambda.alias;
     let alias = functions.api.alias(name)?;

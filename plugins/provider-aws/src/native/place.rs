@@ -55,6 +55,7 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired, about: Option<About>) 
     let fleet = &delegated.fleet;
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
     let rule = fleet.production_rule(&rules)?;
+    fleet.check_first(&rules, rule.as_ref())?;
     let mut actions = Vec::new();
     let mut leads = false;
     for wanted in pair(delegated, desired)? {
@@ -80,7 +81,6 @@ pub fn plan(delegated: &Delegated<'_>, desired: &Desired, about: Option<About>) 
 /// What AWS says; [`basb_plugin::FailureCode::Conflict`] where a rule or a group cannot be made what it should be.
 pub fn place(delegated: &Delegated<'_>, desired: &Desired, about: About) -> Result<Value, Failure> {
     let fleet = &delegated.fleet;
-    let owner = Owner::of_service(fleet.service);
     let rules = fleet.elb.rules(&fleet.ecs.listener)?;
     let rule = fleet.production_rule(&rules)?;
     let [blue, green] = pair(delegated, desired)?;
@@ -113,11 +113,7 @@ pub fn place(delegated: &Delegated<'_>, desired: &Desired, about: About) -> Resu
             fleet.elb.modify_rule(&rule, conditions.as_deref(), &both)?;
             rule.arn
         }
-        None => {
-            let priority = free_priority(&rules, fleet.ecs.priorities.services)?;
-            let (conditions, tags) = (fleet.conditions()?, owner.tags(names::TAGS));
-            fleet.elb.create_rule(&fleet.ecs.listener, priority, &conditions, &both, &tags)?.arn
-        }
+        None => fleet.create_production_rule(&rules, &both)?.arn,
     };
     let mut advanced = json!({
         "alternateTargetGroupArn": green,

@@ -356,6 +356,10 @@ impl State {
                     .rules
                     .iter()
                     .filter(|(arn, _)| form.get("RuleArns.member.1").is_none_or(|wanted| wanted == *arn))
+                    // One that a test has put there is at every listener.
+                    .filter(|(_, rule)| {
+                        form.get("ListenerArn").zip(rule.get("ListenerArn")).is_none_or(|(asked, of)| asked == of)
+                    })
                     .map(|(arn, rule)| rule_xml(arn, rule))
                     .collect();
                 if form.contains_key("RuleArns.member.1") && rules.is_empty() {
@@ -392,7 +396,11 @@ impl State {
                 format!("<TagDescriptions>{}</TagDescriptions>", described.concat())
             }
             "CreateRule" => {
-                if self.rules.values().any(|rule| rule["Priority"] == form["Priority"]) {
+                let is_there = |rule: &BTreeMap<String, String>| {
+                    rule["Priority"] == form["Priority"]
+                        && rule.get("ListenerArn").is_none_or(|arn| *arn == form["ListenerArn"])
+                };
+                if self.rules.values().any(is_there) {
                     return elb_error(400, "PriorityInUse", "Priority is currently in use");
                 }
                 let arn = format!("arn:rule/{}", self.next());
@@ -419,16 +427,31 @@ impl State {
                 String::new()
             }
             "DescribeTargetGroups" => {
-                let name = &form["Names.member.1"];
-                match self.groups.get(name) {
-                    Some(arn) => format!("<TargetGroups>{}</TargetGroups>", group_xml(name, arn, &self.checks[arn])),
+                let (by_name, by_arn) = (form.get("Names.member.1"), form.get("TargetGroupArns.member.1"));
+                let is_asked = |(name, arn): &(&String, &String)| by_name == Some(*name) || by_arn == Some(*arn);
+                match self.groups.iter().find(is_asked) {
+                    Some((name, arn)) => {
+                        format!("<TargetGroups>{}</TargetGroups>", group_xml(name, arn, &self.checks[arn]))
+                    }
                     None => return elb_error(400, "TargetGroupNotFound", "One or more target groups not found"),
                 }
+            }
+            "DescribeListeners" => {
+                assert_eq!(form["LoadBalancerArn"], "arn:balancer");
+                let all: BTreeSet<_> = self.rules.values().filter_map(|rule| rule.get("ListenerArn")).collect();
+                let xml = |arn: &&String| format!("<member><ListenerArn>{arn}</ListenerArn></member>");
+                let (listeners, next) =
+                    self.page(&all.iter().map(xml).collect::<Vec<_>>(), form.get("Marker").map(String::as_str));
+                let next = next.map(|next| format!("<NextMarker>{next}</NextMarker>")).unwrap_or_default();
+                format!("<Listeners>{}</Listeners>{next}", listeners.concat())
             }
             "CreateTargetGroup" => {
                 let name = &form["Name"];
                 assert!(name.len() <= 32, "{name}");
                 let arn = format!("arn:group/{name}/1");
+                if let Some(refused) = refused_check(form) {
+                    return refused;
+                }
                 assert!(self.groups.insert(name.clone(), arn.clone()).is_none(), "made twice: {name}");
                 self.checks.insert(arn.clone(), form.clone());
                 format!("<TargetGroups>{}</TargetGroups>", group_xml(name, &arn, form))
@@ -436,6 +459,11 @@ impl State {
             "ModifyTargetGroup" => {
                 let known = ["HealthCheck", "Matcher", "HealthyThreshold", "UnhealthyThreshold"];
                 let check = self.checks.get_mut(&form["TargetGroupArn"]).unwrap();
+                let mut after = check.clone();
+                after.extend(form.clone());
+                if let Some(refused) = refused_check(&after) {
+                    return refused;
+                }
                 for (key, value) in form {
                     if known.iter().any(|known| key.starts_with(known)) {
                         check.insert(key.clone(), value.clone());
@@ -481,6 +509,15 @@ impl State {
     }
 }
 
+/// What ELB says to a check whose answers may take as long as the time between two.
+fn refused_check(form: &BTreeMap<String, String>) -> Option<Response> {
+    let seconds = |name: &str, default: u32| form.get(name).map_or(default, |text| text.parse().unwrap());
+    let (interval, timeout) = (seconds("HealthCheckIntervalSeconds", 30), seconds("HealthCheckTimeoutSeconds", 5));
+    assert!((5..=300).contains(&interval) && (2..=120).contains(&timeout), "{interval} {timeout}");
+    let words = "Health check timeout must be smaller than the interval";
+    (timeout >= interval).then(|| elb_error(400, "ValidationError", words))
+}
+
 fn group_xml(name: &str, arn: &str, form: &BTreeMap<String, String>) -> String {
     let same: String =
         ["Port", "HealthCheckPath", "HealthCheckIntervalSeconds", "HealthyThresholdCount", "UnhealthyThresholdCount"]
@@ -489,8 +526,11 @@ fn group_xml(name: &str, arn: &str, form: &BTreeMap<String, String>) -> String {
             .collect();
     format!(
         "<member><TargetGroupArn>{arn}</TargetGroupArn><TargetGroupName>{name}</TargetGroupName><VpcId>vpc-1</VpcId>\
-         <Protocol>HTTP</Protocol><TargetType>ip</TargetType>{same}<Matcher><HttpCode>{}</HttpCode></Matcher></member>",
+         <Protocol>HTTP</Protocol><TargetType>ip</TargetType>{same}<Matcher><HttpCode>{}</HttpCode></Matcher>\
+         <HealthCheckTimeoutSeconds>{}</HealthCheckTimeoutSeconds>\
+         <LoadBalancerArns><member>arn:balancer</member></LoadBalancerArns></member>",
         form["Matcher.HttpCode"],
+        form.get("HealthCheckTimeoutSeconds").map_or("5", String::as_str),
     )
 }
 

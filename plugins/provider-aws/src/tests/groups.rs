@@ -125,3 +125,52 @@ fn the_network_of_ecss_own_pair_cannot_be_changed_and_the_plan_says_so() {
     );
     assert!(!refused.message.contains("targetGroup.port"), "{refused:?}");
 }
+
+/// ELB takes no timeout as long as the interval, and its own default is five seconds.
+#[test]
+fn the_shortest_interval_has_a_shorter_timeout() {
+    for native_way in [false, true] {
+        let cloud = Cloud::new();
+        let way = |interval: &str| {
+            let native = if native_way { json!({"role": "arn:role"}) } else { json!(null) };
+            ecs_config(json!({"healthInterval": interval, "native": native}))
+        };
+        let timeouts = || -> Vec<String> {
+            cloud.0.borrow().checks.values().map(|form| form["HealthCheckTimeoutSeconds"].clone()).collect()
+        };
+        apply(&cloud, &way("5s"), checked("r1", "/", 8080));
+        assert!(timeouts().iter().all(|timeout| timeout == "4"), "{:?}", timeouts());
+        if native_way {
+            settled(&cloud, ["100", "0"]);
+        }
+        assert_eq!(plan(&cloud, &way("5s"), &checked("r1", "/", 8080)), []);
+
+        // A longer one has ELB's default, there and back.
+        let of = |interval: (&str, &str), timeout: (&str, &str)| {
+            let change = |path: &str, (before, after): (&str, &str)| {
+                (format!("targetGroup.healthCheck{path}Seconds"), before.to_owned(), after.to_owned())
+            };
+            [change("Interval", interval), change("Timeout", timeout)]
+        };
+        let longer = plan(&cloud, &way("20s"), &checked("r1", "/", 8080));
+        assert_eq!(longer, of(("5", "20"), ("4", "5")));
+        apply(&cloud, &way("20s"), checked("r1", "/", 8080));
+        assert_eq!(plan(&cloud, &way("20s"), &checked("r1", "/", 8080)), []);
+        assert_eq!(plan(&cloud, &way("5s"), &checked("r1", "/", 8080)), of(("20", "5"), ("5", "4")));
+        apply(&cloud, &way("5s"), checked("r1", "/", 8080));
+        assert_eq!(plan(&cloud, &way("5s"), &checked("r1", "/", 8080)), []);
+    }
+}
+
+/// An older basb-host sent no timeout, and AWS took its default.
+#[test]
+fn a_group_of_before_timeouts_were_sent_does_not_differ() {
+    let cloud = Cloud::new();
+    let own = ecs_config(json!({}));
+    apply(&cloud, &own, checked("r1", "/", 8080));
+    for form in cloud.0.borrow_mut().checks.values_mut() {
+        assert_eq!(form.remove("HealthCheckTimeoutSeconds").as_deref(), Some("5"));
+    }
+    assert_eq!(plan(&cloud, &own, &checked("r1", "/", 8080)), []);
+    assert_eq!(apply(&cloud, &own, checked("r1", "/", 8080)), ["UpdateService"]);
+}

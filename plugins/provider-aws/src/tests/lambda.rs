@@ -13,10 +13,10 @@ use super::{desired, service};
 use crate::{Aws, Config};
 
 #[derive(Default)]
-struct State {
-    function: Option<Value>,
-    versions: Vec<Value>,
-    alias: Option<Value>,
+pub(super) struct State {
+    pub function: Option<Value>,
+    pub versions: Vec<Value>,
+    pub alias: Option<Value>,
     lock: u32,
     /// What was published last.
     published: Value,
@@ -28,10 +28,12 @@ struct State {
     /// Somebody else changes the alias right before this change.
     meddle: bool,
     lose_next: Option<&'static str>,
+    /// The next change of this kind fails, some time after it was taken.
+    pub fail_next: Option<&'static str>,
 }
 
 #[derive(Clone, Default)]
-struct Functions(Rc<RefCell<State>>);
+pub(super) struct Functions(pub Rc<RefCell<State>>);
 
 fn error(status: u16, code: &str, message: &str) -> Response {
     let mut reply = Reply::json(status, &json!({"Type": "User", "Message": message}));
@@ -40,12 +42,12 @@ fn error(status: u16, code: &str, message: &str) -> Response {
 }
 
 impl Functions {
-    fn host(&self) -> FakeHost {
+    pub(super) fn host(&self) -> FakeHost {
         let functions = self.clone();
         FakeHost::new().serve(move |request| Some(functions.answer(request)))
     }
 
-    fn changes(&self) -> Vec<String> {
+    pub(super) fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.0.borrow_mut().changes)
     }
 
@@ -110,6 +112,7 @@ impl State {
                     self.function.as_mut().unwrap()["Configuration"]["ImageConfigResponse"]["ImageConfig"] =
                         body["ImageConfig"].clone();
                 }
+                self.settle("PUT /configuration");
                 self.changed();
                 self.configuration()
             }
@@ -117,11 +120,13 @@ impl State {
                 self.function.as_mut().unwrap()["Code"]["ImageUri"] = body["ImageUri"].clone();
                 self.function.as_mut().unwrap()["Configuration"]["Architectures"] = body["Architectures"].clone();
                 self.function.as_mut().unwrap()["Configuration"]["CodeSha256"] = format!("sha-{}", self.lock).into();
+                self.settle("PUT /code");
                 self.changed();
                 self.configuration()
             }
             ("POST", "/versions") => {
                 let now = &self.function.as_ref().unwrap()["Configuration"];
+                assert_ne!(now["LastUpdateStatus"], "Failed", "what failed is published");
                 if stale(&now["RevisionId"]) || body["CodeSha256"] != now["CodeSha256"] {
                     return error(412, "PreconditionFailedException", "The RevisionId provided does not match");
                 }
@@ -195,6 +200,19 @@ impl State {
         }
     }
 
+    /// What becomes of a change. Where it fails, what was asked for is shown all the same.
+    fn settle(&mut self, change: &str) {
+        let now = &mut self.function.as_mut().unwrap()["Configuration"];
+        let fails = self.fail_next.is_some_and(|fails| fails == change);
+        if fails {
+            self.fail_next = None;
+        }
+        now["LastUpdateStatus"] = if fails { "Failed" } else { "Successful" }.into();
+        let told = |text: &str| if fails { Value::from(text) } else { Value::Null };
+        now["LastUpdateStatusReason"] = told("The image cannot be pulled");
+        now["LastUpdateStatusReasonCode"] = told("ImageAccessDenied");
+    }
+
     fn changed(&mut self) {
         self.lock += 1;
         self.busy = self.busy_after_change;
@@ -206,13 +224,13 @@ impl State {
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let config = json!({"region": "eu-west-1", "lambda": {"role": "arn:aws:iam::1:role/f"}, "services": {"web": {"url": "https://web.example"}}});
     serde_json::from_value(config).unwrap()
 }
 
 /// A workload for Lambda.
-fn function(revision: &str, replicas: u32) -> basb_plugin::provider::Desired {
+pub(super) fn function(revision: &str, replicas: u32) -> basb_plugin::provider::Desired {
     let mut desired = desired(revision, replicas);
     desired.workload.settings = r#"{"command": ["app.handler"]}"#.into();
     desired
@@ -224,7 +242,7 @@ fn apply(functions: &Functions, revision: &str, state: Option<&str>) -> Result<P
 }
 
 /// Deploys to the end; how many calls that took.
-fn deploy(functions: &Functions, revision: &str) -> u32 {
+pub(super) fn deploy(functions: &Functions, revision: &str) -> u32 {
     let mut state = None;
     for calls in 1..20 {
         match apply(functions, revision, state.as_deref()) {
@@ -237,13 +255,13 @@ fn deploy(functions: &Functions, revision: &str) -> u32 {
     panic!("it does not end")
 }
 
-fn traffic(functions: &Functions, weights: &[(&str, u16)]) -> Result<Progress, Failure> {
+pub(super) fn traffic(functions: &Functions, weights: &[(&str, u16)]) -> Result<Progress, Failure> {
     let weights: Vec<_> =
         weights.iter().map(|(name, weight)| ((*name).to_owned(), Weight::from_hundredths(*weight))).collect();
     Aws::traffic(&functions.host().provider_context(), &config(), "k", &service(), &weights, None)
 }
 
-fn shares(functions: &Functions) -> Vec<(String, u16)> {
+pub(super) fn shares(functions: &Functions) -> Vec<(String, u16)> {
     let observed: Option<Observed> = Aws::read(&functions.host().provider_context(), &config(), &service()).unwrap();
     let of = |r: basb_plugin::provider::ObservedRevision| (r.id, r.weight.hundredths());
     observed.map(|observed| observed.revisions.into_iter().map(of).collect()).unwrap_or_default()

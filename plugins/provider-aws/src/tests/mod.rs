@@ -13,6 +13,7 @@ mod reads;
 mod retire;
 mod rules;
 mod upkeep;
+mod versions;
 
 use basb_plugin::provider::Desired;
 use basb_plugin::testing;

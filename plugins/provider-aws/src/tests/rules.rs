@@ -197,3 +197,101 @@ fn the_conditions_of_a_rule_of_others_are_left_alone() {
     );
     assert_eq!(plan(&cloud, &config, "r1").unwrap().actions, []);
 }
+
+/// Puts a rule with the conditions of `web` at the listener, with or without tags.
+fn put_rule(cloud: &Cloud, priority: &str, tags: &[(&str, &str)]) {
+    let mut rule: BTreeMap<String, String> = [
+        ("Priority", priority),
+        ("Actions.member.1.Type", "forward"),
+        ("Conditions.member.1.Field", "host-header"),
+        ("Conditions.member.1.HostHeaderConfig.Values.member.1", "web.example"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    for (index, (key, value)) in tags.iter().enumerate() {
+        rule.insert(format!("Tags.member.{}.Key", index + 1), (*key).to_owned());
+        rule.insert(format!("Tags.member.{}.Value", index + 1), (*value).to_owned());
+    }
+    cloud.0.borrow_mut().rules.insert(THEIRS.into(), rule);
+}
+
+#[track_caller]
+fn comes_first<T: std::fmt::Debug>(result: Result<T, Failure>, priority: &str) {
+    let failure = result.unwrap_err();
+    assert_eq!((failure.code, failure.retry), (FailureCode::Conflict, Retry::Never), "{failure:?}");
+    for part in [THEIRS, &format!("(priority {priority})"), "`services.web.rule`", "host-header web.example"] {
+        assert!(failure.message.contains(part), "{part}: {failure:?}");
+    }
+}
+
+/// Everything would seem done, and users would go by the other rule.
+#[test]
+fn a_rule_of_others_that_takes_every_request_first_is_refused() {
+    let config = with_hosts(false, &["web.example"], &[]);
+    let of_another = [
+        ("basb-host:managed-by", "basb-host"),
+        ("basb-host:deployment", "shop"),
+        ("basb-host:environment", "other"),
+        ("basb-host:service", "web"),
+    ];
+    for tags in [&[][..], &of_another] {
+        let cloud = Cloud::new();
+        put_rule(&cloud, "7", tags);
+        comes_first(plan(&cloud, &config, "r1"), "7");
+        apply(&cloud, &config, "r1").unwrap();
+        comes_first(traffic(&cloud, &config, &[("r1", 10_000)]), "7");
+        assert!(!cloud.changes().contains(&"ModifyRule".to_owned()));
+        assert!(traffic(&cloud, &config, &[]).is_ok(), "nobody is asked for");
+        // Ours lead nowhere for users either where ECS shifts.
+        let native = with_hosts(true, &["web.example"], &[]);
+        comes_first(plan(&cloud, &native, "r1"), "7");
+        comes_first(apply(&cloud, &native, "r1"), "7");
+    }
+    // Behind ours, or about something else, it takes nothing.
+    let cloud = Cloud::new();
+    put_rule(&cloud, "40000", &[]);
+    plan(&cloud, &config, "r1").unwrap();
+    apply(&cloud, &config, "r1").unwrap();
+    traffic(&cloud, &config, &[("r1", 10_000)]).unwrap();
+    plan(&cloud, &with_hosts(false, &["web.example"], &["/api/*"]), "r1").unwrap();
+}
+
+/// A rule of ours that has lost its tags is not found any more, and another one behind it would lead nobody anywhere.
+#[test]
+fn a_rule_of_ours_without_its_tags_is_refused_and_not_made_twice() {
+    let (cloud, config) = (Cloud::new(), with_hosts(false, &["web.example"], &[]));
+    apply(&cloud, &config, "r1").unwrap();
+    traffic(&cloud, &config, &[("r1", 10_000)]).unwrap();
+    let arn = {
+        let mut state = cloud.0.borrow_mut();
+        let of_all = |(_, rule): &(&String, &mut BTreeMap<String, String>)| {
+            rule.values().all(|value| value != "basb-host:revision")
+        };
+        let (arn, rule) = state.rules.iter_mut().find(of_all).unwrap();
+        rule.retain(|key, _| !key.starts_with("Tags"));
+        arn.clone()
+    };
+    let refused = traffic(&cloud, &config, &[("r1", 10_000)]).unwrap_err();
+    assert!(refused.message.contains(&format!("{arn} (priority 30000)")), "{refused:?}");
+    assert!(refused.message.contains("ours (priority 30001)"), "{refused:?}");
+    assert_eq!(cloud.0.borrow().rules.len(), 2);
+}
+
+/// Where ours is there, the plan refuses; a change of traffic may be the way back, so that only tells.
+#[test]
+fn a_way_back_is_not_kept_from_by_a_rule_that_came_first_later() {
+    let (cloud, config) = (Cloud::new(), with_hosts(false, &["web.example"], &[]));
+    apply(&cloud, &config, "r1").unwrap();
+    apply(&cloud, &config, "r2").unwrap();
+    traffic(&cloud, &config, &[("r1", 5_000), ("r2", 5_000)]).unwrap();
+    put_rule(&cloud, "7", &[]);
+    comes_first(plan(&cloud, &config, "r2"), "7");
+    let host = cloud.host();
+    cloud.changes();
+    let all = [("r1".to_owned(), Weight::FULL)];
+    Aws::traffic(&host.provider_context(), &config, "k", &service(), &all, None).unwrap();
+    assert_eq!(cloud.changes(), ["ModifyRule"]);
+    let [(level, line)] = &host.log_lines()[..] else { panic!("{:?}", host.log_lines()) };
+    assert!(matches!(level, basb_plugin::doors::Level::Warn), "{level:?}");
+    assert!(line.contains(THEIRS) && line.contains("no request would ever reach"), "{line}");
+}
