@@ -14,7 +14,7 @@ use basb_runtime::{Plugin, Runtime};
 use basb_spec::{Diagnostic, Diagnostics, LoadOptions, SourceMap, check_config};
 use futures_util::{StreamExt as _, stream};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +130,7 @@ async fn load_plugins(
     let lock = basb_registry::read_lock(base)?;
     let decision = basb_registry::check(lock.as_ref(), &resolved.locked(), policy)?;
     let mut plugins = BTreeMap::new();
-    let mut problems = Vec::new();
+    let (mut problems, mut wrong) = (Vec::new(), BTreeSet::new());
     let bytes = resolved.plugins.values().map(|found| found.bytes.clone()).collect();
     for (name, loaded) in load_all(deployment, runtime, resolved.plugins).await {
         match loaded {
@@ -139,10 +139,13 @@ async fn load_plugins(
             }
             Err(EngineError::Plugin { code, message, next, .. }) => {
                 problems.push(source.diagnostic_at(&format!("/plugins/{name}"), &code, message, Some(next)));
+                wrong.insert(name);
             }
             Err(e) => return Err(e),
         }
     }
+    // Of one that is used in a wrong place, nothing else that is said there is worth telling.
+    plugins.retain(|name, _| !wrong.contains(name));
     Ok(Checked { plugins, problems, decision, bytes })
 }
 
