@@ -337,7 +337,8 @@ class CloudRun:
             revision = self.of_target(service, target)
             key = f"{name}/revisions/{revision}"
             weights[key] = weights.get(key, 0) + target.get("percent", 0)
-            status = {**target, "revision": revision}
+            # Of what follows the latest revision, Cloud Run does not say which one that is.
+            status = {**target, "revision": revision} if target.get("type") != LATEST else {**target}
             if target.get("tag"):
                 status["uri"] = self.url(f"{name}#{target['tag']}")
                 self.plane.lead(f"{name}#{target['tag']}", {key: 100})
