@@ -3,7 +3,7 @@
 use crate::artefact::{Artefact, provenance};
 use crate::cause::Cause;
 use crate::session::Session;
-use crate::{EngineError, Prepared, revision};
+use crate::{EngineError, Prepared, revision, stable};
 use basb_core::{PluginName, ServiceName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,14 @@ impl Session {
                 continue;
             }
             let Some(artefact) = there.artefact else {
-                problems.push(format!("{name}: it is not known what exactly {id} runs in {from}"));
+                let workload = stable::stable(kept)?.workload;
+                problems.push(match workload.command.first().filter(|program| !program.contains('/')) {
+                    Some(program) => format!(
+                        "{name}: `{program}` is looked up in PATH, so its content is no part of {id}: write the program's path, or \
+                         deploy an image with its digest"
+                    ),
+                    None => format!("{name}: it is not known what exactly {id} runs in {from}"),
+                });
                 continue;
             };
             if !artefact.is_pinned() {

@@ -140,7 +140,7 @@ fn digest(text: &str) -> Result<Digest, CliError> {
         CliError::plain(
             "cli/bad-digest",
             e.to_string(),
-            "copy it from `basb-host plan` or from `basb-host --json status`",
+            "copy it from `basb-host status`, or `planDigest` from the file that `basb-host plan --out FILE` writes",
         )
     })
 }

@@ -190,6 +190,8 @@ impl ServiceRun {
             Todo::Gate(gate) => {
                 let until = gate.timeout.map(|t| now.plus(t));
                 let gate = Gate { quorum: self.spec.gates.clone(), ..gate };
+                // Whatever ended the one before: nobody has agreed to this one yet.
+                self.approvals.clear();
                 out.push(self.gate_opened(&gate, until));
                 Effect::AwaitGate { gate, until }
             }

@@ -2,7 +2,7 @@
 
 use super::plan::{metric, revision, service_name, simple};
 use crate::event::Body;
-use crate::model::{Analysis, Metric};
+use crate::model::{Analysis, Metric, Quorum};
 use crate::run::{
     Action, Effect, Failure, Gate, Observed, ObservedRevision, OnTimeout, Order, Outcome, Position, Record, Run,
     RunStart, ServiceOutcome, Verb,
@@ -207,6 +207,33 @@ fn the_time_of_a_gate_stands_still_in_a_pause() {
     let again = one.next();
     one.clock = 5700;
     assert!(matches!(one.came_to(&again, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+}
+
+/// An approval is for the gate that it was given at, also where that one passed by its timeout.
+#[test]
+fn an_approval_does_not_count_at_the_next_gate() {
+    let mut start = simple();
+    let a = service_name("a");
+    let mut spec = (*start.deployment.services[&a]).clone();
+    spec.gates = Some(Quorum { approvals: 2, approvers: Vec::new() });
+    start.deployment.services.insert(a.clone(), spec.into());
+    let (mut one, order) = at_a_timed_gate(start);
+    let plan = one.run.start().plan_digest();
+    let approve = |by: &str| {
+        let (gate, by, plan) = ("a".to_owned(), by.to_owned(), plan.clone());
+        Record::Approval { gate, by, plan, order: None, asked: "x@box pid 1".into() }
+    };
+    assert!(matches!(one.push(&approve("ann"))[..], [Body::GateApproved { have: 1, .. }]));
+    one.clock = 1100;
+    assert!(matches!(one.came_to(&order, Outcome::Elapsed)[..], [Body::GatePassed { .. }]));
+    let order = one.until(|e| matches!(e, Effect::NextStep { .. }));
+    let gate = Gate { reason: "and now?".into(), timeout: None, on_timeout: OnTimeout::Abort, quorum: None };
+    let (action, position) = (Action::AwaitPromotion { gate }, Position { step: 2, steps: 2, label: "y".into() });
+    one.came_to(&order, Outcome::Decided { action, state: "{}".into(), position });
+    one.next();
+    assert_eq!(one.run.gates()[0].approvals, [""; 0]);
+    assert!(matches!(one.push(&approve("ben"))[..], [Body::GateApproved { have: 1, .. }]));
+    assert!(one.run.services()[&a].gate().is_some(), "one of two is not enough");
 }
 
 /// A step that waits for an analysis without an end would keep half of the users on a candidate for good.
