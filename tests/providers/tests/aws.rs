@@ -144,7 +144,9 @@ fn containers_are_released_repaired_and_brought_back() {
     let (about, _) = rest.split_once("can do").unwrap();
     let imports: Vec<&str> =
         about.lines().filter(|line| line.contains("basb:host/") && !line.contains("types")).collect();
-    assert!(imports.len() == 1 && imports[0].contains("basb:host/http"), "{imports:?}");
+    let doors = ["basb:host/http", "basb:host/log"];
+    assert!(imports.iter().all(|line| doors.iter().any(|door| line.contains(door))), "{imports:?}");
+    assert_eq!(imports.len(), 2, "{imports:?}");
 }
 
 #[test]
