@@ -176,3 +176,18 @@ fn differences(report: &Value, service: &str) -> usize {
     let of = services.iter().find(|of| of["service"] == service).unwrap_or_else(|| panic!("{report}"));
     of["differences"].as_array().unwrap().len()
 }
+
+/// That a provider can speak HTTP and write to the log, and nothing else, by what `audit` says of it.
+///
+/// # Panics
+/// When it can do something else, or `audit` says nothing of it.
+#[track_caller]
+pub fn reaches_http_alone(audit: &str, provider: &str) {
+    let (_, rest) = audit.split_once(&format!("{provider}  provider-{provider}")).unwrap();
+    let (about, _) = rest.split_once("can do").unwrap();
+    let imports: Vec<&str> =
+        about.lines().filter(|line| line.contains("basb:host/") && !line.contains("types")).collect();
+    let doors = ["basb:host/http", "basb:host/log"];
+    assert!(imports.iter().all(|line| doors.iter().any(|door| line.contains(door))), "{imports:?}");
+    assert!(imports.iter().any(|line| line.contains(doors[0])), "{imports:?}");
+}

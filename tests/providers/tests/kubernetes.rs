@@ -176,14 +176,7 @@ fn a_release_by_a_route_and_what_others_change() {
     kube.host(&["drift"]).exits(0);
 
     // It can do http and nothing else, and did in the cluster what the role says and nothing else.
-    let audit = kube.host(&["audit"]).exits(0).stdout;
-    let (_, rest) = audit.split_once("kubernetes  provider-kubernetes").unwrap();
-    let (about, _) = rest.split_once("can do").unwrap();
-    let imports: Vec<&str> =
-        about.lines().filter(|line| line.contains("basb:host/") && !line.contains("types")).collect();
-    let doors = ["basb:host/http", "basb:host/log"];
-    assert!(imports.iter().all(|line| doors.iter().any(|door| line.contains(door))), "{imports:?}");
-    assert_eq!(imports.len(), 2, "{imports:?}");
+    suite::reaches_http_alone(&kube.host(&["audit"]).exits(0).stdout, "kubernetes");
     let did = kube.audited();
     let allowed = ["create", "delete", "get", "list", "patch"];
     let resources = ["deployments", "services", "pods", "endpoints", "httproutes", "-"];
