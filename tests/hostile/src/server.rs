@@ -87,6 +87,24 @@ impl Server {
         .await
     }
 
+    /// Answers each request with these bytes after a pause, and counts how many wait for that at once, at the most.
+    pub async fn counting(pause: Duration, bytes: Vec<u8>) -> (Self, Arc<AtomicUsize>) {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let told = Arc::clone(&most);
+        let server = Self::start(Arc::new(move |_, mut stream: TcpStream| {
+            let (bytes, now, most) = (bytes.clone(), Arc::clone(&now), Arc::clone(&most));
+            Box::pin(async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(pause).await;
+                // Before the answer: whoever has it may send the next request at once.
+                now.fetch_sub(1, Ordering::SeqCst);
+                stream.write_all(&bytes).await.ok().map(|()| stream)
+            })
+        }))
+        .await;
+        (server, told)
+    }
+
     /// Answers each request with a head, and then with the same bytes for ever, with a pause before each.
     pub async fn endless(head: &'static str, pause: Duration, bytes: Vec<u8>) -> Self {
         Self::start(Arc::new(move |_, mut stream: TcpStream| {
