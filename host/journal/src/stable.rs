@@ -73,22 +73,14 @@ impl Journal {
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Vec<StableRevision>, JournalError> {
-        let (deployment, environment) = (deployment.clone(), environment.clone());
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "WITH here AS (SELECT ordinal, service, revision FROM stable_revisions \
-                 WHERE deployment = ?1 AND environment = ?2), \
-                 newest AS (SELECT service, revision, max(ordinal) AS last FROM here GROUP BY service), \
-                 others AS (SELECT here.service, max(here.ordinal) AS last FROM here JOIN newest USING (service) \
-                 WHERE here.revision <> newest.revision GROUP BY here.service), \
-                 since AS (SELECT here.service, min(here.ordinal) AS first FROM here LEFT JOIN others USING (service) \
-                 WHERE here.ordinal > coalesce(others.last, 0) GROUP BY here.service) \
-                 SELECT {COLUMNS} FROM stable_revisions WHERE ordinal IN (SELECT first FROM since) ORDER BY service"
-            ))?;
-            let parameters = params![deployment.as_str(), environment.as_str()];
-            Ok(statement.query_map(parameters, revision)?.collect::<Result<_, _>>()?)
-        })
-        .await
+        let since = "WITH here AS (SELECT ordinal, service, revision FROM stable_revisions \
+                     WHERE deployment = ?1 AND environment = ?2), \
+                     newest AS (SELECT service, revision, max(ordinal) AS last FROM here GROUP BY service), \
+                     others AS (SELECT here.service, max(here.ordinal) AS last FROM here JOIN newest USING (service) \
+                     WHERE here.revision <> newest.revision GROUP BY here.service) \
+                     SELECT min(here.ordinal) FROM here LEFT JOIN others USING (service) \
+                     WHERE here.ordinal > coalesce(others.last, 0) GROUP BY here.service";
+        self.of_services(deployment, environment, since).await
     }
 
     /// The stable revision of every service of a deployment in an environment, by name.
@@ -100,11 +92,22 @@ impl Journal {
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Vec<StableRevision>, JournalError> {
+        let newest =
+            "SELECT max(ordinal) FROM stable_revisions WHERE deployment = ?1 AND environment = ?2 GROUP BY service";
+        self.of_services(deployment, environment, newest).await
+    }
+
+    /// One row for each service: those whose places a query chooses.
+    async fn of_services(
+        &self,
+        deployment: &ServiceName,
+        environment: &PluginName,
+        ordinals: &'static str,
+    ) -> Result<Vec<StableRevision>, JournalError> {
         let (deployment, environment) = (deployment.clone(), environment.clone());
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM stable_revisions WHERE ordinal IN (SELECT max(ordinal) FROM stable_revisions \
-                 WHERE deployment = ?1 AND environment = ?2 GROUP BY service) ORDER BY service"
+                "SELECT {COLUMNS} FROM stable_revisions WHERE ordinal IN ({ordinals}) ORDER BY service"
             ))?;
             let found = statement.query_map(params![deployment.as_str(), environment.as_str()], revision)?;
             Ok(found.collect::<Result<_, _>>()?)
