@@ -11,11 +11,14 @@ use crate::{CallScope, Capability, Limits, Mode, denial, yaml_value};
 use basb_core::Digest;
 use basb_redact::Redactor;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, PermissionsExt as _};
+use cap_std::fs::{Dir, PermissionsExt as _};
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use temporary::Temporary;
+
+mod temporary;
 
 /// A file's content and its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,16 +185,17 @@ impl Files {
         contents: Vec<u8>,
         expect: Expectation,
     ) -> Result<Digest, FilesError> {
-        let limit = self.limits.file_bytes;
+        let limits = self.limits.clone();
         let writing = Arc::clone(&self.writing);
         let size = contents.len() as u64;
         let write = self.act(scope, Act::Write, folder, path, size, move |opened| {
+            let limit = limits.file_bytes;
             if contents.len() as u64 > limit {
                 let text = format!("{} bytes for {} are over the limit of {limit}", contents.len(), opened.shown);
                 return Err(FilesError::TooLarge(text));
             }
             let _guard = writing.lock().unwrap_or_else(PoisonError::into_inner);
-            replace(&opened, &contents, &expect, limit)?;
+            replace(&opened, &contents, &expect, &limits)?;
             Ok((Digest::of(&contents), 0))
         });
         write.await
@@ -345,6 +349,9 @@ fn inner_path(text: &str) -> Result<PathBuf, &'static str> {
     let mut out = PathBuf::new();
     for component in Path::new(text).components() {
         match component {
+            Component::Normal(name) if name.to_str().is_some_and(temporary::is_temporary) => {
+                return Err("the path has a name that the host gives to files while it writes them");
+            }
             Component::Normal(name) => out.push(name),
             Component::CurDir => {}
             Component::ParentDir => return Err("the path contains `..`"),
@@ -380,7 +387,7 @@ fn read_bounded(opened: &Opened, limit: u64) -> Result<Vec<u8>, FilesError> {
     Ok(contents)
 }
 
-fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -> Result<(), FilesError> {
+fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limits: &Limits) -> Result<(), FilesError> {
     let Opened { dir, path, shown } = opened;
     let io = |error: io::Error| failed(opened, &error);
     let existing = match dir.symlink_metadata(path) {
@@ -394,7 +401,7 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
         Expectation::Absent if existing.is_none() => {}
         Expectation::Absent => return Err(FilesError::Conflict(format!("{shown} is there already"))),
         Expectation::Digest(wanted) => {
-            let found = existing.as_ref().map(|_| read_bounded(opened, limit)).transpose()?;
+            let found = existing.as_ref().map(|_| read_bounded(opened, limits.file_bytes)).transpose()?;
             match found.map(|bytes| Digest::of(&bytes)) {
                 Some(digest) if digest.as_str() == wanted => {}
                 Some(digest) => {
@@ -408,9 +415,10 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
     if let Some(parent) = parent {
         dir.create_dir_all(parent).map_err(io)?;
     }
-    let temporary = parent.unwrap_or(Path::new("")).join(temporary_name().map_err(io)?);
+    let folder = parent.unwrap_or(Path::new(""));
+    temporary::sweep(dir, folder, limits.folder_entries);
+    let Temporary { mut file, path: temporary } = Temporary::create(dir, folder).map_err(io)?;
     let written = (|| {
-        let mut file = dir.open_with(&temporary, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(contents)?;
         if let Some(metadata) = &existing {
             file.set_permissions(cap_std::fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
@@ -436,13 +444,6 @@ fn replace(opened: &Opened, contents: &[u8], expect: &Expectation, limit: u64) -
     Ok(())
 }
 
-/// A hidden name that nobody else uses: not even who had this process's number before it, and crashed.
-fn temporary_name() -> io::Result<String> {
-    let mut random = [0; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!(".basb-{:016x}.tmp", u64::from_le_bytes(random)))
-}
-
 fn list(opened: &Opened, limit: usize) -> Result<Vec<Entry>, FilesError> {
     let io = |error: io::Error| failed(opened, &error);
     let path = if opened.path.as_os_str().is_empty() { Path::new(".") } else { opened.path.as_path() };
@@ -452,6 +453,10 @@ fn list(opened: &Opened, limit: usize) -> Result<Vec<Entry>, FilesError> {
             return Err(FilesError::TooLarge(format!("{} has more than {limit} entries", opened.shown)));
         }
         let entry = entry.map_err(io)?;
+        // Somebody is writing, or was killed over it: that is no file of the folder.
+        if entry.file_name().to_str().is_some_and(temporary::is_temporary) {
+            continue;
+        }
         let metadata = entry.metadata().map_err(io)?;
         let kind = if metadata.is_file() {
             EntryKind::File

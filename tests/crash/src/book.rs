@@ -4,8 +4,50 @@ use crate::host::Result;
 use basb_core::event::{Body, Event};
 use basb_core::run::{Record, Run};
 use basb_core::{PluginName, ServiceName};
-use basb_journal::{Journal, RunFilter, RunState};
+use basb_journal::{Journal, RunFilter, RunRecord, RunState};
 use std::path::Path;
+
+/// How much of a journal is read and verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Its file and every run.
+    Everything,
+    /// The newest run; of the others only how they ended. For a journal of many runs, each of which was read when it was
+    /// the newest: reading everything after each of them would take time that grows with the square of their number.
+    Newest,
+}
+
+/// How far a journal has got, without a look at its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// How many entries there are, of all runs together.
+    pub entries: u64,
+    /// How many runs.
+    pub runs: usize,
+    /// Whether the newest of them has ended.
+    over: bool,
+}
+
+impl Reached {
+    /// Reads it from a state folder.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(state: &Path) -> Result<Self> {
+        with_journal(state, async |journal| {
+            let runs = runs(&journal).await?;
+            let entries = runs.iter().map(|run| run.entries).sum();
+            let over = runs.first().is_some_and(|run| run.state != RunState::Open);
+            Ok(Self { entries, runs: runs.len(), over })
+        })
+    }
+
+    /// Whether the newest run is over, when there were so many before it.
+    #[must_use]
+    pub fn is_over(&self, before: usize) -> bool {
+        self.runs > before && self.over
+    }
+}
 
 /// What a journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,40 +88,47 @@ impl Ran {
 }
 
 impl Book {
-    /// Reads and verifies the journal of a state folder.
+    /// Reads and verifies the journal of a state folder. A run outside the extent has no events.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(state: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        runtime.block_on(async {
-            let journal = Journal::open(&state.join("journal")).map_err(|e| e.to_string())?;
-            journal.check_file().await.map_err(|e| e.to_string())?;
-            for (run, head) in journal.verify_all().await.map_err(|e| e.to_string())? {
-                head.map_err(|broken| format!("run {run}: {broken}"))?;
+    pub fn read(state: &Path, extent: Extent) -> Result<Self> {
+        with_journal(state, async |journal| {
+            let mut records = runs(&journal).await?;
+            match (extent, records.first()) {
+                (Extent::Everything, _) => {
+                    journal.check_file().await.map_err(|e| e.to_string())?;
+                    for (run, head) in journal.verify_all().await.map_err(|e| e.to_string())? {
+                        head.map_err(|broken| format!("run {run}: {broken}"))?;
+                    }
+                }
+                (Extent::Newest, Some(newest)) => {
+                    let run = &newest.start.run;
+                    journal.verify(run).await.map_err(|broken| format!("run {run}: {broken}"))?;
+                }
+                (Extent::Newest, None) => {}
             }
             let mut book = Self::default();
-            let runs = journal.runs(RunFilter::default(), 1000).await.map_err(|e| e.to_string())?;
-            for record in runs.iter().rev() {
+            if let Some(newest) = records.first() {
+                book.stable = stable(&journal, &newest.start.deployment, &newest.start.environment).await?;
+            }
+            records.reverse();
+            let newest = records.len().saturating_sub(1);
+            for (place, record) in records.iter().enumerate() {
                 book.entries += record.entries;
                 let outcome = match &record.state {
                     RunState::Open => "unfinished".to_owned(),
                     RunState::Finished { outcome, .. } => outcome.clone(),
                 };
-                let entries = journal.entries(&record.start.run, 1).await.map_err(|e| e.to_string())?;
-                book.runs.push(Ran { id: record.start.run.to_string(), outcome, events: events(&entries)? });
-            }
-            if let Some(newest) = runs.first() {
-                book.stable = stable(&journal, &newest.start.deployment, &newest.start.environment).await?;
+                let events = if extent == Extent::Everything || place == newest {
+                    events(&journal.entries(&record.start.run, 1).await.map_err(|e| e.to_string())?)?
+                } else {
+                    Vec::new()
+                };
+                book.runs.push(Ran { id: record.start.run.to_string(), outcome, events });
             }
             Ok(book)
         })
-    }
-
-    /// Whether the newest run is over, when there were so many before it.
-    #[must_use]
-    pub fn is_over(&self, before: usize) -> bool {
-        self.runs.len() > before && self.runs.last().is_some_and(|run| run.outcome != "unfinished")
     }
 
     /// How the runs ended, the oldest first.
@@ -87,6 +136,20 @@ impl Book {
     pub fn outcomes(&self) -> Vec<&str> {
         self.runs.iter().map(|run| run.outcome.as_str()).collect()
     }
+}
+
+/// Opens the journal of a state folder and does something with it.
+fn with_journal<T>(state: &Path, work: impl AsyncFnOnce(Journal) -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let journal = Journal::open(&state.join("journal")).map_err(|e| e.to_string())?;
+        work(journal).await
+    })
+}
+
+/// Its runs, the newest first.
+async fn runs(journal: &Journal) -> Result<Vec<RunRecord>> {
+    journal.runs(RunFilter::default(), 10_000).await.map_err(|e| e.to_string())
 }
 
 async fn stable(journal: &Journal, deployment: &ServiceName, environment: &PluginName) -> Result<Vec<String>> {

@@ -1,7 +1,8 @@
 //! The real four services on the one-machine cloud, with users: each canary brings a new generation of all four, is
 //! disturbed, and must end as an undisturbed one does.
 
-use crate::book::Book;
+use crate::book::{Book, Extent, Reached};
+use crate::daily_log::DailyLog;
 use crate::host::{At, Host, PATIENCE, Result, program};
 use crate::load::{Failed, Load};
 use crate::report::Outcome;
@@ -50,6 +51,7 @@ pub struct Local {
     host: Host,
     ports: Vec<u16>,
     load: Load,
+    log: DailyLog,
     generation: u64,
     /// How long an undisturbed canary takes.
     pub took: Duration,
@@ -76,12 +78,13 @@ impl Local {
         let text = file(folder, &program("second-brain")?, &ports, checks);
         std::fs::write(folder.join("deployment.yaml"), text).map_err(io)?;
         let host = Host { folder: folder.to_owned(), state: folder.join("state"), env: Vec::new() };
-        let mut local = Self { load: Load::start(&[]), host, ports, generation: 0, took: Duration::ZERO, entries: 0 };
+        let (load, log) = (Load::start(&[]), DailyLog::new(&folder.join("vault")));
+        let mut local = Self { host, ports, load, log, generation: 0, took: Duration::ZERO, entries: 0 };
         local.canary(1)?;
         local.load = Load::start(&local.ports);
-        let (began, before) = (Instant::now(), Book::read(&local.host.state)?.entries);
+        let (began, before) = (Instant::now(), Reached::read(&local.host.state)?.entries);
         local.canary(2)?;
-        (local.took, local.entries) = (began.elapsed(), Book::read(&local.host.state)?.entries - before);
+        (local.took, local.entries) = (began.elapsed(), Reached::read(&local.host.state)?.entries - before);
         let mut outcome = Outcome::one();
         local.check(2, &BTreeMap::new(), &mut outcome)?;
         local.count(&[], &mut outcome);
@@ -110,10 +113,10 @@ impl Local {
         self.generation += 1;
         let set = format!("generation={}", self.generation);
         let args = ["--json", "run", "--set", &set];
-        let book = Book::read(&self.host.state)?;
-        let (first, runs) = (book.entries, book.runs.len());
+        let Reached { entries: first, runs, .. } = Reached::read(&self.host.state)?;
         let before = self.services()?;
         let mut outcome = Outcome::one();
+        self.log.turn_over(&mut outcome)?;
         let (mut down, mut reached) = (Vec::new(), 0);
         match disturb {
             Disturb::At(places) => {
@@ -127,9 +130,9 @@ impl Local {
                     if !ended.killed() {
                         ended.exits(0)?;
                     }
-                    let book = Book::read(&self.host.state)?;
-                    reached = book.entries - first;
-                    if book.is_over(runs) {
+                    let now = Reached::read(&self.host.state)?;
+                    reached = now.entries - first;
+                    if now.is_over(runs) {
                         break;
                     }
                 }
@@ -140,7 +143,7 @@ impl Local {
                     std::thread::sleep(*time);
                     let ended = running.kill()?;
                     outcome.kills += u64::from(ended.killed());
-                    if Book::read(&self.host.state)?.is_over(runs) {
+                    if Reached::read(&self.host.state)?.is_over(runs) {
                         break;
                     }
                 }
@@ -158,7 +161,7 @@ impl Local {
                 running.end()?.exits(0)?;
             }
         }
-        if !Book::read(&self.host.state)?.is_over(runs) {
+        if !Reached::read(&self.host.state)?.is_over(runs) {
             self.host.run(&args)?.exits(0)?;
         }
         self.check(runs + 1, &before, &mut outcome)?;
@@ -205,7 +208,7 @@ impl Local {
     }
 
     /// Compares what is there with what an undisturbed canary leaves behind.
-    fn check(&self, runs: usize, before: &BTreeMap<String, Service>, outcome: &mut Outcome) -> Result<()> {
+    fn check(&mut self, runs: usize, before: &BTreeMap<String, Service>, outcome: &mut Outcome) -> Result<()> {
         // An agent that was started again looks at its instances first.
         let began = Instant::now();
         let now = loop {
@@ -218,11 +221,12 @@ impl Local {
                 }
             }
         };
-        let book = Book::read(&self.host.state)?;
+        let book = Book::read(&self.host.state, Extent::Newest)?;
         if book.outcomes() != vec!["done"; runs] {
             outcome.differs.push(format!("the runs ended as {:?}", book.outcomes()));
         }
         let Some(run) = book.runs.last() else { return Err("there is no run".to_owned()) };
+        self.log.ended(&run.id);
         for name in SERVICES {
             let Some(service) = now.get(name) else {
                 outcome.lost.push(format!("{name} is gone"));
@@ -259,6 +263,14 @@ impl Local {
         outcome.lost.extend(known.difference(&there).map(|pid| format!("process {pid} is gone")));
         outcome.doubled.extend(there.difference(&known).map(|pid| format!("process {pid} is nobody's")));
         Ok(())
+    }
+
+    /// At the end: the file of the journal and every run in it, each as it was when it was the newest.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(&self) -> Result<Outcome> {
+        Book::read(&self.host.state, Extent::Everything).map(|_| Outcome::default())
     }
 
     /// Takes the users' requests in. One that failed while there was no agent was cut off by its death.

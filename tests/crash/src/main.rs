@@ -25,6 +25,7 @@
 mod asked;
 mod book;
 mod cloud;
+mod daily_log;
 mod fencing;
 mod host;
 mod in_call;

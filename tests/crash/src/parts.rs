@@ -380,6 +380,7 @@ fn services_at_every_commit(options: &Options, folder: &std::path::Path) -> Resu
                     }
                     entry = next;
                 }
+                verify(&place, tally);
             });
         }
     });
@@ -400,5 +401,12 @@ fn one_after_the_other(name: &str, place: &mut Local, runs: usize, mut how: impl
             break;
         }
     }
+    verify(place, &tally);
     tally.end()
+}
+
+fn verify(place: &Local, tally: &Tally) {
+    let began = Instant::now();
+    let whole = place.verify();
+    tally.take("the journal as a whole", began.elapsed(), whole);
 }

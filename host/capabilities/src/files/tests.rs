@@ -55,6 +55,22 @@ async fn a_write_replaces_at_once_and_keeps_nothing_behind() {
 }
 
 #[tokio::test]
+async fn what_a_killed_host_left_over_is_not_seen_and_goes_with_the_next_write() {
+    let fixture = Fixture::new();
+    let (files, scope) = (fixture.files(), scope("read-write"));
+    let left = fixture.root.path().join("vault/.basb-0123456789abcdef.tmp");
+    std::fs::write(&left, "half").unwrap();
+    assert_eq!(files.list(&scope, "vault", "").await.unwrap(), []);
+    let own = files.write(&scope, "vault", ".basb-0123456789abcdef.tmp", Vec::new(), Expectation::Anything).await;
+    assert!(matches!(own, Err(FilesError::Denied(_))), "{own:?}");
+    assert!(left.exists());
+    files.write(&scope, "vault", "note.md", b"one".to_vec(), Expectation::Absent).await.unwrap();
+    assert!(!left.exists());
+    let entries = files.list(&scope, "vault", "").await.unwrap();
+    assert_eq!(entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["note.md"]);
+}
+
+#[tokio::test]
 async fn a_known_secret_is_not_read_and_every_act_is_written_down() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("vault")).unwrap();
