@@ -350,6 +350,22 @@ impl Event {
     }
 }
 
+/// The kinds of events: one list for what is written and what may be asked for.
+macro_rules! kinds {
+    ($($pattern:pat => $kind:literal,)*) => {
+        /// Every kind.
+        pub const KINDS: &[&str] = &[$($kind),*];
+
+        /// The event's kind, as in its JSON form.
+        #[must_use]
+        pub fn kind(&self) -> &'static str {
+            match self {
+                $($pattern => $kind,)*
+            }
+        }
+    };
+}
+
 impl Body {
     /// How much it matters.
     #[must_use]
@@ -381,45 +397,41 @@ impl Body {
         }
     }
 
-    /// The event's kind, as in its JSON form.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::RunStarted { .. } => "run.started",
-            Self::RunResumed {} => "run.resumed",
-            Self::RunFinished { .. } => "run.finished",
-            Self::PhaseStarted { .. } => "phase.started",
-            Self::ProbeMeasured { .. } => "probe.measured",
-            Self::StepStarted { .. } => "step.started",
-            Self::RevisionAvailable { .. } => "revision.available",
-            Self::TrafficShifted { .. } => "traffic.shifted",
-            Self::MetricMeasured { .. } => "metric.measured",
-            Self::AnalysisFinished { .. } => "analysis.finished",
-            Self::GateOpened { .. } => "gate.opened",
-            Self::GateApproved { .. } => "gate.approved",
-            Self::GatePassed { .. } => "gate.passed",
-            Self::PauseEnded { .. } => "pause.ended",
-            Self::Paused { .. } => "service.paused",
-            Self::Resumed { .. } => "service.resumed",
-            Self::RolloutSkipped { .. } => "rollout.skipped",
-            Self::EffectHurried { .. } => "effect.hurried",
-            Self::RequestRefused { .. } => "request.refused",
-            Self::GroupPromoted { .. } => "group.promoted",
-            Self::GroupFailed { .. } => "group.failed",
-            Self::EffectRetried { .. } => "effect.retried",
-            Self::Promoted { .. } => "service.promoted",
-            Self::Unchanged { .. } => "service.unchanged",
-            Self::Reverting { .. } => "service.reverting",
-            Self::Aborted { .. } => "service.aborted",
-            Self::RolledBack { .. } => "service.rolled-back",
-            Self::RollbackFailed { .. } => "service.rollback-failed",
-            Self::Failed { .. } => "service.failed",
-            Self::Skipped { .. } => "service.skipped",
-            Self::Retired { .. } => "revision.retired",
-            Self::DriftFound { .. } => "drift.found",
-            Self::IncidentOpened { .. } => "incident.opened",
-            Self::Warning { .. } => "warning",
-        }
+    kinds! {
+        Self::RunStarted { .. } => "run.started",
+        Self::RunResumed {} => "run.resumed",
+        Self::RunFinished { .. } => "run.finished",
+        Self::PhaseStarted { .. } => "phase.started",
+        Self::ProbeMeasured { .. } => "probe.measured",
+        Self::StepStarted { .. } => "step.started",
+        Self::RevisionAvailable { .. } => "revision.available",
+        Self::TrafficShifted { .. } => "traffic.shifted",
+        Self::MetricMeasured { .. } => "metric.measured",
+        Self::AnalysisFinished { .. } => "analysis.finished",
+        Self::GateOpened { .. } => "gate.opened",
+        Self::GateApproved { .. } => "gate.approved",
+        Self::GatePassed { .. } => "gate.passed",
+        Self::PauseEnded { .. } => "pause.ended",
+        Self::Paused { .. } => "service.paused",
+        Self::Resumed { .. } => "service.resumed",
+        Self::RolloutSkipped { .. } => "rollout.skipped",
+        Self::EffectHurried { .. } => "effect.hurried",
+        Self::RequestRefused { .. } => "request.refused",
+        Self::GroupPromoted { .. } => "group.promoted",
+        Self::GroupFailed { .. } => "group.failed",
+        Self::EffectRetried { .. } => "effect.retried",
+        Self::Promoted { .. } => "service.promoted",
+        Self::Unchanged { .. } => "service.unchanged",
+        Self::Reverting { .. } => "service.reverting",
+        Self::Aborted { .. } => "service.aborted",
+        Self::RolledBack { .. } => "service.rolled-back",
+        Self::RollbackFailed { .. } => "service.rollback-failed",
+        Self::Failed { .. } => "service.failed",
+        Self::Skipped { .. } => "service.skipped",
+        Self::Retired { .. } => "revision.retired",
+        Self::DriftFound { .. } => "drift.found",
+        Self::IncidentOpened { .. } => "incident.opened",
+        Self::Warning { .. } => "warning",
     }
 
     /// The revision it is about, if it is about one.

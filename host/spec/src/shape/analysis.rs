@@ -2,6 +2,7 @@
 
 use crate::read::{Count, Expression, Flag, NonEmpty, OrNever, Place, Reader, Shape, Text, or_variable, record};
 use crate::tree::{Node, shorten};
+use basb_core::event::Body;
 use basb_core::{Millis, PluginName};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -57,13 +58,23 @@ impl Shape for EventPattern {
         let Text(text) = Text::read(node, place, reader)?;
         let stem = text.strip_suffix('*').unwrap_or(&text);
         let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-        if !text.is_empty() && stem.bytes().all(fine) {
-            return Some(Self(text));
+        if text.is_empty() || !stem.bytes().all(fine) {
+            let message = format!("`{}` is not a kind of events", shorten(&text));
+            let help = "write `run.*`, `*` or the whole kind, in small letters";
+            reader.problem_with_help(place, "spec/bad-event", message, help);
+            return None;
         }
-        let message = format!("`{}` is not a kind of events", shorten(&text));
-        let help = "write `run.*`, `*` or the whole kind, in small letters";
-        reader.problem_with_help(place, "spec/bad-event", message, help);
-        None
+        // One that never happens would leave somebody without the news that they count on.
+        let known = Body::KINDS.iter().copied();
+        let happens = |kind: &str| if stem == text { kind == stem } else { kind.starts_with(stem) };
+        if !known.clone().any(happens) {
+            let message = format!("there are no events of the kind `{}`", shorten(&text));
+            let near = crate::suggest::nearest(&text, known).map(|near| format!("did you mean `{near}`?"));
+            let help = near.unwrap_or_else(|| "docs/events.md has every kind".to_owned());
+            reader.problem_with_help(place, "spec/unknown-event", message, help);
+            return None;
+        }
+        Some(Self(text))
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
