@@ -320,7 +320,7 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
         let mut place = Local::prepare(&folder.join("second-brain-random"), Checks::All)?;
         let mut random = options.random("second-brain-random");
         let span = place.took.as_millis() as u64;
-        report.add(one_after_the_other("second-brain-random", &mut place, options.amount(4, 340), |_| {
+        report.add(one_after_the_other("second-brain-random", &mut place, options.amount(4, 420), |_| {
             // Once, or twice in a row.
             let times = 1 + random.below(2);
             Disturb::After((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
