@@ -270,6 +270,6 @@ impl Run {
         if let Some(service) = forgotten {
             return Err(format!("{} could go on", service.name()));
         }
-        Ok(())
+        self.groups_are_right()
     }
 }
