@@ -27,16 +27,24 @@ impl DailyLog {
         self.runs.push(run.to_owned());
     }
 
-    /// When there is enough in it: looks for every run, and begins a new log. To be called while nothing runs.
+    /// Closes it when there is enough in it. To be called while nothing runs.
     ///
     /// # Errors
     /// What the file system says.
     pub fn turn_over(&mut self, outcome: &mut Outcome) -> Result<()> {
-        if self.runs.len() < RUNS_A_DAY {
-            return Ok(());
-        }
+        if self.runs.len() < RUNS_A_DAY { Ok(()) } else { self.close(outcome) }
+    }
+
+    /// Looks for every run, and begins a new log.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn close(&mut self, outcome: &mut Outcome) -> Result<()> {
         let mut text = String::new();
         let mut hidden = Vec::new();
+        if !self.folder.exists() {
+            return Ok(());
+        }
         read(&self.folder, &mut text, &mut hidden).map_err(|e| format!("{}: {e}", self.folder.display()))?;
         // What the newest run has to tell may still be in the outbox: the next run sends it.
         if self.runs.last().is_some_and(|newest| lines(&text, newest) == 0) {

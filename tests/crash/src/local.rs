@@ -265,12 +265,15 @@ impl Local {
         Ok(())
     }
 
-    /// At the end: the file of the journal and every run in it, each as it was when it was the newest.
+    /// At the end: the file of the journal and every run in it, each as it was when it was the newest, and the daily log.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn verify(&self) -> Result<Outcome> {
-        Book::read(&self.host.state, Extent::Everything).map(|_| Outcome::default())
+    pub fn verify(&mut self) -> Result<Outcome> {
+        Book::read(&self.host.state, Extent::Everything)?;
+        let mut outcome = Outcome::default();
+        self.log.close(&mut outcome)?;
+        Ok(outcome)
     }
 
     /// Takes the users' requests in. One that failed while there was no agent was cut off by its death.

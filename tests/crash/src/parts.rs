@@ -383,7 +383,7 @@ fn services_at_every_commit(options: &Options, folder: &std::path::Path) -> Resu
                     }
                     entry = next;
                 }
-                verify(&place, tally);
+                verify(&mut place, tally);
             });
         }
     });
@@ -408,7 +408,7 @@ fn one_after_the_other(name: &str, place: &mut Local, runs: usize, mut how: impl
     tally.end()
 }
 
-fn verify(place: &Local, tally: &Tally) {
+fn verify(place: &mut Local, tally: &Tally) {
     let began = Instant::now();
     let whole = place.verify();
     tally.take("the journal as a whole", began.elapsed(), whole);
