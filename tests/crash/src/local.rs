@@ -335,8 +335,7 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr().map_err(|e| e.to_string())?.port())
 }
 
-/// The example's deployment with short pauses. A bake ends well before a second measurement is due, so that a run has as many
-/// entries on a busy machine as on an idle one.
+/// The example's deployment with short pauses.
 fn file(folder: &Path, program: &Path, ports: &[u16], checks: Checks) -> String {
     let depends =
         ["", "    dependsOn: [capture]\n", "    dependsOn: [capture]\n", "    dependsOn: [organize, distill]\n"];
