@@ -20,8 +20,17 @@ pub(crate) fn plugins(folder: &Path) -> Result<Plugins> {
     Ok(Plugins { provider: write("guest-no-op-provider")?, probe: write("guest-no-op-probe")? })
 }
 
+/// Whether the services become stable each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Grouping {
+    /// Each for itself.
+    None,
+    /// All together or none of them.
+    All,
+}
+
 /// Writes the file of a deployment with so many services.
-pub(crate) fn deployment(folder: &Path, plugins: &Plugins, services: usize) -> Result<()> {
+pub(crate) fn deployment(folder: &Path, plugins: &Plugins, services: usize, grouping: Grouping) -> Result<()> {
     let mut text = format!(
         "version: 1\n\
          name: scale\n\
@@ -49,6 +58,12 @@ pub(crate) fn deployment(folder: &Path, plugins: &Plugins, services: usize) -> R
              \x20   verify: [works]\n\
              \x20   scaleDownDelay: 0s\n"
         )?;
+    }
+    if grouping == Grouping::All {
+        text.push_str("groups:\n  all:\n    services:\n");
+        for number in 1..=services {
+            writeln!(text, "      - service-{number:05}")?;
+        }
     }
     std::fs::write(folder.join("deployment.yaml"), text)?;
     Ok(())

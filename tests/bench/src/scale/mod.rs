@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// How many services; can be given several times
     #[arg(long, default_values_t = [100, 1000, 5000, 20_000])]
     services: Vec<usize>,
+    /// Whether they are one group, and become stable together or not at all
+    #[arg(long, value_enum, default_value_t = files::Grouping::None)]
+    group: files::Grouping,
     /// Canaries of each size; the best counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -63,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<String> {
         let home = folder.path().join(format!("basb-{services}"));
         std::fs::create_dir_all(&home)?;
         let host = Host { bin: &bin, home: &home };
-        files::deployment(&home, &plugins, *services)?;
+        files::deployment(&home, &plugins, *services, args.group)?;
         report.runs.push(host.measure(*services, args.rounds)?);
     }
     report.unchanged_5000_s = report.runs.iter().find(|run| run.services == 5000).map(|run| run.unchanged_s);
