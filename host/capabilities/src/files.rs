@@ -449,13 +449,13 @@ fn list(opened: &Opened, limit: usize) -> Result<Vec<Entry>, FilesError> {
     let path = if opened.path.as_os_str().is_empty() { Path::new(".") } else { opened.path.as_path() };
     let mut out = Vec::new();
     for entry in opened.dir.read_dir(path).map_err(io)? {
-        if out.len() >= limit {
-            return Err(FilesError::TooLarge(format!("{} has more than {limit} entries", opened.shown)));
-        }
         let entry = entry.map_err(io)?;
         // Somebody is writing, or was killed over it: that is no file of the folder.
         if entry.file_name().to_str().is_some_and(temporary::is_temporary) {
             continue;
+        }
+        if out.len() >= limit {
+            return Err(FilesError::TooLarge(format!("{} has more than {limit} entries", opened.shown)));
         }
         let metadata = entry.metadata().map_err(io)?;
         let kind = if metadata.is_file() {
