@@ -171,7 +171,6 @@ pub struct Following {
     lines: Receiver<String>,
     seen: Vec<String>,
     stderr: Option<JoinHandle<String>>,
-    patience: Duration,
 }
 
 impl Following {
@@ -198,25 +197,18 @@ impl Following {
             let _ = stderr.read_to_string(&mut text);
             text
         });
-        Self { child, lines, seen: Vec::new(), stderr: Some(stderr), patience: PATIENCE }
-    }
-
-    /// With another patience for each event than [`PATIENCE`].
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
+        Self { child, lines, seen: Vec::new(), stderr: Some(stderr) }
     }
 
     /// The next event that is looked for.
     ///
     /// # Panics
-    /// When the command ends before, or nothing comes within its patience, which is [`PATIENCE`] unless said otherwise.
+    /// When the command ends before, or nothing comes within [`PATIENCE`].
     #[track_caller]
     pub fn until(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> bool) -> Event {
         let start = Instant::now();
         loop {
-            match self.lines.recv_timeout(self.patience.saturating_sub(start.elapsed())) {
+            match self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
                 Ok(line) if is_decision(&line) => self.seen.push(line),
                 Ok(line) => {
                     let event = event(&line);

@@ -158,9 +158,7 @@ fn host(site: &dyn Site, args: &[&str]) -> Output {
 /// # Panics
 /// When an event does not come.
 pub fn to_its_end(site: &dyn Site, args: &[&str]) -> Output {
-    // What was given up is kept for 30 s and then stopped, for which a cluster has as much again.
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
-    let mut following = Following::start(site.command(args)).with_patience(PATIENCE);
+    let mut following = Following::start(site.command(args));
     while following.until("another event", |_| true).body.kind() != "run.finished" {}
     following.end()
 }
