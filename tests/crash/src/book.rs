@@ -4,7 +4,7 @@ use crate::host::Result;
 use basb_core::event::{Body, Event};
 use basb_core::run::{Record, Run};
 use basb_core::{PluginName, ServiceName};
-use basb_journal::{Journal, RunFilter, RunRecord, RunState};
+use basb_journal::{Journal, RunFilter, RunState};
 use std::path::Path;
 
 /// How much of a journal is read and verified.
@@ -15,38 +15,6 @@ pub enum Extent {
     /// The newest run; of the others only how they ended. For a journal of many runs, each of which was read when it was
     /// the newest: reading everything after each of them would take time that grows with the square of their number.
     Newest,
-}
-
-/// How far a journal has got, without a look at its entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
-    /// How many entries there are, of all runs together.
-    pub entries: u64,
-    /// How many runs.
-    pub runs: usize,
-    /// Whether the newest of them has ended.
-    over: bool,
-}
-
-impl Reached {
-    /// Reads it from a state folder.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    pub fn read(state: &Path) -> Result<Self> {
-        with_journal(state, async |journal| {
-            let runs = runs(&journal).await?;
-            let entries = runs.iter().map(|run| run.entries).sum();
-            let over = runs.first().is_some_and(|run| run.state != RunState::Open);
-            Ok(Self { entries, runs: runs.len(), over })
-        })
-    }
-
-    /// Whether the newest run is over, when there were so many before it.
-    #[must_use]
-    pub fn is_over(&self, before: usize) -> bool {
-        self.runs > before && self.over
-    }
 }
 
 /// What a journal says.
@@ -93,8 +61,10 @@ impl Book {
     /// # Errors
     /// What is wrong with it.
     pub fn read(state: &Path, extent: Extent) -> Result<Self> {
-        with_journal(state, async |journal| {
-            let mut records = runs(&journal).await?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        runtime.block_on(async {
+            let journal = Journal::open(&state.join("journal")).map_err(|e| e.to_string())?;
+            let mut records = journal.runs(RunFilter::default(), 10_000).await.map_err(|e| e.to_string())?;
             match (extent, records.first()) {
                 (Extent::Everything, _) => {
                     journal.check_file().await.map_err(|e| e.to_string())?;
@@ -131,25 +101,17 @@ impl Book {
         })
     }
 
+    /// Whether the newest run is over, when there were so many before it.
+    #[must_use]
+    pub fn is_over(&self, before: usize) -> bool {
+        self.runs.len() > before && self.runs.last().is_some_and(|run| run.outcome != "unfinished")
+    }
+
     /// How the runs ended, the oldest first.
     #[must_use]
     pub fn outcomes(&self) -> Vec<&str> {
         self.runs.iter().map(|run| run.outcome.as_str()).collect()
     }
-}
-
-/// Opens the journal of a state folder and does something with it.
-fn with_journal<T>(state: &Path, work: impl AsyncFnOnce(Journal) -> Result<T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    runtime.block_on(async {
-        let journal = Journal::open(&state.join("journal")).map_err(|e| e.to_string())?;
-        work(journal).await
-    })
-}
-
-/// Its runs, the newest first.
-async fn runs(journal: &Journal) -> Result<Vec<RunRecord>> {
-    journal.runs(RunFilter::default(), 10_000).await.map_err(|e| e.to_string())
 }
 
 async fn stable(journal: &Journal, deployment: &ServiceName, environment: &PluginName) -> Result<Vec<String>> {

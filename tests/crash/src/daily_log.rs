@@ -27,15 +27,14 @@ impl DailyLog {
         self.runs.push(run.to_owned());
     }
 
-    /// Closes it when there is enough in it. To be called while nothing runs.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn turn_over(&mut self, outcome: &mut Outcome) -> Result<()> {
-        if self.runs.len() < RUNS_A_DAY { Ok(()) } else { self.close(outcome) }
+    /// Whether there are as many runs in it as one day has.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.runs.len() >= RUNS_A_DAY
     }
 
-    /// Looks for every run, and begins a new log.
+    /// Looks for every run, and begins a new log; while the newest is not in it yet, only later. To be called while nothing
+    /// runs.
     ///
     /// # Errors
     /// What the file system says.
@@ -99,13 +98,14 @@ mod tests {
         for run in 1..=RUNS_A_DAY {
             log.ended(&format!("r{run}"));
         }
+        assert!(log.is_full());
         // The newest is not told yet.
         let mut outcome = Outcome::default();
-        log.turn_over(&mut outcome).unwrap();
+        log.close(&mut outcome).unwrap();
         assert!(day.exists() && outcome.lost.is_empty() && outcome.doubled.is_empty());
         std::fs::write(day.join("today.md"), all + &line(RUNS_A_DAY)).unwrap();
         std::fs::write(day.join(".half"), line(4)).unwrap();
-        log.turn_over(&mut outcome).unwrap();
+        log.close(&mut outcome).unwrap();
         assert_eq!(outcome.lost, ["the daily log does not say how run r1 ended"]);
         assert_eq!(outcome.doubled, ["the daily log says 2 times how run r3 ended"]);
         assert_eq!(outcome.differs, [format!("{} is left over", day.join(".half").display())]);

@@ -4,7 +4,8 @@
 //! has run out, then takes the run up. While it is at work, the first one wakes (SIGCONT): it must do nothing more, and say
 //! who holds the lease. Both bear a name that the host adds to each request, so that the cloud sees who asks.
 
-use crate::host::{At, Ended, PATIENCE, Result};
+use crate::book::{Book, Extent};
+use crate::host::{At, Ended, Host, PATIENCE, Result, Running};
 use crate::recorded::{Recorded, Reference, Release};
 use crate::report::Outcome;
 use rustix::process::Signal;
@@ -43,6 +44,12 @@ pub fn taken_over(recorded: &Recorded, name: &str, reference: &Reference, at: &A
     let pid = format!("pid {} ", first.pid());
     if !(refused.stderr.contains("run/busy") && refused.stderr.contains(&pid)) {
         outcome.differs.push(format!("the second runner is not told who is at work: {}", refused.stderr));
+    }
+    if Book::read(&place.state, Extent::Everything)?.is_over(1) {
+        nothing_to_take_over(recorded, name, &place, &args, first, &mut outcome)?;
+        outcome.kills += 1;
+        recorded.compare_with_one_more(name, &place, reference, &mut outcome)?;
+        return Ok(outcome);
     }
     let second = take_over(&place, &args)?;
     let taker = format!("pid {} ", second.pid());
@@ -83,6 +90,40 @@ pub fn taken_over(recorded: &Recorded, name: &str, reference: &Reference, at: &A
     Ok(outcome)
 }
 
+/// The first runner had come to the run's end when it stopped: the second one waits for the lease too, and finds nothing to
+/// do; the first one does nothing more when it wakes.
+fn nothing_to_take_over(
+    recorded: &Recorded,
+    name: &str,
+    place: &Host,
+    args: &[&str],
+    first: Running,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let before = recorded.cloud.account(name).senders;
+    let began = Instant::now();
+    loop {
+        let second = place.run(args)?;
+        if !second.stderr.contains("run/busy") {
+            second.exits(0)?;
+            break;
+        }
+        if began.elapsed() > PATIENCE {
+            return Err("the lease does not run out".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    first.signal(Signal::CONT);
+    let first = first.end()?;
+    if first.status.code() != Some(0) {
+        told(&first, &["run/lease-lost"], outcome);
+    }
+    if recorded.cloud.account(name).senders != before {
+        outcome.differs.push("something was changed after the run's end".to_owned());
+    }
+    Ok(())
+}
+
 /// The first runner stops in the middle of a write, which keeps the file locked: the second is told so and changes
 /// nothing, and the first goes on when it wakes.
 ///
@@ -112,7 +153,7 @@ pub fn locked_out(recorded: &Recorded, name: &str, reference: &Reference, at: &A
 }
 
 /// Starts a runner again and again until it is not refused.
-fn take_over(place: &crate::host::Host, args: &[&str]) -> Result<crate::host::Running> {
+fn take_over(place: &Host, args: &[&str]) -> Result<Running> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         let mut runner = place.start(args)?;

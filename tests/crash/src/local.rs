@@ -1,7 +1,7 @@
 //! The real four services on the one-machine cloud, with users: each canary brings a new generation of all four, is
 //! disturbed, and must end as an undisturbed one does.
 
-use crate::book::{Book, Extent, Reached};
+use crate::book::{Book, Extent};
 use crate::daily_log::DailyLog;
 use crate::host::{At, Host, PATIENCE, Result, program};
 use crate::load::{Failed, Load};
@@ -82,9 +82,9 @@ impl Local {
         let mut local = Self { host, ports, load, log, generation: 0, took: Duration::ZERO, entries: 0 };
         local.canary(1)?;
         local.load = Load::start(&local.ports);
-        let (began, before) = (Instant::now(), Reached::read(&local.host.state)?.entries);
+        let (began, before) = (Instant::now(), local.book()?.entries);
         local.canary(2)?;
-        (local.took, local.entries) = (began.elapsed(), Reached::read(&local.host.state)?.entries - before);
+        (local.took, local.entries) = (began.elapsed(), local.book()?.entries - before);
         let mut outcome = Outcome::one();
         local.check(2, &BTreeMap::new(), &mut outcome)?;
         local.count(&[], &mut outcome);
@@ -113,10 +113,13 @@ impl Local {
         self.generation += 1;
         let set = format!("generation={}", self.generation);
         let args = ["--json", "run", "--set", &set];
-        let Reached { entries: first, runs, .. } = Reached::read(&self.host.state)?;
+        let book = self.book()?;
+        let (first, runs) = (book.entries, book.runs.len());
         let before = self.services()?;
         let mut outcome = Outcome::one();
-        self.log.turn_over(&mut outcome)?;
+        if self.log.is_full() {
+            self.verify(&mut outcome)?;
+        }
         let (mut down, mut reached) = (Vec::new(), 0);
         match disturb {
             Disturb::At(places) => {
@@ -130,7 +133,7 @@ impl Local {
                     if !ended.killed() {
                         ended.exits(0)?;
                     }
-                    let now = Reached::read(&self.host.state)?;
+                    let now = self.book()?;
                     reached = now.entries - first;
                     if now.is_over(runs) {
                         break;
@@ -143,7 +146,7 @@ impl Local {
                     std::thread::sleep(*time);
                     let ended = running.kill()?;
                     outcome.kills += u64::from(ended.killed());
-                    if Reached::read(&self.host.state)?.is_over(runs) {
+                    if self.book()?.is_over(runs) {
                         break;
                     }
                 }
@@ -161,7 +164,7 @@ impl Local {
                 running.end()?.exits(0)?;
             }
         }
-        if !Reached::read(&self.host.state)?.is_over(runs) {
+        if !self.book()?.is_over(runs) {
             self.host.run(&args)?.exits(0)?;
         }
         self.check(runs + 1, &before, &mut outcome)?;
@@ -221,7 +224,7 @@ impl Local {
                 }
             }
         };
-        let book = Book::read(&self.host.state, Extent::Newest)?;
+        let book = self.book()?;
         if book.outcomes() != vec!["done"; runs] {
             outcome.differs.push(format!("the runs ended as {:?}", book.outcomes()));
         }
@@ -265,15 +268,18 @@ impl Local {
         Ok(())
     }
 
-    /// At the end: the file of the journal and every run in it, each as it was when it was the newest, and the daily log.
+    /// What the journal says now, with its newest run verified.
+    fn book(&self) -> Result<Book> {
+        Book::read(&self.host.state, Extent::Newest)
+    }
+
+    /// Verifies everything: the file of the journal, every run in it, and the daily log. Now and then, and at the end.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn verify(&mut self) -> Result<Outcome> {
+    /// What is wrong with the journal.
+    pub fn verify(&mut self, outcome: &mut Outcome) -> Result<()> {
         Book::read(&self.host.state, Extent::Everything)?;
-        let mut outcome = Outcome::default();
-        self.log.close(&mut outcome)?;
-        Ok(outcome)
+        self.log.close(outcome)
     }
 
     /// Takes the users' requests in. One that failed while there was no agent was cut off by its death.
@@ -341,7 +347,7 @@ fn file(folder: &Path, program: &Path, ports: &[u16], checks: Checks) -> String 
         ["", "    dependsOn: [capture]\n", "    dependsOn: [capture]\n", "    dependsOn: [organize, distill]\n"];
     let (checked, pause) = match checks {
         Checks::All => (
-            "    readiness: [health]\n    verify: [tools]\n    bake: { duration: 50ms, analyses: [healthy] }\n",
+            "    readiness: [health]\n    verify: [tools]\n    bake: { duration: 100ms, analyses: [healthy] }\n",
             "analysis: { templates: [healthy] }",
         ),
         Checks::None => ("", "pause: { duration: 200ms }"),

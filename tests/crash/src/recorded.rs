@@ -1,6 +1,6 @@
 //! The four services of the second brain on the recording cloud: killed anywhere, resumed, and compared.
 
-use crate::book::{Book, Extent, Reached};
+use crate::book::{Book, Extent};
 use crate::cloud::{Account, Cloud};
 use crate::host::{At, Host, Result, copy_folder};
 use crate::report::{Outcome, difference};
@@ -110,7 +110,7 @@ impl Recorded {
         let mut recorded = Self { cloud, folder: folder.to_owned(), base, entries: 0 };
         let args = recorded.args_of(BASE, "release=1");
         recorded.base.run(&strs(&args))?.exits(0)?;
-        recorded.entries = Reached::read(&recorded.base.state)?.entries;
+        recorded.entries = Book::read(&recorded.base.state, Extent::Everything)?.entries;
         Ok(recorded)
     }
 
@@ -185,7 +185,7 @@ impl Recorded {
     ) -> Result<(Outcome, u64)> {
         let host = self.fork(name)?;
         let args = self.args(name, release);
-        let (mut outcome, mut reached) = (Outcome::one(), 0);
+        let (mut outcome, mut reached, mut over) = (Outcome::one(), 0, false);
         for kill in kills {
             let ended = match kill {
                 Kill::At(at) => host.start_crashing(at, &strs(&args))?.end()?,
@@ -200,14 +200,15 @@ impl Recorded {
                 // It was quicker than the kill.
                 ended.exits(release.code())?;
             }
-            let now = Reached::read(&host.state)?;
-            reached = now.entries;
-            if now.is_over(1) {
+            let book = Book::read(&host.state, Extent::Everything)?;
+            reached = book.entries;
+            over = book.is_over(1);
+            if over {
                 break;
             }
         }
         let mut wanted = reference.book.outcomes();
-        if Reached::read(&host.state)?.is_over(1) {
+        if over {
             // There is nothing to go on with. What is left in the outbox goes out with the next run, which finds nothing
             // to do.
             host.run(&strs(&self.args_of(name, release.stable())))?.exits(0)?;
@@ -225,6 +226,21 @@ impl Recorded {
     /// When its journal cannot be read.
     pub fn compare(&self, name: &str, host: &Host, reference: &Reference, outcome: &mut Outcome) -> Result<()> {
         self.finish(name, host, &reference.book.outcomes(), reference, outcome)
+    }
+
+    /// The same where another run came after it, which found nothing to do.
+    ///
+    /// # Errors
+    /// When its journal cannot be read.
+    pub fn compare_with_one_more(
+        &self,
+        name: &str,
+        host: &Host,
+        reference: &Reference,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let wanted: Vec<&str> = reference.book.outcomes().into_iter().chain(["done"]).collect();
+        self.finish(name, host, &wanted, reference, outcome)
     }
 
     fn finish(
