@@ -85,6 +85,15 @@ impl Ended {
     }
 }
 
+/// What became of a host that was to stop itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// It is at its place, and stopped.
+    ToItsPlace,
+    /// It is over: it wrote fewer entries than the place has.
+    ToItsEnd,
+}
+
 /// A command that runs. Killed when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -188,19 +197,19 @@ impl Running {
         }
     }
 
-    /// Waits until it has stopped itself.
+    /// Waits until it has stopped itself, or has ended.
     ///
     /// # Errors
-    /// When it ends instead, or goes on.
-    pub fn until_stopped(&mut self) -> Result<()> {
+    /// When it goes on.
+    pub fn until_stopped(&mut self) -> Result<Came> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if !self.runs() {
-                return Err("it ended instead of stopping".to_owned());
+                return Ok(Came::ToItsEnd);
             }
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
             if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')) {
-                return Ok(());
+                return Ok(Came::ToItsPlace);
             }
             std::thread::sleep(Duration::from_millis(3));
         }

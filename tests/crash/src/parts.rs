@@ -292,21 +292,26 @@ fn what_was_asked(options: &Options, folder: &std::path::Path) -> Result<Part> {
 
 fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) -> Part {
     let mut random = options.random("two-runners");
-    // Not at the last ones: a run that has a few less than the reference would end instead of stopping.
-    const LAST: usize = 16;
-    let mut all: Vec<u64> = good.entries().collect();
-    all.truncate(all.len().saturating_sub(LAST));
-    let mut somewhere = || all.get(random.below(all.len() as u64) as usize).copied().unwrap_or(1);
+    let all: Vec<u64> = good.entries().collect();
+    // The last ones are places of their own: the first runner may be over when it is to stop, and what the second one
+    // takes over may be nothing.
+    let (middle, last) = all.split_at(all.len().saturating_sub(16));
+    let mut somewhere = |of: &[u64]| of.get(random.below(of.len() as u64) as usize).copied().unwrap_or(1);
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    for number in 0..options.amount(5, 40) {
-        let (entry, name) = (somewhere(), format!("taken-over-{number}"));
-        let wakes = if number % 3 == 2 { Wakes::Afterwards } else { Wakes::Meanwhile };
-        let job = name.clone();
-        let at = At(format!("stop-after:{entry}"));
-        jobs.push((format!("{name} at {entry}"), Box::new(move || fencing::taken_over(place, &job, good, &at, wakes))));
+    for (what, of, amount) in
+        [("taken-over", middle, options.amount(5, 40)), ("at-the-end", last, options.amount(1, 16))]
+    {
+        for number in 0..amount {
+            let (entry, name) = (somewhere(of), format!("{what}-{number}"));
+            let wakes = if number % 3 == 2 { Wakes::Afterwards } else { Wakes::Meanwhile };
+            let job = name.clone();
+            let at = At(format!("stop-after:{entry}"));
+            let run = move || fencing::taken_over(place, &job, good, &at, wakes);
+            jobs.push((format!("{name} at {entry}"), Box::new(run)));
+        }
     }
     for number in 0..options.amount(1, 5) {
-        let (entry, name) = (somewhere(), format!("locked-out-{number}"));
+        let (entry, name) = (somewhere(&all), format!("locked-out-{number}"));
         let job = name.clone();
         let at = At(format!("stop-before:{entry}"));
         jobs.push((format!("{name} at {entry}"), Box::new(move || fencing::locked_out(place, &job, good, &at))));
