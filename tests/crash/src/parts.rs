@@ -59,6 +59,12 @@ impl Options {
         }
     }
 
+    /// So many at once of those that wait most of the time: for pauses and polls of a second or less, or for a lease to run
+    /// out. As many as `jobs` would leave two thirds of the processors idle.
+    fn waiting(&self) -> usize {
+        self.jobs * 3
+    }
+
     fn random(&self, part: &str) -> Random {
         let place = PARTS.iter().position(|name| *name == part).unwrap_or(0) as u64;
         Random(self.seed.wrapping_mul(31).wrapping_add(place))
@@ -144,7 +150,7 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
 
     if options.wants("recorded-entries") {
         let jobs = every_commit(options, "recorded-entries", &place, Release::Good, good, 8);
-        report.add(work("recorded-entries", jobs, options.jobs));
+        report.add(work("recorded-entries", jobs, options.waiting()));
     }
     if options.wants("recorded-commits") {
         // The lease, the start of the run and the first entries: what is committed before there is anything to resume.
@@ -154,12 +160,12 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
                 disturbed(format!("commit-{number}-{stage}"), Release::Good, good, vec![Kill::At(at)])
             },
         );
-        report.add(work("recorded-commits", jobs.collect(), options.jobs));
+        report.add(work("recorded-commits", jobs.collect(), options.waiting()));
     }
     if options.wants("recorded-rollback-entries") {
         let broken: &'static Reference = Box::leak(Box::new(place.reference(Release::Broken)?));
         let jobs = every_commit(options, "recorded-rollback-entries", &place, Release::Broken, broken, 4);
-        report.add(work("recorded-rollback-entries", jobs, options.jobs));
+        report.add(work("recorded-rollback-entries", jobs, options.waiting()));
     }
     if options.wants("recorded-random") {
         let mut random = options.random("recorded-random");
@@ -168,7 +174,7 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
             let time = Duration::from_millis(random.below(span));
             disturbed(format!("random-{number}"), Release::Good, good, vec![Kill::After(time)])
         });
-        report.add(work("recorded-random", jobs.collect(), options.jobs));
+        report.add(work("recorded-random", jobs.collect(), options.waiting()));
     }
     if options.wants("recorded-twice") {
         let mut random = options.random("recorded-twice");
@@ -186,7 +192,7 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
             ];
             disturbed(format!("twice-{entry}"), Release::Good, good, kills)
         });
-        report.add(work("recorded-twice", jobs.collect(), options.jobs));
+        report.add(work("recorded-twice", jobs.collect(), options.waiting()));
     }
     if options.wants("two-runners") {
         report.add(two_runners(options, &place, good));
@@ -316,8 +322,7 @@ fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) ->
         let at = At(format!("stop-before:{entry}"));
         jobs.push((format!("{name} at {entry}"), Box::new(move || fencing::locked_out(place, &job, good, &at))));
     }
-    // They wait for a lease to run out most of the time.
-    work("two-runners", jobs, options.jobs * 3)
+    work("two-runners", jobs, options.waiting())
 }
 
 fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
