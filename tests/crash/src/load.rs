@@ -17,6 +17,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 pub struct Failed {
     /// The port.
     pub port: u16,
+    /// When its connection was opened.
+    pub opened: Instant,
     /// When it was sent.
     pub from: Instant,
     /// When it failed.
@@ -72,8 +74,12 @@ impl Drop for Load {
 
 fn call_until_stopped(port: u16, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let mut connection = None;
+    let mut opened = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let from = Instant::now();
+        if connection.is_none() {
+            opened = from;
+        }
         let result = match connection.take() {
             Some(open) => call(open, port),
             None => connect(port).and_then(|open| call(open, port)),
@@ -82,7 +88,7 @@ fn call_until_stopped(port: u16, stop: &AtomicBool, seen: &Mutex<Seen>) {
         seen.calls += 1;
         match result {
             Ok(open) => connection = Some(open),
-            Err(why) => seen.failed.push(Failed { port, from, to: Instant::now(), why: why.to_string() }),
+            Err(why) => seen.failed.push(Failed { port, opened, from, to: Instant::now(), why: why.to_string() }),
         }
         drop(seen);
         std::thread::sleep(PAUSE);

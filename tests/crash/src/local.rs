@@ -291,8 +291,16 @@ impl Local {
             if down.iter().any(cut_off) {
                 outcome.cut_off += 1;
             } else {
-                let Failed { port, why, .. } = one;
-                outcome.failed_requests.push(format!("port {port}: {why}"));
+                let Failed { port, opened, from, to, why } = one;
+                let after = |at: Instant| {
+                    let last = down.iter().rev().find(|(killed, _)| *killed <= at);
+                    last.map_or("before any kill".to_owned(), |(killed, back)| {
+                        let back = back.duration_since(*killed).as_millis();
+                        format!("{} ms after a kill of {back} ms", at.duration_since(*killed).as_millis())
+                    })
+                };
+                let times = [after(opened), after(from), after(to)].join(", ");
+                outcome.failed_requests.push(format!("port {port}: {why} (opened, sent, failed: {times})"));
             }
         }
     }

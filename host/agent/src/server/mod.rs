@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,10 +20,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api::StopServices;
+use crate::client::Client;
 use crate::error::AgentError;
 use crate::proxy::ProxyLimits;
 use crate::socket::SocketPath;
 use crate::supervisor::{Settings, Supervisor};
+
+/// How long an agent that answers nobody any more may have the folder still. It is gone within milliseconds, on a loaded
+/// machine later.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How an agent is run.
 #[derive(Debug, Clone)]
@@ -120,7 +127,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
         },
         finish: options.finish_timeout,
     };
-    let abandoned = Abandon(Supervisor::restore(&options.state_dir, settings)?);
+    let abandoned = Abandon(restore(&options.state_dir, &settings).await?);
     let supervisor = &abandoned.0;
     let mut signals = StopSignals::new(options.signals, supervisor.state_dir())?;
     let listener = open_socket(supervisor.state_dir())?;
@@ -142,6 +149,27 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
     stop.send_replace(Some(services));
     supervisor.shut_down(services).await;
     Ok(())
+}
+
+/// Takes the folder, once an agent that was killed has let go of it.
+///
+/// Such an agent does not do so in one moment: its connections are closed before its lock is given up, and a service that it
+/// was just starting has the lock too until it runs its own program. Whoever starts the next agent as soon as nobody
+/// answers would otherwise be told of an agent that is not there.
+async fn restore(state_dir: &Path, settings: &Settings) -> Result<Arc<Supervisor>, AgentError> {
+    let (began, client) = (Instant::now(), Client::new(state_dir));
+    loop {
+        let refused = match Supervisor::restore(state_dir, settings.clone()) {
+            Err(refused @ AgentError::AlreadyRunning { .. }) => refused,
+            other => return other,
+        };
+        // One that takes connections is there, even if it answers late.
+        let answer = tokio::time::timeout(GONE_WITHIN, client.agent()).await;
+        if began.elapsed() >= GONE_WITHIN || !matches!(answer, Ok(Err(_))) {
+            return Err(refused);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Lets go of everything when the agent ends, however it ends.

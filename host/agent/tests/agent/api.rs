@@ -4,6 +4,7 @@ use basb_agent::AgentError;
 use basb_agent::api::*;
 use basb_agent::client::Client;
 use http::Method;
+use std::time::Duration;
 
 use crate::support::{Agent, User, name, rev, role_command, until, workload};
 
@@ -192,6 +193,28 @@ async fn a_second_agent_is_refused_and_a_missing_one_reported() {
         basb_agent::client::ensure_running(folder.path(), "/bin/sh".as_ref(), ["-c", "echo no config >&2; exit 4"]);
     let error = ended.await.unwrap_err();
     assert!(error.code() == "start-failed" && error.to_string().contains("no config"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_waits_for_a_lock_that_nobody_answers_for() {
+    let owner = tempfile::tempdir().unwrap();
+    let dir = owner.path().to_owned();
+    let lock = std::fs::File::create(dir.join("agent.lock")).unwrap();
+    // What a process of a killed agent has, until it runs its own program.
+    lock.lock().unwrap();
+    let serving = tokio::spawn(basb_agent::server::serve(crate::support::options(&dir)));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!serving.is_finished());
+    lock.unlock().unwrap();
+    let client = Client::new(&dir);
+    until("an agent", async || client.agent().await.ok()).await;
+    client.stop(StopServices::Keep).await.unwrap();
+    serving.await.unwrap().unwrap();
+
+    // Not for ever.
+    lock.lock().unwrap();
+    let error = basb_agent::server::serve(crate::support::options(&dir)).await.unwrap_err();
+    assert_eq!(error.code(), "already-running");
 }
 
 #[tokio::test(flavor = "multi_thread")]
