@@ -27,6 +27,16 @@ pub struct Failed {
     pub why: String,
 }
 
+impl Failed {
+    /// Whether the death of an agent explains it, which was killed at the first of these instants and there again at the
+    /// second: it was under way between them, or it was sent over a connection to the killed one. Such a connection is
+    /// dead, and a user who did nothing meanwhile learns that from the next call only.
+    #[must_use]
+    pub fn is_cut_off(&self, (killed, back): &(Instant, Instant)) -> bool {
+        self.to >= *killed && (self.from <= *back || self.opened <= *killed)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     calls: u64,
@@ -138,4 +148,26 @@ fn call(mut open: BufReader<TcpStream>, port: u16) -> std::io::Result<BufReader<
         return Err(wrong(format!("{}: {body}", status.trim_end())));
     }
     Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_death_of_an_agent_explains() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let down = (at(100), at(200));
+        let call = |opened, from, to| {
+            let call = Failed { port: 1, opened: at(opened), from: at(from), to: at(to), why: String::new() };
+            call.is_cut_off(&down)
+        };
+        assert!(call(0, 90, 110), "under way when it was killed");
+        assert!(call(150, 150, 151), "there was none");
+        assert!(call(0, 216, 216), "over a connection that died with it");
+        assert!(!call(0, 90, 99), "failed before");
+        assert!(!call(150, 216, 216), "over a connection to the next one");
+        assert!(!call(210, 210, 216), "afterwards");
+    }
 }

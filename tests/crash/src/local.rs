@@ -282,13 +282,12 @@ impl Local {
         self.log.close(outcome)
     }
 
-    /// Takes the users' requests in. One that failed while there was no agent was cut off by its death.
+    /// Takes the users' requests in. One that an agent's death explains was cut off by it.
     fn count(&self, down: &[(Instant, Instant)], outcome: &mut Outcome) {
         let (calls, failed) = self.load.take();
         outcome.requests += calls;
         for one in failed {
-            let cut_off = |(from, to): &(Instant, Instant)| one.from <= *to && one.to >= *from;
-            if down.iter().any(cut_off) {
+            if down.iter().any(|down| one.is_cut_off(down)) {
                 outcome.cut_off += 1;
             } else {
                 let Failed { port, opened, from, to, why } = one;
