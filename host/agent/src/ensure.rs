@@ -18,7 +18,8 @@ use crate::supervisor::logfile;
 /// How long a started agent may take to answer. Adopting services is quick; a loaded machine may not be.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time between two looks at an agent that is coming or going.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Connects to the agent of a state folder, and starts one as `program args...` when there is none.
 ///

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::api::StopServices;
 use crate::client::Client;
+use crate::ensure::LOOK_EVERY;
 use crate::error::AgentError;
 use crate::proxy::ProxyLimits;
 use crate::socket::SocketPath;
@@ -29,8 +30,6 @@ use crate::supervisor::{Settings, Supervisor};
 /// How long an agent that answers nobody any more may have the folder still. It is gone within milliseconds, on a loaded
 /// machine later.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
-
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How an agent is run.
 #[derive(Debug, Clone)]
@@ -111,8 +110,9 @@ impl Agent {
 /// crash would: service processes keep running.
 ///
 /// # Errors
-/// [`AgentError::AlreadyRunning`] when another agent has the folder, [`AgentError::StateCorrupt`] when its saved state
-/// cannot be understood, [`AgentError::Io`] when the folder, its socket or the proxy's threads cannot be set up.
+/// [`AgentError::AlreadyRunning`] when another agent has the folder: at once if it answers, otherwise when it has not let
+/// go of the folder within 5 s; [`AgentError::StateCorrupt`] when its saved state cannot be understood;
+/// [`AgentError::Io`] when the folder, its socket or the proxy's threads cannot be set up.
 pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
     let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let settings = Settings {
@@ -153,9 +153,9 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
 
 /// Takes the folder, once an agent that was killed has let go of it.
 ///
-/// Such an agent does not do so in one moment: its connections are closed before its lock is given up, and a service that it
-/// was just starting has the lock too until it runs its own program. Whoever starts the next agent as soon as nobody
-/// answers would otherwise be told of an agent that is not there.
+/// The kernel need not do so in the moment in which nobody answers any more: a process has many files to close, and a service
+/// that was just being started shares them until it runs its own program. Whoever starts the next agent at once would
+/// otherwise be told of an agent that is not there, as a crash test was.
 async fn restore(state_dir: &Path, settings: &Settings) -> Result<Arc<Supervisor>, AgentError> {
     let (began, client) = (Instant::now(), Client::new(state_dir));
     loop {
