@@ -169,7 +169,7 @@ pub async fn drive<H: Hands>(
     let (journal, mut lost) = (around.journal, around.lost.clone());
     let First { mut records, takes } = first;
     let turn = Turn { append: Append { takes, ..Append::default() }, ..Turn::default() };
-    let mut head = Head { run, seq, turn, gate_until: None, stopping: Stopping::No };
+    let mut head = Head { run, seq, turn, latest: Timestamp::default(), gate_until: None, stopping: Stopping::No };
     let mut over: Vec<Over> = Vec::new();
     let mut writing: Option<(Writing<'_>, Turn)> = None;
     let mut control_open = true;
@@ -286,6 +286,8 @@ struct Head {
     run: Run,
     seq: u64,
     turn: Turn,
+    /// The time of the newest entry of this process.
+    latest: Timestamp,
     /// When the time of the run's own gate is up.
     gate_until: Option<Timestamp>,
     stopping: Stopping,
@@ -358,6 +360,10 @@ impl Head {
     }
 
     fn take(&mut self, at: Timestamp, record: Record, around: &Around<'_>) {
+        // What is known for a while before it is written (a call whose outcome was waited for) is not written down at a time
+        // before what is there. When a call began is in its record.
+        let at = at.max(self.latest);
+        self.latest = at;
         let (record, entry) = written_as(&around.redactor, at, record);
         if let Record::Outcome { service, id, outcome: Outcome::Done { .. } } = &record
             && let Some(stable) = newly_stable(&self.run, service, *id, at)

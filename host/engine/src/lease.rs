@@ -78,7 +78,6 @@ impl HeldLease {
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Self, EngineError> {
-        // Whoever gets it writes to the journal next: never at a time before what is there.
         clock::not_before(journal.last_at().await?);
         let name = lease_name(deployment, environment);
         let owner = Owner::this().for_lease();
@@ -92,6 +91,9 @@ impl HeldLease {
             }
             Err(e) => return Err(busy(&name, e)),
         };
+        // Whoever has it writes to the journal next: never at a time before what is there, which may have become more while
+        // somebody else had it.
+        clock::not_before(journal.last_at().await?);
         let fence = lease.fence();
         let (tell, lost) = watch::channel(false);
         let holding = Holding { journal: Arc::clone(journal), renewed: Arc::new(Mutex::new((lease, began))) };

@@ -93,8 +93,9 @@ impl Session {
             }
             if !late.is_empty() {
                 let WrittenDown { records, tapes, closes } = write_down(late, self.journal.last_tape(&id).await?);
+                // They may have ended before the finish was written, and are not to be read as older than it.
                 let entries: Vec<_> =
-                    records.into_iter().map(|(at, record)| written_as(&redactor, at, record).1).collect();
+                    records.into_iter().map(|(_, record)| written_as(&redactor, now(), record).1).collect();
                 let append = Append { tapes, closes, ..Append::from(entries) };
                 self.journal.append(&id, append.fenced(lease.fence()).addendum()).await?;
             }

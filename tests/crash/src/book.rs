@@ -122,6 +122,14 @@ async fn stable(journal: &Journal, deployment: &ServiceName, environment: &Plugi
 fn events(entries: &[basb_journal::Entry]) -> Result<Vec<String>> {
     let mut run: Option<Run> = None;
     let mut all: Vec<Event> = Vec::new();
+    for (before, entry) in entries.iter().zip(entries.iter().skip(1)) {
+        if entry.at < before.at {
+            return Err(format!(
+                "entry {} is older than the one before it: {} after {}",
+                entry.seq, entry.at, before.at
+            ));
+        }
+    }
     for entry in entries {
         let record: Record = serde_json::from_str(&entry.body).map_err(|e| format!("entry {}: {e}", entry.seq))?;
         match &mut run {

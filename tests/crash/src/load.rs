@@ -84,20 +84,16 @@ impl Drop for Load {
 
 fn call_until_stopped(port: u16, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let mut connection = None;
-    let mut opened = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let from = Instant::now();
-        if connection.is_none() {
-            opened = from;
-        }
-        let result = match connection.take() {
-            Some(open) => call(open, port),
-            None => connect(port).and_then(|open| call(open, port)),
+        let (opened, result) = match connection.take() {
+            Some((opened, open)) => (opened, call(open, port)),
+            None => (from, connect(port).and_then(|open| call(open, port))),
         };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.calls += 1;
         match result {
-            Ok(open) => connection = Some(open),
+            Ok(open) => connection = Some((opened, open)),
             Err(why) => seen.failed.push(Failed { port, opened, from, to: Instant::now(), why: why.to_string() }),
         }
         drop(seen);

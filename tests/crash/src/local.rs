@@ -3,9 +3,10 @@
 
 use crate::book::{Book, Extent};
 use crate::daily_log::DailyLog;
-use crate::host::{At, Host, PATIENCE, Result, program};
+use crate::host::{At, Came, Host, PATIENCE, Result, program};
 use crate::load::{Failed, Load};
 use crate::report::Outcome;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -26,6 +27,17 @@ pub enum Disturb {
     After(Vec<Duration>),
     /// The agent is killed so long after the host's start, each time anew after it is back, and started again at once.
     Agent(Vec<Duration>),
+    /// The host stops at a place, counted as for [`At`](Self::At), and the agent is killed there.
+    AgentAt(Stage, u64, Back),
+}
+
+/// When an agent that was killed while the host stood is there again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Before the host goes on.
+    First,
+    /// The host goes on without one, which comes back meanwhile and is killed again at once.
+    Meanwhile,
 }
 
 /// What the canary checks.
@@ -44,6 +56,24 @@ pub enum Stage {
     Before,
     /// All of it is.
     After,
+}
+
+impl Stage {
+    /// The host kills itself there, at the commit of this entry.
+    fn killed(self, entry: u64) -> At {
+        match self {
+            Self::Before => At::before(entry),
+            Self::After => At::after(entry),
+        }
+    }
+
+    /// The host stops itself there.
+    fn stopped(self, entry: u64) -> At {
+        match self {
+            Self::Before => At(format!("stop-before:{entry}")),
+            Self::After => At(format!("stop-after:{entry}")),
+        }
+    }
 }
 
 /// A place where the four services run.
@@ -124,10 +154,7 @@ impl Local {
         match disturb {
             Disturb::At(places) => {
                 for (stage, entry) in places {
-                    let at = match stage {
-                        Stage::Before => At::before(first + entry),
-                        Stage::After => At::after(first + entry),
-                    };
+                    let at = stage.killed(first + entry);
                     let ended = self.host.start_crashing(&at, &args)?.end()?;
                     outcome.kills += u64::from(ended.killed());
                     if !ended.killed() {
@@ -158,8 +185,29 @@ impl Local {
                     if !running.runs() {
                         break;
                     }
-                    down.push(self.kill_agent()?);
+                    down.push((self.kill_agent()?, self.start_agent()?));
                     outcome.kills += 1;
+                }
+                running.end()?.exits(0)?;
+            }
+            Disturb::AgentAt(stage, entry, back) => {
+                let mut running = self.host.start_crashing(&stage.stopped(first + entry), &args)?;
+                if running.until_stopped()? == Came::ToItsPlace {
+                    if *stage == Stage::After {
+                        // Before the commit, its transaction keeps others out of the journal.
+                        reached = self.book()?.entries - first;
+                    }
+                    let killed = self.kill_agent()?;
+                    if *back == Back::Meanwhile {
+                        running.signal(Signal::CONT);
+                    }
+                    down.push((killed, self.start_agent()?));
+                    outcome.kills += 1;
+                    if *back == Back::Meanwhile {
+                        down.push((self.kill_agent()?, self.start_agent()?));
+                        outcome.kills += 1;
+                    }
+                    running.signal(Signal::CONT);
                 }
                 running.end()?.exits(0)?;
             }
@@ -172,16 +220,21 @@ impl Local {
         Ok((outcome, reached))
     }
 
-    /// Kills the agent and starts it again. Returns from when to when there was none.
-    fn kill_agent(&self) -> Result<(Instant, Instant)> {
+    /// Kills the agent. Returns when.
+    fn kill_agent(&self) -> Result<Instant> {
         let info = self.host.run(&["--json", "agent", "status"])?.exits(0)?.stdout;
         let status: Value = serde_json::from_str(&info).map_err(|e| e.to_string())?;
         let pid = status["agent"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(rustix::process::Pid::from_raw).ok_or("the agent has no process id")?;
         let from = Instant::now();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).map_err(|e| e.to_string())?;
+        rustix::process::kill_process(pid, Signal::KILL).map_err(|e| e.to_string())?;
+        Ok(from)
+    }
+
+    /// Starts it again. Returns since when it is there.
+    fn start_agent(&self) -> Result<Instant> {
         self.host.run(&["agent", "start"])?.exits(0)?;
-        Ok((from, Instant::now()))
+        Ok(Instant::now())
     }
 
     /// What the agent has: each service, when it has one revision only, with all of its instances and all of the traffic.
@@ -318,7 +371,7 @@ impl Drop for Local {
             }
             for pid in left {
                 if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
                 }
             }
             std::thread::sleep(Duration::from_millis(20));

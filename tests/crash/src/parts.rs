@@ -5,7 +5,7 @@ use crate::asked::{self, Asked, Asker};
 use crate::fencing::{self, Wakes};
 use crate::host::{At, Random, Result};
 use crate::in_call;
-use crate::local::{Checks, Disturb, Local, Stage};
+use crate::local::{Back, Checks, Disturb, Local, Stage};
 use crate::recorded::{self, Kill, Recorded, Reference, Release};
 use crate::report::{Outcome, Part, Report, Tally};
 use crate::say;
@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 /// The parts, in the order in which they say most soonest.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "recorded-entries",
     "recorded-commits",
     "recorded-rollback-entries",
@@ -40,6 +40,7 @@ const PARTS: [&str; 11] = [
     "two-runners",
     "second-brain-entries",
     "second-brain-random",
+    "agent-entries",
     "agent-random",
 ];
 
@@ -327,7 +328,9 @@ fn two_runners(options: &Options, place: &Recorded, good: &'static Reference) ->
 
 fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Report) -> Result<()> {
     if options.wants("second-brain-entries") {
-        report.add(services_at_every_commit(options, folder)?);
+        // The host is killed before and after commits.
+        let how = |stage, entry| Disturb::At(vec![(stage, entry)]);
+        report.add(services_at_every_commit(options, folder, "second-brain-entries", Checks::All, how)?);
     }
     if options.wants("second-brain-random") {
         let mut place = Local::prepare(&folder.join("second-brain-random"), Checks::All)?;
@@ -339,11 +342,18 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
             Disturb::After((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
         }));
     }
+    if options.wants("agent-entries") {
+        let how = |stage, entry| match stage {
+            Stage::Before => Disturb::AgentAt(stage, entry, Back::First),
+            Stage::After => Disturb::AgentAt(stage, entry, Back::Meanwhile),
+        };
+        report.add(services_at_every_commit(options, folder, "agent-entries", Checks::None, how)?);
+    }
     if options.wants("agent-random") {
         let mut place = Local::prepare(&folder.join("agent-random"), Checks::None)?;
         let mut random = options.random("agent-random");
         let span = place.took.as_millis() as u64;
-        report.add(one_after_the_other("agent-random", &mut place, options.amount(4, 100), |_| {
+        report.add(one_after_the_other("agent-random", &mut place, options.amount(4, 420), |_| {
             let times = 1 + random.below(2);
             Disturb::Agent((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
         }));
@@ -351,15 +361,20 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
     Ok(())
 }
 
-/// The host is killed before and after commits of a canary of the services: in CI at some, otherwise at each, as in
+/// A canary of the services is disturbed before and after commits: in CI at some, otherwise at each, as in
 /// [`every_commit`], in several places at once.
-fn services_at_every_commit(options: &Options, folder: &std::path::Path) -> Result<Part> {
-    let name = "second-brain-entries";
+fn services_at_every_commit(
+    options: &Options,
+    folder: &std::path::Path,
+    name: &str,
+    checks: Checks,
+    how: impl Fn(Stage, u64) -> Disturb + Sync,
+) -> Result<Part> {
     let tally = Tally::begin(name);
     let places = options.amount(1, options.jobs);
     let mut ready = Vec::new();
     for number in 0..places {
-        ready.push(Local::prepare(&folder.join(format!("{name}-{number}")), Checks::All)?);
+        ready.push(Local::prepare(&folder.join(format!("{name}-{number}")), checks)?);
     }
     let entries = ready.first().map_or(0, |place| place.entries);
     let took = ready.first().map_or(0, |place| place.took.as_millis());
@@ -370,20 +385,19 @@ fn services_at_every_commit(options: &Options, folder: &std::path::Path) -> Resu
     std::thread::scope(|scope| {
         let share = entries.div_ceil(places as u64);
         for (number, mut place) in (0_u64..).zip(ready) {
-            let tally = &tally;
+            let (tally, how) = (&tally, &how);
             scope.spawn(move || {
                 let (mut entry, last) = (number * share + 1 + from, ((number + 1) * share).min(entries));
                 while entry <= last {
                     let mut next = entry + step;
                     for stage in [Stage::Before, Stage::After] {
                         let began = Instant::now();
-                        let outcome =
-                            place.disturbed_to(&Disturb::At(vec![(stage, entry)])).map(|(outcome, reached)| {
-                                if stage == Stage::After {
-                                    next = next.max(reached + 1);
-                                }
-                                outcome
-                            });
+                        let outcome = place.disturbed_to(&how(stage, entry)).map(|(outcome, reached)| {
+                            if stage == Stage::After {
+                                next = next.max(reached + 1);
+                            }
+                            outcome
+                        });
                         let over = outcome.is_err();
                         tally.take(&format!("entry {entry} {stage:?}").to_lowercase(), began.elapsed(), outcome);
                         if over {

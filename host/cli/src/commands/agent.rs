@@ -1,6 +1,6 @@
 //! `basb-host agent`.
 
-use super::{agent_program, session};
+use super::agent_program;
 use crate::exit::{CliError, Exit};
 use crate::printer::{Form, Printer};
 use basb_agent::api::{ServiceState, StopServices};
@@ -44,8 +44,8 @@ pub async fn stop(services: bool, state: Option<&Path>, printer: Printer) -> Res
 
 /// Shows it and its services.
 pub async fn status(state: Option<&Path>, printer: Printer) -> Result<Exit, CliError> {
-    let session = session(state)?;
-    let client = Client::new(session.state().agent());
+    let state = StateDir::open(state)?;
+    let client = Client::new(state.agent());
     let info = client.agent().await?;
     let services = client.services().await?;
     match printer.form() {
