@@ -4,7 +4,7 @@ use crate::command::{Following, Output};
 use crate::file::FileOptions;
 use crate::{Cloud, wait_for};
 use basb_core::RunId;
-use basb_journal::Journal;
+use basb_journal::{Journal, RunFilter};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::cell::Cell;
@@ -19,7 +19,8 @@ use std::sync::{Once, OnceLock};
 use tempfile::TempDir;
 
 /// One test's own place. Everything that was started from it ends when it is dropped, however the test ends; and when the
-/// test has passed, every run that it made is played back and must be byte for byte what it was.
+/// test has passed, every run that it made is played back and must be byte for byte what it was, and no entry of it may be
+/// older than the one before it.
 #[derive(Debug)]
 pub struct Lab {
     root: TempDir,
@@ -313,12 +314,34 @@ impl Lab {
         let differing = replays.filter(|(.., out)| out.code != Some(0));
         differing.map(|(run, outcome, out)| format!("{run} ({outcome}): {}{}", out.stdout, out.stderr)).collect()
     }
+
+    /// The entries that are older than the one before them. A journal that a test has damaged is not read.
+    fn entries_out_of_order(&self) -> Vec<String> {
+        if self.replayed.get() == Replayed::None || !self.state().join("journal").is_dir() {
+            return Vec::new();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let journal = Journal::open(&self.state().join("journal")).unwrap();
+            let mut wrong = Vec::new();
+            for record in journal.runs(RunFilter::default(), 1000).await.unwrap() {
+                let run = record.start.run;
+                let entries = journal.entries(&run, 1).await.unwrap();
+                let older = entries.windows(2).filter(|two| two[1].at < two[0].at);
+                wrong.extend(older.map(|two| format!("{run}: {} at {} after {}", two[1].seq, two[1].at, two[0].at)));
+            }
+            wrong
+        })
+    }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let differing = if std::thread::panicking() { Vec::new() } else { self.differing_replays() };
+        let failed = std::thread::panicking();
+        let (differing, older) =
+            if failed { Default::default() } else { (self.differing_replays(), self.entries_out_of_order()) };
         self.end();
+        assert!(older.is_empty(), "entries are older than those before them:\n{}", older.join("\n"));
         assert!(differing.is_empty(), "played back, it is not what it was:\n{}", differing.join("\n"));
     }
 }
