@@ -83,7 +83,7 @@ pub struct Local {
     load: Load,
     log: DailyLog,
     generation: u64,
-    /// How long an undisturbed canary takes.
+    /// How long a canary takes that nobody disturbs: the newest one that came to its end by itself.
     pub took: Duration,
     /// How many entries it writes.
     pub entries: u64,
@@ -151,6 +151,7 @@ impl Local {
             self.verify(&mut outcome)?;
         }
         let (mut down, mut reached) = (Vec::new(), 0);
+        let began = Instant::now();
         match disturb {
             Disturb::At(places) => {
                 for (stage, entry) in places {
@@ -214,6 +215,9 @@ impl Local {
         }
         if !self.book()?.is_over(runs) {
             self.host.run(&args)?.exits(0)?;
+        }
+        if outcome.kills == 0 {
+            self.took = began.elapsed();
         }
         self.check(runs + 1, &before, &mut outcome)?;
         self.count(&down, &mut outcome);

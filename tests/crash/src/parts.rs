@@ -171,7 +171,7 @@ fn on_the_recording_cloud(options: &Options, folder: &std::path::Path, report: &
     if options.wants("recorded-random") {
         let mut random = options.random("recorded-random");
         let span = good.took.as_millis() as u64;
-        let jobs = (0..options.amount(8, 500)).map(|number| {
+        let jobs = (0..options.amount(8, 600)).map(|number| {
             let time = Duration::from_millis(random.below(span));
             disturbed(format!("random-{number}"), Release::Good, good, vec![Kill::After(time)])
         });
@@ -333,14 +333,8 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
         report.add(services_at_every_commit(options, folder, "second-brain-entries", Checks::All, how)?);
     }
     if options.wants("second-brain-random") {
-        let mut place = Local::prepare(&folder.join("second-brain-random"), Checks::All)?;
-        let mut random = options.random("second-brain-random");
-        let span = place.took.as_millis() as u64;
-        report.add(one_after_the_other("second-brain-random", &mut place, options.amount(4, 420), |_| {
-            // Once, or twice in a row.
-            let times = 1 + random.below(2);
-            Disturb::After((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
-        }));
+        let how = |times| Disturb::After(times);
+        report.add(services_at_random(options, folder, "second-brain-random", Checks::All, how)?);
     }
     if options.wants("agent-entries") {
         let how = |stage, entry| match stage {
@@ -350,13 +344,8 @@ fn on_this_machine(options: &Options, folder: &std::path::Path, report: &mut Rep
         report.add(services_at_every_commit(options, folder, "agent-entries", Checks::None, how)?);
     }
     if options.wants("agent-random") {
-        let mut place = Local::prepare(&folder.join("agent-random"), Checks::None)?;
-        let mut random = options.random("agent-random");
-        let span = place.took.as_millis() as u64;
-        report.add(one_after_the_other("agent-random", &mut place, options.amount(4, 420), |_| {
-            let times = 1 + random.below(2);
-            Disturb::Agent((0..times).map(|_| Duration::from_millis(random.below(span))).collect())
-        }));
+        let how = |times| Disturb::Agent(times);
+        report.add(services_at_random(options, folder, "agent-random", Checks::None, how)?);
     }
     Ok(())
 }
@@ -371,11 +360,7 @@ fn services_at_every_commit(
     how: impl Fn(Stage, u64) -> Disturb + Sync,
 ) -> Result<Part> {
     let tally = Tally::begin(name);
-    let places = options.amount(1, options.jobs);
-    let mut ready = Vec::new();
-    for number in 0..places {
-        ready.push(Local::prepare(&folder.join(format!("{name}-{number}")), checks)?);
-    }
+    let (places, ready) = (options.amount(1, options.jobs), places(options, folder, name, checks)?);
     let entries = ready.first().map_or(0, |place| place.entries);
     let took = ready.first().map_or(0, |place| place.took.as_millis());
     say(&format!("an undisturbed canary of the services: {entries} entries, {took} ms"));
@@ -414,22 +399,55 @@ fn services_at_every_commit(
     Ok(tally.end())
 }
 
-fn one_after_the_other(name: &str, place: &mut Local, runs: usize, mut how: impl FnMut(usize) -> Disturb) -> Part {
-    say(&format!("== {name}: {runs} canaries, one after the other"));
+/// Canaries of the services are disturbed at random instants, once or twice each, in several places at once.
+fn services_at_random(
+    options: &Options,
+    folder: &std::path::Path,
+    name: &str,
+    checks: Checks,
+    how: impl Fn(Vec<Duration>) -> Disturb + Sync,
+) -> Result<Part> {
+    let runs = options.amount(4, 480);
+    let (places, ready) = (options.amount(1, options.jobs), places(options, folder, name, checks)?);
+    say(&format!("== {name}: {runs} canaries, in {places} places"));
     let tally = Tally::begin(name);
-    for number in 0..runs {
-        let disturb = how(number);
-        let began = Instant::now();
-        let outcome = place.disturbed(&disturb);
-        let over = outcome.is_err();
-        tally.take(&format!("{number} {disturb:?}"), began.elapsed(), outcome);
-        if over {
-            // What comes after it would be compared with something that is not whole.
-            break;
+    let queue = Mutex::new(0..runs as u64);
+    let seed = options.random(name).0;
+    std::thread::scope(|scope| {
+        for mut place in ready {
+            let (tally, how, queue) = (&tally, &how, &queue);
+            scope.spawn(move || {
+                // How long a canary takes while there is one in every place.
+                let mut disturb = how(Vec::new());
+                let mut what = "none".to_owned();
+                loop {
+                    let began = Instant::now();
+                    let outcome = place.disturbed(&disturb);
+                    let over = outcome.is_err();
+                    tally.take(&format!("{what} {disturb:?}"), began.elapsed(), outcome);
+                    if over {
+                        // What comes after it would be compared with something that is not whole.
+                        return;
+                    }
+                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+                    let Some(number) = next else { break };
+                    // The numbers of each canary are its own, whichever place takes it.
+                    let mut random = Random(seed.wrapping_add(number));
+                    let span = place.took.as_millis() as u64;
+                    disturb = how((0..=random.below(2)).map(|_| Duration::from_millis(random.below(span))).collect());
+                    what = number.to_string();
+                }
+                verify(&mut place, tally);
+            });
         }
-    }
-    verify(place, &tally);
-    tally.end()
+    });
+    Ok(tally.end())
+}
+
+/// Places with the four services in them.
+fn places(options: &Options, folder: &std::path::Path, name: &str, checks: Checks) -> Result<Vec<Local>> {
+    let place = |number| Local::prepare(&folder.join(format!("{name}-{number}")), checks);
+    (0..options.amount(1, options.jobs)).map(place).collect()
 }
 
 fn verify(place: &mut Local, tally: &Tally) {

@@ -120,11 +120,11 @@ impl Supervisor {
         } else {
             let runs =
                 given.ok_or_else(|| AgentError::NoSuchRevision { service: name.clone(), revision: id.clone() })?;
-            let port = ports::free(&taken).ok_or_else(|| AgentError::InvalidRequest {
+            let reserved = ports::free(&taken).ok_or_else(|| AgentError::InvalidRequest {
                 why: "no loopback port is free for the preview".to_owned(),
             })?;
-            taken.insert(port);
-            let mut revision = self.new_revision(name, id, runs, put.replicas, port);
+            taken.insert(reserved.port());
+            let mut revision = self.new_revision(name, id, runs, put.replicas, reserved.port());
             self.open_preview(name, id, &mut revision, &taken)?;
             service.revisions.insert(id.clone(), revision);
         }
@@ -169,7 +169,8 @@ impl Supervisor {
         taken: &BTreeSet<u16>,
     ) -> Result<(), AgentError> {
         let listener = bind(revision.preview_address()).or_else(|error| {
-            revision.preview_port = ports::free(taken).ok_or(error)?;
+            let reserved = ports::free(taken).ok_or(error)?;
+            revision.preview_port = reserved.port();
             bind(revision.preview_address())
         });
         let listener = listener.map_err(|error| AgentError::PortInUse {
@@ -436,11 +437,12 @@ fn expected(
     taken: &mut BTreeSet<u16>,
 ) -> Result<Instance, AgentError> {
     let Some(address) = external.addresses.get(&number) else {
-        let port = ports::free(taken).ok_or_else(|| AgentError::InvalidRequest {
+        let reserved = ports::free(taken).ok_or_else(|| AgentError::InvalidRequest {
             why: "no loopback port is free for an external instance".to_owned(),
         })?;
+        let port = reserved.port();
         taken.insert(port);
-        return Ok(Instance::elsewhere(port, None));
+        return Ok(Instance { reserved: Some(reserved), ..Instance::elsewhere(port, None) });
     };
     if address.ip().is_loopback() && !taken.insert(address.port()) {
         return Err(AgentError::PortInUse {

@@ -128,12 +128,14 @@ impl Life {
         let log = store.log_file(&self.watch.key.service, &self.watch.key.revision, self.watch.key.instance);
         let token =
             format!("{}.{}", self.watch.supervisor.token_prefix, ports::random_token().map_err(|e| e.to_string())?);
-        let port = ports::free(&self.watch.supervisor.ports()).ok_or("no loopback port is free")?;
+        let reserved = ports::free(&self.watch.supervisor.ports()).ok_or("no loopback port is free")?;
+        let port = reserved.port();
         // The intent goes to disk before anything runs: should this agent die in the next moment, the next one looks
         // for a process with this token.
         self.update(|instance| {
             instance.token.clone_from(&token);
             instance.port = port;
+            instance.reserved = Some(reserved);
             instance.process = None;
             instance.phase = InstancePhase::Starting;
         });

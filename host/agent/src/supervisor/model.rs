@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::instance::Goal;
+use super::ports::Reserved;
 use crate::api::{External, InstancePhase, InstanceState, LastExit, RevisionState, ServiceState, Workload};
 use crate::ids::{InstanceId, RevisionId, ServiceName, Weight};
 use crate::proxy::{Counters, Front, ListenerHandle, Target, Upstream};
@@ -71,6 +72,8 @@ pub(crate) struct Revision {
 pub(crate) struct Instance {
     pub(crate) token: String,
     pub(crate) port: u16,
+    /// Keeps its port from being given to anything else before it listens there.
+    pub(crate) reserved: Option<Reserved>,
     /// Where an instance that somebody else runs was said to be; otherwise it is on the loopback port.
     pub(crate) elsewhere: Option<SocketAddr>,
     pub(crate) process: Option<SavedProcess>,
@@ -221,6 +224,7 @@ impl Instance {
         Self {
             token: String::new(),
             port: 0,
+            reserved: None,
             elsewhere: None,
             process: None,
             started_at: None,
@@ -241,6 +245,8 @@ impl Instance {
         Self {
             token: saved.token,
             port: saved.port,
+            // It may have been started a moment ago, by an agent that was killed.
+            reserved: Some(saved.port).filter(|port| *port != 0).and_then(Reserved::take),
             elsewhere: saved.elsewhere,
             process: saved.process,
             started_at: saved.started_at,
