@@ -78,6 +78,7 @@ impl HeldLease {
         deployment: &ServiceName,
         environment: &PluginName,
     ) -> Result<Self, EngineError> {
+        // The lease's own times are not before what is in the journal either.
         clock::not_before(journal.last_at().await?);
         let name = lease_name(deployment, environment);
         let owner = Owner::this().for_lease();

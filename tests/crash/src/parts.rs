@@ -360,7 +360,8 @@ fn services_at_every_commit(
     how: impl Fn(Stage, u64) -> Disturb + Sync,
 ) -> Result<Part> {
     let tally = Tally::begin(name);
-    let (places, ready) = (options.amount(1, options.jobs), places(options, folder, name, checks)?);
+    let ready = places(options, folder, name, checks)?;
+    let places = ready.len();
     let entries = ready.first().map_or(0, |place| place.entries);
     let took = ready.first().map_or(0, |place| place.took.as_millis());
     say(&format!("an undisturbed canary of the services: {entries} entries, {took} ms"));
@@ -408,7 +409,8 @@ fn services_at_random(
     how: impl Fn(Vec<Duration>) -> Disturb + Sync,
 ) -> Result<Part> {
     let runs = options.amount(4, 480);
-    let (places, ready) = (options.amount(1, options.jobs), places(options, folder, name, checks)?);
+    let ready = places(options, folder, name, checks)?;
+    let places = ready.len();
     say(&format!("== {name}: {runs} canaries, in {places} places"));
     let tally = Tally::begin(name);
     let queue = Mutex::new(0..runs as u64);
